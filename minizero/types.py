@@ -1,0 +1,267 @@
+"""The nouns of self-play, and the exception tree; everything else passes these around.
+
+Reading order: Role, TaskType, Task; then a proposal's way (Proposal, ParseError, Rejection, ProposalOutcome), an answer's way
+(Answer, Verdict, AnswerOutcome); then what goes through a sampler (Prompt, Request, Completion) and what is learned from (Rollout).
+
+    MiniZeroError
+    ├── ConfigError        one or more settings are wrong; lists all of them
+    ├── MissingPackage     an optional package is needed; names the pip line
+    ├── ModelError         a model, adapter or tokenizer cannot be used
+    ├── SeedsError         a seeds file is empty or malformed; names the line
+    ├── RewardError        a reward term raised or returned something that is not a finite number
+    ├── EstimatorError     an advantage estimator cannot work on what it was given
+    ├── RunError           a run directory cannot be used as asked
+    │   ├── RunExists      it exists already, and --resume was not given
+    │   └── CheckpointError  none of its saved states is whole
+    └── EvaluationError    an evaluation's inputs do not belong together
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class MiniZeroError(Exception):
+    """Root of the errors that a user can mend; the message says what was seen, expected, and what to do."""
+
+
+class ConfigError(MiniZeroError):
+    """One or more settings are wrong. `problems` holds one sentence each."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class MissingPackage(MiniZeroError):
+    """An optional package is needed for what was asked."""
+
+    def __init__(self, package: str, purpose: str, install: str) -> None:
+        super().__init__(f"{package} is not installed, and {purpose} needs it. Run:  {install}")
+
+
+class ModelError(MiniZeroError):
+    """A model, adapter or tokenizer cannot be used as asked."""
+
+
+class SeedsError(MiniZeroError):
+    """A seeds file is missing, empty or malformed."""
+
+
+class RewardError(MiniZeroError):
+    """A reward term is unknown, raised, or returned something that is not a finite number."""
+
+
+class EstimatorError(MiniZeroError):
+    """An advantage estimator cannot work on what it was given."""
+
+
+class RunError(MiniZeroError):
+    """A run directory cannot be used as asked."""
+
+
+class RunExists(RunError):
+    """The run directory exists and --resume was not given."""
+
+
+class CheckpointError(RunError):
+    """No saved state of the run is whole."""
+
+
+class EvaluationError(MiniZeroError):
+    """An evaluation's inputs do not belong together."""
+
+
+class Role(StrEnum):
+    """The two roles that one policy plays."""
+
+    PROPOSE = "propose"
+    SOLVE = "solve"
+
+
+class TaskType(StrEnum):
+    """What is asked of the solver; the other parts of (program, input, output) are given."""
+
+    DEDUCTION = "deduction"  # program, input -> output
+    ABDUCTION = "abduction"  # program, output -> an input
+    INDUCTION = "induction"  # pairs of input and output, a message -> program
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One input (source text of an argument list) and its output (source text of a value)."""
+
+    input: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """An executable problem with a known answer. Texts are source text; the entry function of `program` is `f`.
+
+    `pairs` holds one pair for deduction and abduction. For induction the first `shown` pairs stand in the prompt and the
+    rest are hidden tests. `step` is the step that admitted it (0: a seed task).
+    """
+
+    type: TaskType
+    program: str
+    pairs: tuple[Pair, ...]
+    message: str = ""
+    shown: int = 0
+    step: int = 0
+
+    @property
+    def input(self) -> str:
+        return self.pairs[0].input
+
+    @property
+    def output(self) -> str:
+        return self.pairs[0].output
+
+    @property
+    def id(self) -> str:
+        """Twelve hexadecimal digits that name the task by its content."""
+        parts = [self.type, self.program, self.message, *(text for p in self.pairs for text in (p.input, p.output))]
+        return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The parsed content of a propose completion: a program and its input, or (induction) inputs and a message."""
+
+    type: TaskType
+    program: str
+    inputs: tuple[str, ...]
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The parsed content of a solve completion: source text of a value, of an argument list, or of a program."""
+
+    type: TaskType
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParseError:
+    """A completion that holds no proposal or answer. `reason` is one of parsing.REASONS."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A proposal that did not become a task. `reason` is one of tasks.REASONS."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The result of checking one answer. `score` is in [0, 1]: the fraction of hidden pairs for induction, else 0 or 1."""
+
+    correct: bool
+    score: float
+    reason: str  # "correct", "wrong", "error", "timeout", "memory", "unparsable", ... : one of tasks.VERDICTS
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalOutcome:
+    """All that is known of one proposal when it is rewarded.
+
+    `reason` is "" for an admitted task, else the reason of the ParseError or Rejection. `solve_rate` is the mean score of
+    `verdicts`, None when there were no attempts. `format_ok` tells whether the completion kept the style's wrapper.
+    """
+
+    type: TaskType
+    text: str
+    format_ok: bool
+    reason: str
+    proposal: Proposal | None = None
+    task: Task | None = None
+    examples: tuple[Task, ...] = ()
+    requested_lines: int | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    solve_rate: float | None = None
+    known: Mapping[str, float] = field(default_factory=dict)  # what the buffer says: see TaskBuffer.describe
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerOutcome:
+    """All that is known of one answer when it is rewarded."""
+
+    task: Task
+    text: str
+    format_ok: bool
+    verdict: Verdict
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation: role is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the sampler renders to token ids: messages, then `prefill`, the start of the assistant's own words.
+
+    `chat` says whether the tokenizer's chat template is applied; otherwise the contents are concatenated as they are.
+    Parsing sees prefill + completion. Generation ends after any of the `stop` strings (kept in the text) or at EOS.
+    """
+
+    messages: tuple[Message, ...]
+    prefill: str = ""
+    stop: tuple[str, ...] = ()
+    chat: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """n completions of one prompt. The random stream of completion i derives from (`seed`, i) alone."""
+
+    id: str
+    prompt: Prompt
+    max_tokens: int
+    seed: int
+    n: int = 1
+    temperature: float = 1.0  # 0: greedy
+    top_p: float = 1.0
+    adapter: bool = True  # False: sample from the reference policy (adapter switched off)
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled continuation. `ids` includes the EOS token when there is one; `log_probs` is aligned with `ids`, in nats,
+    of the distribution that was sampled from (temperature applied). `text` is without prefill and special tokens."""
+
+    request_id: str
+    index: int
+    prompt_ids: tuple[int, ...]
+    ids: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    text: str
+    finish: str  # "stop" (EOS or a stop string) or "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """The unit of learning: a prompt, one completion, its reward and the reward's terms."""
+
+    role: Role
+    task_type: TaskType
+    prompt_key: str  # rollouts of one prompt share it (grouping by prompt)
+    completion: Completion
+    reward: float
+    terms: Mapping[str, float]
+    baseline: float | None = None  # reward of the greedy completion of the same prompt (ReMax)
