@@ -1,0 +1,219 @@
+"""From files and --set overrides to one validated Config; all problems are told at once.
+
+Reading order: load_config, then resolve (stacking), check (what pydantic cannot see), to_toml and difference.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from minizero.config.schema import Config
+from minizero.types import ConfigError
+
+Tree = dict[str, Any]
+
+
+def load_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ()) -> Config:
+    """Stack TOML files left to right, then `a.b=value` overrides; raise ConfigError with every problem found.
+
+    >>> load_config(overrides=["optim.lr=2e-5"]).optim.lr
+    2e-05
+    """
+    problems: list[str] = []
+    tree: Tree = {}
+    for name in files:
+        try:
+            tree = _merge(tree, read_toml(Path(name)))
+        except ConfigError as error:
+            problems += error.problems
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            problems.append(f"--set {text}: expected  --set section.name=value , for example  --set optim.lr=2e-5")
+            continue
+        tree = _merge(tree, _nest(key.strip(), _parse_value(value.strip())))
+    if problems:
+        raise ConfigError(*problems)
+    return config_from(tree)
+
+
+def config_from(tree: Mapping[str, Any]) -> Config:
+    """Validate a nested mapping. Raises ConfigError with one sentence per problem."""
+    try:
+        config = Config.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(*dict.fromkeys(_sentence(e) for e in error.errors())) from None
+    problems = check(config)
+    if problems:
+        raise ConfigError(*problems)
+    return config
+
+
+def check(config: Config) -> list[str]:
+    """Contradictions between sections, one sentence each with what to do."""
+    play, problems = config.selfplay, []
+    if not play.task_types:
+        problems.append("selfplay.task_types is empty: name at least one of deduction, abduction, induction.")
+    if play.proposals == 0 and play.solves == 0:
+        problems.append("selfplay.proposals = 0 and selfplay.solves = 0: a step would do nothing. Set one of them.")
+    if play.attempts == 1:
+        problems.append(
+            "selfplay.attempts = 1: a solve rate needs at least 2 attempts to tell 0 from 1. Try --set selfplay.attempts=8"
+        )
+    if play.attempts == 0 and play.proposals and play.train_propose:
+        problems.append(
+            "selfplay.attempts = 0 with selfplay.train_propose: learnability cannot be measured. "
+            "Try --set selfplay.attempts=8 or --set selfplay.train_propose=false"
+        )
+    for role, samples in (("propose", play.propose_samples), ("solve", play.solve_samples)):
+        estimator = getattr(config.advantage, role)
+        if estimator.groups_by_prompt and samples < 2:
+            problems.append(
+                f"advantage.{role} groups by prompt, but selfplay.{role}_samples = {samples}: a group needs at least "
+                f"2 samples. Try --set selfplay.{role}_samples=4"
+            )
+    for role, count, samples in (
+        ("proposals", play.proposals, play.propose_samples),
+        ("solves", play.solves, play.solve_samples),
+    ):
+        if count % samples:
+            problems.append(
+                f"selfplay.{role} = {count} is not a multiple of its {samples} samples per prompt. "
+                f"Try --set selfplay.{role}={-(-count // samples) * samples}"
+            )
+    if config.model.quantization != "none" and config.adapter.kind == "full":
+        problems.append(
+            f"model.quantization = {config.model.quantization} with adapter.kind = full: a 4-bit base cannot be trained. "
+            "Try --set adapter.kind=lora"
+        )
+    if config.prompt.induction_shown >= config.prompt.induction_inputs:
+        problems.append(
+            f"prompt.induction_shown = {config.prompt.induction_shown} leaves none of prompt.induction_inputs = "
+            f"{config.prompt.induction_inputs} hidden. Try --set prompt.induction_shown={config.prompt.induction_inputs // 2}"
+        )
+    if any(n < 1 for n in play.request_lines):
+        problems.append(f"selfplay.request_lines = {list(play.request_lines)}: numbers of lines start at 1.")
+    return problems
+
+
+def read_toml(path: Path) -> Tree:
+    """One TOML file as a nested dict; ConfigError names file and line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such configuration file. `ls configs configs/ablations` shows the shipped ones.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def to_toml(config: Config) -> str:
+    """The whole resolved config as TOML text that load_config reads back to an equal Config."""
+    lines: list[str] = []
+    _write_table(lines, (), config.model_dump(mode="json", exclude_none=True))
+    return "\n".join(lines).lstrip("\n") + "\n"
+
+
+def difference(config: Config, base: Config | None = None) -> dict[str, tuple[Any, Any]]:
+    """Dotted name -> (base value, value) of every setting that differs from `base` (default: the defaults)."""
+    left, right = (_flatten((base or Config()).model_dump(mode="json")), _flatten(config.model_dump(mode="json")))
+    names = [*left, *(name for name in right if name not in left)]
+    return {name: (left.get(name), right.get(name)) for name in names if left.get(name) != right.get(name)}
+
+
+def _merge(base: Tree, over: Mapping[str, Any]) -> Tree:
+    merged = dict(base)
+    for key, value in over.items():
+        old = merged.get(key)
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _nest(dotted: str, value: Any) -> Tree:
+    """Dotted name -> nested dict. A part in double quotes may hold dots: reward.propose.terms."my.py:f"."""
+    tree: Any = value
+    for quoted, bare in reversed(re.findall(r'"([^"]*)"|([^."]+)', dotted)):
+        tree = {quoted or bare: tree}
+    return tree if isinstance(tree, dict) else {dotted: value}
+
+
+def _parse_value(text: str) -> Any:
+    """A --set value: TOML if it parses (numbers, true, [..], "..", {..}), else the bare string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _sentence(error: Any) -> str:
+    """One pydantic error as a sentence: what was seen, what was expected, the nearest name."""
+    where = [str(part) for part in error["loc"]]
+    name = ".".join(where)
+    if error["type"] == "extra_forbidden":
+        *parents, last = where
+        known = _fields_of(parents)
+        near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
+        everywhere = [".".join(path) for path in _all_names() if path[-1] == last]
+        hint = f"Did you mean {'.'.join([*parents, near[0]])}?" if near else ""
+        if not hint and everywhere:
+            hint = f"Did you mean {everywhere[0]}?"
+        if not hint:
+            hint = f"Known here: {', '.join(known)}."
+        return f"{name} is not a setting. {hint}"
+    shown = json.dumps(error["input"], default=str)[:80]
+    return f"{name} = {shown}: {error['msg'].removeprefix('Value error, ')}."
+
+
+def _fields_of(path: list[str]) -> list[str]:
+    model: Any = Config
+    for part in path:
+        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
+        if field is None:
+            return []
+        model = field.annotation
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _all_names(model: type[BaseModel] = Config, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    names = []
+    for key, field in model.model_fields.items():
+        names.append((*above, key))
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            names += _all_names(field.annotation, (*above, key))
+    return names
+
+
+def _flatten(tree: Mapping[str, Any], above: str = "") -> Tree:
+    flat: Tree = {}
+    for key, value in tree.items():
+        name = f"{above}{key}"
+        flat |= _flatten(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
+    return flat
+
+
+def _write_table(lines: list[str], path: tuple[str, ...], table: Mapping[str, Any]) -> None:
+    plain = {k: v for k, v in table.items() if not isinstance(v, dict)}
+    if path and (plain or not table):
+        lines.append(f"\n[{'.'.join(map(_toml_key, path))}]")
+    lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in plain.items()]
+    for key, value in table.items():
+        if isinstance(value, dict):
+            _write_table(lines, (*path, key), value)
+
+
+def _toml_key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_toml_value(item) for item in value)}]"
+    # JSON and TOML agree on strings, true/false and numbers, but for a float without a point such as 1e-05 -> TOML needs no more.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if not isinstance(value, float) else repr(value)

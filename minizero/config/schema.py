@@ -1,0 +1,211 @@
+"""All settings, one section each: a sentence under every field says what it does and where its default comes from.
+
+Reading order: Config at the end names the sections; prompt, admission are in tasks.py, reward, advantage, loss in learning.py.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from minizero.config.base import Section
+from minizero.config.learning import AdvantageConfig, LossConfig, RewardConfig
+from minizero.config.tasks import AdmissionConfig, PromptConfig
+from minizero.types import TaskType
+
+
+class ModelConfig(Section):
+    """Which policy is trained."""
+
+    name: str = "tiny"
+    """A built-in model (tiny), a local directory in Hugging Face format, or a hub name such as Qwen/Qwen2.5-Coder-3B."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Compute type of the weights. auto: float32 on the CPU for models under 0.2 B parameters, else bfloat16."""
+    quantization: Literal["none", "nf4"] = "none"
+    """nf4 holds the frozen base in 4 bits (QLoRA, arXiv 2305.14314); needs adapter.kind = "lora" and bitsandbytes."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the policy lives. auto: cuda when torch sees a card, else cpu."""
+
+
+class AdapterConfig(Section):
+    """What of the policy is trained."""
+
+    kind: Literal["lora", "full"] = "lora"
+    """lora trains low-rank updates of linear layers (PEFT); full trains every parameter (AZR's choice)."""
+    rank: int = Field(32, ge=1, le=512)
+    """LoRA rank. 32 suffices for reinforcement learning at these batch sizes ("LoRA Without Regret", 2025)."""
+    alpha: float = Field(64.0, gt=0)
+    """LoRA scale: the update is multiplied by alpha / rank. Twice the rank is the common choice."""
+    targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
+    """Names of the linear layers that get an adapter, or all of them but the head."""
+
+
+class SelfplayConfig(Section):
+    """How much of what one step does."""
+
+    steps: int = Field(500, ge=0)
+    """Steps of the whole run. The AZR paper trains 500."""
+    task_types: tuple[TaskType, ...] = (TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION)
+    """Task types proposed and solved."""
+    proposals: int = Field(64, ge=0)
+    """Propose completions per task type and step (AZR: 64)."""
+    solves: int = Field(64, ge=0)
+    """Solve completions per task type and step (AZR: 64), one for each drawn task times solve_samples."""
+    solve_samples: int = Field(1, ge=1)
+    """Completions per drawn task (AZR: 1). Estimators that group by prompt need at least 2."""
+    propose_samples: int = Field(1, ge=1)
+    """Completions per propose prompt (AZR: 1). Estimators that group by prompt need at least 2."""
+    attempts: int = Field(8, ge=0)
+    """Sampled attempts at each admitted task, to estimate its solve rate (AZR: 8). 0: no learnability is measured."""
+    solve_from: Literal["previous", "same"] = "previous"
+    """previous: solve what the step before proposed (the official code's order); same: this step's tasks (the paper's)."""
+    train_propose: bool = True
+    """false: proposals are made and buffered but not trained on (the paper's "train solver only")."""
+    train_on_attempts: bool = False
+    """true: also train the solver on the attempts that estimate the solve rate; they are most of what is generated."""
+    solver_warmup_steps: int = Field(0, ge=0)
+    """Steps at the start that only solve (AZR's pretrain_pred_steps)."""
+    propose_max_tokens: int = Field(2048, ge=1)
+    """Longest propose completion, in tokens (AZR: 8096; most of a small model's fit in 2048)."""
+    solve_max_tokens: int = Field(2048, ge=1)
+    """Longest solve completion, in tokens (AZR: 8096)."""
+    max_prompt_tokens: int = Field(4096, ge=16)
+    """Prompts longer than this are redrawn or dropped (AZR: 5600 to 6144)."""
+    shuffle_rewards: bool = False
+    """Control: permutes rewards inside each role and task type, so that nothing can be learned."""
+    request_lines: tuple[int, ...] = ()
+    """Numbers of statement lines asked of proposals, drawn uniformly; empty asks for none. A means against one-liners."""
+
+
+class BufferConfig(Section):
+    """The task buffers: where examples and tasks to solve come from."""
+
+    seeds: str = "zero"
+    """Seed tasks: "zero" (AZR's identity triplet), "builtin" (the package's own), "tiny", or a JSON Lines file."""
+    seed_tasks: int = Field(256, ge=1)
+    """At most this many seed tasks are read (AZR: 256)."""
+    mix: Literal["max_new", "half_new", "uniform", "step"] = "max_new"
+    """How tasks to solve are drawn: AZR's max_new fills with the newest first; half_new at most half; step by recency."""
+    window: int = Field(1, ge=1)
+    """Tasks admitted in this many last steps count as new (AZR: 1)."""
+    example_sampling: Literal["uniform", "recency"] = "uniform"
+    """How examples for propose prompts are drawn (AZR: uniform; recency tended to collapse, paper D.3)."""
+    keep: Literal["all", "non_one", "non_extremes"] = "all"
+    """Which admitted tasks enter the buffer, by solve rate (AZR: all)."""
+    cap: int = Field(16384, ge=1)
+    """Tasks per task type (AZR: 16384)."""
+    evict: Literal["newest", "oldest"] = "newest"
+    """What goes when the buffer is full: the newest (AZR keeps the oldest) or the oldest."""
+
+
+class OptimConfig(Section):
+    """The optimiser."""
+
+    lr: float = Field(1e-5, gt=0)
+    """Learning rate of AdamW. AZR: 1e-6 for full parameters; LoRA needs about ten times that ("LoRA Without Regret")."""
+    freeze: bool = False
+    """Control: true computes everything but moves nothing (a learning rate of zero)."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW moment decay (AZR: veRL's default)."""
+    weight_decay: float = Field(0.0, ge=0)
+    """AdamW weight decay (AZR master: 0)."""
+    warmup_steps: int = Field(0, ge=0)
+    """Optimiser steps over which the rate rises linearly (AZR: 0)."""
+    grad_clip: float = Field(1.0, gt=0)
+    """Largest gradient norm (AZR: 1.0). A step with a non-finite norm is skipped and counted."""
+    updates_per_step: int = Field(1, ge=1)
+    """Optimiser steps per self-play step, each on an equal share of the rollouts (AZR: 1)."""
+    micro_batch_tokens: int = Field(16384, ge=16)
+    """Tokens of one forward pass, padding included. Smaller needs less memory; the gradient stays the same."""
+    gradient_checkpointing: bool = False
+    """Recompute activations in the backward pass: a third more time, much less memory."""
+    logits_chunk: int = Field(1024, ge=1)
+    """Positions whose logits over the vocabulary exist at once."""
+
+
+class SamplerConfig(Section):
+    """Text generation."""
+
+    backend: Literal["auto", "transformers", "vllm"] = "auto"
+    """auto: vllm where a CUDA card and vLLM are there, else transformers."""
+    temperature: float = Field(1.0, gt=0)
+    """Sampling temperature of trained rollouts and attempts (AZR: 1.0)."""
+    max_rows: int = Field(256, ge=1)
+    """Sequences decoded side by side."""
+    max_cache_tokens: int = Field(0, ge=0)
+    """Largest rows x length of the key-value cache in the transformers sampler; 0: no limit."""
+
+
+class SandboxConfig(Section):
+    """Limits of one program run. Defaults are far above what honest proposals need and below what hurts."""
+
+    workers: int = Field(0, ge=0)
+    """Jobs run side by side; 0: one per core."""
+    wall_s: float = Field(10.0, gt=0)
+    """Wall-clock seconds per run (AZR: 10)."""
+    cpu_s: float = Field(3.0, gt=0)
+    """CPU seconds per run."""
+    memory_mib: int = Field(512, ge=32)
+    """Address space per run, MiB."""
+    unsafe: bool = False
+    """true: run model-written programs although this machine offers no real sandbox (macOS). Recorded in the manifest."""
+
+
+class EvalConfig(Section):
+    """Validation during a run: always before the first step and after the last."""
+
+    every: int = Field(0, ge=0)
+    """Also validate every N steps; 0: only before and after."""
+    tasks: str = "none"
+    """Held-out tasks: "tiny" (shipped with the tiny model), a JSON Lines file of tasks, or "none"."""
+    split: Literal["validation", "heldout"] = "validation"
+    """Which of the tiny model's sets: choose settings on validation, report on heldout."""
+    limit: int = Field(300, ge=1)
+    """At most this many tasks per validation, the same ones each time."""
+    samples: int = Field(4, ge=0)
+    """Completions per task at temperature 1; one greedy completion is always taken."""
+
+
+class RunConfig(Section):
+    """The run itself."""
+
+    name: str = ""
+    """Last part of the run directory's name."""
+    dir: str = "runs"
+    """Where run directories are made."""
+    rng_seed: int = 0
+    """Every random choice derives from this number."""
+    threads: int = Field(0, ge=0)
+    """CPU threads of torch; 0: all cores."""
+    state_every: int = Field(1, ge=1)
+    """Steps between rolling resume states (the last two are kept); a killed run loses what came after."""
+    checkpoint_every: int = Field(50, ge=0)
+    """Steps between kept checkpoints; 0: only the last."""
+    rollouts_every: int = Field(1, ge=0)
+    """Steps between written rollouts files; 0: none."""
+    wandb: Literal["off", "online", "offline"] = "off"
+    """Mirror metrics to Weights & Biases."""
+    wandb_project: str = "minizero"
+    """Project name there."""
+    vram_gib: float = Field(0.0, ge=0)
+    """Memory of the card to use, GiB; 0: all it has."""
+
+
+class Config(Section):
+    """One run, completely described."""
+
+    model: ModelConfig = ModelConfig()
+    adapter: AdapterConfig = AdapterConfig()
+    prompt: PromptConfig = PromptConfig()
+    selfplay: SelfplayConfig = SelfplayConfig()
+    buffer: BufferConfig = BufferConfig()
+    admission: AdmissionConfig = AdmissionConfig()
+    reward: RewardConfig = RewardConfig()
+    advantage: AdvantageConfig = AdvantageConfig()
+    loss: LossConfig = LossConfig()
+    optim: OptimConfig = OptimConfig()
+    sampler: SamplerConfig = SamplerConfig()
+    sandbox: SandboxConfig = SandboxConfig()
+    eval: EvalConfig = EvalConfig()
+    run: RunConfig = RunConfig()
