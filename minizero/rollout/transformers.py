@@ -1,0 +1,256 @@
+"""The pure-PyTorch sampler: continuous batching over a transformers model, on the policy's own weights.
+
+Reading order: TransformersSampler.submit, poll (admit waiting prompts, one token for every row, drop finished rows),
+then _prefill and choose_tokens. Rows that finish leave the batch; waiting prompts enter between two tokens; the n completions
+of a prompt share its prefill. What is sampled depends only on the requests and their order: every completion draws from its
+own counter-based stream (its seed, its index, the position), never from a global generator.
+"""
+# B rows · T prompt tokens · V vocabulary · H hidden width
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minizero.models import Tokens
+from minizero.rollout.cache import BatchCache
+from minizero.rollout.protocol import stream_seed
+from minizero.types import Completion, ModelError, Prompt, Request
+
+POLL_TOKENS = 16  # tokens decoded per row in one poll: a fraction of a second, so that the caller stays responsive
+PREFILL_TOKENS = 8192  # prompt tokens of one prefill pass
+
+
+@dataclass(slots=True)
+class _Row:
+    """A completion being written."""
+
+    request: Request
+    index: int
+    prompt_ids: tuple[int, ...]
+    stream: int
+    ids: list[int] = field(default_factory=list)
+    log_probs: list[float] = field(default_factory=list)
+    finish: str = ""
+
+
+class TransformersSampler:
+    """Samples from `policy_model` (a transformers causal language model, possibly with PEFT layers), in place.
+
+    `adapter_switch(on)` returns a context manager that switches the adapter; None when there is no adapter.
+    """
+
+    is_reproducible = True
+
+    def __init__(
+        self, model: Any, tokens: Tokens, *, max_rows: int = 256, max_cache_tokens: int = 0, adapter_off: Any = None
+    ) -> None:
+        self.model, self.tokens, self._max_rows, self._max_cache = model, tokens, max_rows, max_cache_tokens
+        self._adapter_off = adapter_off
+        self._device = next(model.parameters()).device
+        self._waiting: deque[Request] = deque()
+        self._rows: list[_Row] = []
+        self._cache = self._new_cache()
+        self._adapter = True
+        self._eos = torch.tensor(tokens.eos_ids, device=self._device)
+        self._usage: dict[str, float] = {}
+        self.take_usage()
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        return self.tokens.encode(prompt)
+
+    def submit(self, request: Request) -> None:
+        if not request.adapter and self._adapter_off is None:
+            raise ModelError("sampling with the adapter off needs an adapter; this policy trains all its parameters.")
+        self._waiting.append(request)
+
+    @property
+    def pending(self) -> int:
+        return len(self._rows) + sum(request.n for request in self._waiting)
+
+    def load(self, adapter: Any) -> None:
+        """Nothing to copy: the policy's own weights are sampled from."""
+
+    def take_usage(self) -> dict[str, float]:
+        usage = self._usage
+        self._usage = {"prompt_tokens": 0.0, "completion_tokens": 0.0, "prefill_s": 0.0, "decode_s": 0.0}
+        return usage
+
+    def close(self) -> None:
+        self._waiting.clear()
+        self._rows, self._cache = [], self._new_cache()
+
+    @torch.inference_mode()
+    def poll(self) -> list[Completion]:
+        if not self._rows and self._waiting:
+            self._adapter = self._waiting[0].adapter
+        if self._adapter:
+            return self._poll()
+        with self._adapter_off():
+            return self._poll()
+
+    def _poll(self) -> list[Completion]:
+        done: list[Completion] = []
+        for _ in range(POLL_TOKENS):
+            done += self._admit()
+            if not self._rows:
+                break
+            done += self._decode()
+        return done
+
+    # -- entering ---------------------------------------------------------------------------------------------------
+
+    def _admit(self) -> list[Completion]:
+        """Prefill waiting prompts for which there is room; they may finish with their very first token."""
+        done: list[Completion] = []
+        while group := self._next_group():
+            done += self._prefill(group)
+        return done
+
+    def _next_group(self) -> list[tuple[Request, list[int]]]:
+        group: list[tuple[Request, list[int]]] = []
+        rows, longest = len(self._rows), self._cache.length if self._rows else 0
+        while self._waiting and self._waiting[0].adapter == self._adapter:
+            request = self._waiting[0]
+            ids = self.tokens.encode(request.prompt)
+            width = max(longest, len(ids) + request.max_tokens)
+            full = rows + request.n > self._max_rows or (self._max_cache and (rows + request.n) * width > self._max_cache)
+            if (full and rows) or (group and (len(group) + 1) * max(len(ids), *(len(i) for _, i in group)) > PREFILL_TOKENS):
+                break
+            self._waiting.popleft()
+            group.append((request, ids))
+            rows, longest = rows + request.n, width
+        return group
+
+    def _prefill(self, group: list[tuple[Request, list[int]]]) -> list[Completion]:
+        started = time.perf_counter()
+        lengths = torch.tensor([len(ids) for _, ids in group], device=self._device)
+        padded = torch.full((len(group), int(lengths.max())), self.tokens.pad_id, device=self._device)
+        for i, (_, ids) in enumerate(group):
+            padded[i, : len(ids)] = torch.tensor(ids, device=self._device)
+        cache = self._new_cache()
+        # Right padding needs no mask: no real token comes after, so none sees the padding.
+        hidden = self.model.model(input_ids=padded, past_key_values=cache, use_cache=True).last_hidden_state
+        last = hidden[torch.arange(len(group), device=self._device), lengths - 1]  # [B, H]
+        cache.align_right(lengths)
+        counts = torch.tensor([request.n for request, _ in group], device=self._device)
+        owner = torch.arange(len(group), device=self._device).repeat_interleave(counts)
+        logits = self._logits(last)[owner]
+        rows = [
+            _Row(request, index, tuple(ids), _signed(stream_seed(request.seed, index)))
+            for request, ids in group
+            for index in range(request.n)
+        ]
+        self._extend(rows, logits)
+        alive = [i for i, row in enumerate(rows) if not row.finish]
+        if alive:
+            cache.select(owner[torch.tensor(alive, device=self._device)])
+            self._cache.join(cache)
+            self._rows += [rows[i] for i in alive]
+        self._usage["prompt_tokens"] += float(lengths.sum())
+        self._usage["prefill_s"] += time.perf_counter() - started
+        return [self._completion(row) for row in rows if row.finish]
+
+    # -- decoding ---------------------------------------------------------------------------------------------------
+
+    def _decode(self) -> list[Completion]:
+        started = time.perf_counter()
+        cache, device = self._cache, self._device
+        last = torch.tensor([[row.ids[-1]] for row in self._rows], device=device)
+        positions = (cache.length - cache.starts)[:, None]
+        hidden = self.model.model(
+            input_ids=last,
+            position_ids=positions,
+            attention_mask=cache.mask(self.model.dtype),
+            past_key_values=cache,
+            use_cache=True,
+        ).last_hidden_state
+        self._extend(self._rows, self._logits(hidden[:, -1]))
+        finished = [row for row in self._rows if row.finish]
+        if finished:
+            alive = [i for i, row in enumerate(self._rows) if not row.finish]
+            self._rows = [self._rows[i] for i in alive]
+            if alive:
+                cache.select(torch.tensor(alive, device=device))
+            else:
+                self._cache = self._new_cache()
+        self._usage["decode_s"] += time.perf_counter() - started
+        return [self._completion(row) for row in finished]
+
+    def _extend(self, rows: list[_Row], logits: Tensor) -> None:
+        """Sample one token for every row and note whether it ends there."""
+        streams = torch.tensor([row.stream for row in rows], device=self._device)
+        positions = torch.tensor([len(row.ids) for row in rows], device=self._device)
+        temperatures = torch.tensor([row.request.temperature for row in rows], device=self._device)
+        top_ps = torch.tensor([row.request.top_p for row in rows], device=self._device)
+        ids, log_probs = choose_tokens(logits, temperatures, top_ps, uniform(streams, positions))
+        is_eos = torch.isin(ids, self._eos)
+        for row, token, log_prob, ended in zip(rows, ids.tolist(), log_probs.tolist(), is_eos.tolist(), strict=True):
+            row.ids.append(token)
+            row.log_probs.append(log_prob)
+            if ended or (row.request.prompt.stop and self._hit_stop(row)):
+                row.finish = "stop"
+            elif len(row.ids) >= row.request.max_tokens:
+                row.finish = "length"
+        self._usage["completion_tokens"] += len(rows)
+
+    def _hit_stop(self, row: _Row) -> bool:
+        longest = max(map(len, row.request.prompt.stop))
+        tail = self.tokens.decode(row.ids[-longest - 4 :])
+        return any(stop in tail for stop in row.request.prompt.stop)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return self.model.lm_head(hidden).float()  # type: ignore[no-any-return]
+
+    def _new_cache(self) -> BatchCache:
+        cache = BatchCache(self.model.config.num_hidden_layers)
+        cache.starts = cache.starts.to(self._device)
+        return cache
+
+    def _completion(self, row: _Row) -> Completion:
+        return Completion(
+            row.request.id, row.index, row.prompt_ids, tuple(row.ids), tuple(row.log_probs),
+            self.tokens.decode(row.ids), row.finish,
+        )
+
+
+def choose_tokens(logits: Tensor, temperature: Tensor, top_p: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """One token per row by inverse transform sampling, and its log-probability in nats.
+
+    logits [B, V] float, temperature [B] (0: greedy), top_p [B], u [B] uniform in [0, 1). The log-probability is that of the
+    distribution at this temperature before top_p, and at temperature 1 for greedy rows.
+    """
+    greedy = temperature == 0
+    log_probs = torch.log_softmax(logits / torch.where(greedy, 1.0, temperature)[:, None], dim=-1)
+    mass = log_probs.exp()
+    if bool((top_p < 1).any()):
+        ordered, order = mass.sort(dim=-1, descending=True)
+        beyond = (ordered.cumsum(-1) - ordered) >= top_p[:, None]
+        mass = torch.zeros_like(mass).scatter_(1, order, ordered.masked_fill(beyond, 0.0))
+    total = mass.cumsum(-1, dtype=torch.float64)  # float32 sums over a large vocabulary lose the tail
+    drawn = torch.searchsorted(total, (u * total[:, -1])[:, None], right=True)[:, 0].clamp_max(logits.shape[-1] - 1)
+    ids = torch.where(greedy, logits.argmax(-1), drawn)
+    return ids, log_probs.gather(1, ids[:, None])[:, 0]
+
+
+def uniform(stream: Tensor, position: Tensor) -> Tensor:
+    """Uniform float64 in [0, 1) for (stream, position), both int64 [B]: splitmix64 of stream + position * golden ratio."""
+    z = stream + (position + 1) * _signed(0x9E3779B97F4A7C15)
+    z = (z ^ _shift(z, 30)) * _signed(0xBF58476D1CE4E5B9)
+    z = (z ^ _shift(z, 27)) * _signed(0x94D049BB133111EB)
+    z = z ^ _shift(z, 31)
+    return _shift(z, 11).double() / float(1 << 53)
+
+
+def _shift(z: Tensor, bits: int) -> Tensor:
+    """Logical right shift of int64, which torch only offers as an arithmetic one."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value
