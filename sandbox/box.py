@@ -1,0 +1,301 @@
+"""Sandbox, the public face: jobs go in from any thread, results come back as data.
+
+Reading order: Sandbox's public methods in the order of use, then Pool (threads that each own one zygote).
+"""
+
+import contextlib
+import importlib.util
+import queue
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from sandbox import codec
+from sandbox.host import Setup, Zygote, ZygoteLost, request_of, result_of
+from sandbox.text import parse_arguments
+from sandbox.types import Determinism, Job, Limits, Result, SandboxError, Status
+
+ATTEMPTS: Final = 2
+"""How often a job is tried when its zygote is lost under it."""
+
+
+class Sandbox:
+    """Runs programs that nobody has read. Use as a context manager; every method may be called from any thread.
+
+    workers: jobs that run at a time on as many cores (there are twice as many zygotes, so that stuck jobs hold up
+    no others). packages: installed packages, such as numpy, that programs may import. unsafe: go on where the machine
+    lacks a protection that untrusted code needs. without: optional layers to leave out, for tests.
+    Raises Unprotected when protection is missing or the self-test fails, SandboxError when no zygote starts.
+    """
+
+    def __init__(
+        self,
+        workers: int = 2,
+        limits: Limits | None = None,
+        *,
+        unsafe: bool = False,
+        packages: Sequence[str] = (),
+        without: Sequence[str] = (),
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"Sandbox(workers={workers}): expected at least 1")
+        self.limits = limits or Limits()
+        self._workers = workers
+        self._setup = Setup(0, "training", tuple(packages), _package_paths(packages), tuple(without), unsafe)
+        self._pools: dict[tuple[str, int], Pool] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        self._counts: Counter[str] = Counter()
+        self.report = self._pool("training", 0).hello()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def run(self, job: Job | str, args: str | None = None) -> Result:
+        """Run one job and wait for it: run(Job(...)), or run(program, args) for the function f."""
+        if isinstance(job, str):
+            job = Job(job, args=args)
+        return self.submit(job).result()
+
+    def submit(self, job: Job) -> Future[Result]:
+        """Queue one job. Arguments that are not values give a Result with status error, not an exception."""
+        return self._submit(job, variant=0)
+
+    def run_many(self, program: str, inputs: Sequence[str], **fields: Any) -> list[Result]:
+        """Run one program on many argument texts in one process; fields are Job's (entry, fresh_globals, ...)."""
+        return self.submit_many(program, inputs, **fields).result()
+
+    def submit_many(self, program: str, inputs: Sequence[str], **fields: Any) -> Future[list[Result]]:
+        """As run_many, at once. Results come in the order of the inputs."""
+        return self._enqueue(Job(program, args="", **fields), list(inputs), variant=0)
+
+    def map(self, jobs: Iterable[Job]) -> Iterator[tuple[int, Result]]:
+        """Yield (index, result) as jobs finish. Takes jobs from the iterable only as fast as they can be queued."""
+        waiting: dict[Future[Result], int] = {}
+        for index, job in enumerate(jobs):
+            waiting[self.submit(job)] = index
+            if len(waiting) >= self._workers * 8:
+                yield from _finished(waiting)
+        while waiting:
+            yield from _finished(waiting)
+
+    def check_deterministic(self, job: Job) -> Determinism:
+        """Run a job in two differently started processes and compare: status, value, error type."""
+        return self.submit_deterministic(job).result()
+
+    def submit_deterministic(self, job: Job) -> Future[Determinism]:
+        """As check_deterministic, at once. The second run is left out when the first has nothing to compare."""
+        verdict: Future[Determinism] = Future()
+
+        def second(first: Future[Result]) -> None:
+            if first.exception() is not None:
+                return verdict.set_exception(first.exception())
+            one = first.result()
+            if one.status not in (Status.OK, Status.ERROR):
+                return verdict.set_result(Determinism(one, False, f"nothing to compare: {one.status}"))
+            self._submit(job, variant=1).add_done_callback(lambda done: compare(one, done))
+
+        def compare(one: Result, done: Future[Result]) -> None:
+            if done.exception() is not None:
+                return verdict.set_exception(done.exception())
+            difference = _difference(one, done.result())
+            verdict.set_result(Determinism(one, not difference, difference))
+
+        self._submit(job, variant=0).add_done_callback(second)
+        return verdict
+
+    @property
+    def stats(self) -> dict[str, int]:
+        """Counts since the start: jobs, results by status, restarted_zygotes."""
+        with self._lock:
+            return dict(self._counts)
+
+    def close(self) -> None:
+        """End every process of the sandbox. Jobs still queued fail with SandboxError."""
+        with self._lock:
+            self._closed = True
+            pools = list(self._pools.values())
+        for pool in pools:
+            pool.close()
+
+    def _submit(self, job: Job, variant: int) -> Future[Result]:
+        single: Future[Result] = Future()
+
+        def unpack(done: Future[list[Result]]) -> None:
+            if done.exception() is not None:
+                single.set_exception(done.exception())
+            else:
+                single.set_result(done.result()[0])
+
+        if job.args is None and job.stdin is None:
+            raise ValueError("Job: expected args (to call entry) or stdin (to run a script), saw neither")
+        self._enqueue(job, [] if job.args is None else [job.args], variant).add_done_callback(unpack)
+        return single
+
+    def _enqueue(self, job: Job, inputs: list[str], variant: int) -> Future[list[Result]]:
+        order = Order(job, [_parsed(text) for text in inputs], job.limits or self.limits)
+        self._pool(job.imports, variant).put(order)
+        return order.future
+
+    def _pool(self, imports: str, variant: int) -> "Pool":
+        with self._lock:
+            if self._closed:
+                raise SandboxError("the sandbox is closed")
+            if (imports, variant) not in self._pools:
+                setup = replace(self._setup, imports=imports, variant=variant)
+                self._pools[imports, variant] = Pool(setup, self._workers * 2, self._count)
+            return self._pools[imports, variant]
+
+    def _count(self, what: str) -> None:
+        with self._lock:
+            self._counts[what] += 1
+
+
+@dataclass(slots=True)
+class Order:
+    """A queued job: what to run, and where its results go."""
+
+    job: Job
+    inputs: list[bytes | Result]
+    """Encoded arguments, or the result for a text that is no argument list of values."""
+    limits: Limits
+    future: Future[list[Result]] = field(default_factory=Future)
+
+
+class Pool:
+    """Zygotes of one kind, each owned by one thread that feeds it from a common queue."""
+
+    def __init__(self, setup: Setup, size: int, count: Any) -> None:
+        self.setup, self.count = setup, count
+        self.orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
+        self.closed = False
+        self.zygotes: list[Zygote] = []
+        self.greeting: Future[dict[str, Any]] = Future()
+        self.threads = [threading.Thread(target=self.serve, daemon=True, name=f"sandbox-{n}") for n in range(size)]
+        for thread in self.threads:
+            thread.start()
+
+    def hello(self) -> dict[str, Any]:
+        try:
+            return self.greeting.result()
+        except BaseException:
+            self.close()
+            raise
+
+    def put(self, order: Order) -> None:
+        self.orders.put(order)
+
+    def start(self) -> Zygote:
+        zygote = Zygote(self.setup)
+        self.zygotes.append(zygote)
+        report = zygote.hello()
+        with contextlib.suppress(Exception):
+            self.greeting.set_result(report)
+        return zygote
+
+    def serve(self) -> None:
+        zygote: Zygote | None = None
+        try:
+            zygote = self.start()
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                self.greeting.set_exception(error)
+        while (order := self.orders.get()) is not None:
+            if not order.future.set_running_or_notify_cancel():
+                continue
+            for attempt in range(ATTEMPTS):
+                try:
+                    if zygote is None:
+                        zygote = self.start()
+                    order.future.set_result(self.execute(zygote, order))
+                    break
+                except ZygoteLost as lost:
+                    if self.closed:
+                        order.future.set_exception(SandboxError("the sandbox was closed under the job"))
+                        break
+                    self.count("restarted_zygotes")
+                    if zygote is not None:
+                        zygote.close()
+                        self.zygotes.remove(zygote)
+                    zygote = None
+                    if attempt + 1 == ATTEMPTS:
+                        order.future.set_exception(SandboxError(f"zygotes were lost under this job: {lost}"))
+                except Exception as error:
+                    order.future.set_exception(error)
+                    break
+
+    def execute(self, zygote: Zygote, order: Order) -> list[Result]:
+        script = order.job.args is None
+        inputs = [one for one in order.inputs if isinstance(one, bytes)]
+        expected = 1 if script else len(inputs)
+        results = []
+        if expected:
+            request = request_of(order.job, inputs, order.limits)
+            for message in zygote.run(request, expected, order.limits.wall_s):
+                results.append(result_of(message, order.limits, script))
+        ran = iter(results)
+        answers = results if script else [next(ran) if isinstance(one, bytes) else one for one in order.inputs]
+        for answer in answers:
+            self.count("jobs")
+            self.count(answer.status.value)
+        return answers
+
+    def close(self) -> None:
+        self.closed = True
+        for _ in self.threads:
+            self.orders.put(None)
+        for zygote in list(self.zygotes):
+            zygote.close()
+        for thread in self.threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout=10)
+        while True:
+            try:
+                order = self.orders.get_nowait()
+            except queue.Empty:
+                return
+            if order is not None:
+                order.future.set_exception(SandboxError("the sandbox was closed before the job ran"))
+
+
+def _parsed(text: str) -> bytes | Result:
+    try:
+        return codec.encode(parse_arguments(text), max_bytes=1 << 30, max_depth=codec.MAX_DEPTH + 2)
+    except codec.InvalidValue as error:
+        return Result(Status.ERROR, error_type="InvalidValue", message=f"the arguments are not values: {error}")
+
+
+def _difference(one: Result, other: Result) -> str:
+    """In words, how the second run's outcome differs from the first's; empty when it does not."""
+    if one.status is not other.status:
+        return f"status: {one.status}, then {other.status}"
+    if one.status is Status.ERROR and one.error_type != other.error_type:
+        return f"error: {one.error_type}, then {other.error_type}"
+    if one.digest != other.digest:
+        return "value: two digests that differ"
+    if not codec.equal(one.value, other.value):
+        return f"value: {repr(one.value)[:100]}, then {repr(other.value)[:100]}"
+    return ""
+
+
+def _finished(waiting: dict[Future[Result], int]) -> list[tuple[int, Result]]:
+    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+    return sorted((waiting.pop(future), future.result()) for future in done)
+
+
+def _package_paths(packages: Sequence[str]) -> tuple[str, ...]:
+    paths = []
+    for name in packages:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.origin is None:
+            raise SandboxError(f"packages={list(packages)}: {name} is not installed here; run  pip install {name}")
+        paths.append(str(Path(spec.origin).parent.parent))
+    return tuple(dict.fromkeys(paths))

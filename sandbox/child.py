@@ -1,0 +1,192 @@
+"""What happens in the one process that ever sees a program: run it, and claim a result.
+
+Reading order: Task, run_task, then the two kinds of run (functions, scripts), then how outcomes become claims.
+By the time this runs every protection is in force. Nothing here defends itself against the program: a program that
+rewrites this code forges its own result and nothing else.
+"""
+
+import atexit
+import builtins
+import gc
+import hashlib
+import io
+import os
+import sys
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sandbox import codec, frames
+
+MESSAGE_CHARS: Final = 2000
+"""How much of an exception's text is reported."""
+DIGESTED_BYTES: Final = 1 << 30
+"""Cap on a result that is only digested; the memory limit is the real one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A job as the zygote hands it to a child."""
+
+    program: str
+    entry: str
+    inputs: list[bytes]
+    """Encoded (args, kwargs), one for each run; empty for a script."""
+    script: bool
+    fresh_globals: bool
+    digest_above: int | None
+    result_bytes: int
+    stdout_bytes: int
+
+
+class DeniedImport(ImportError):
+    """The program asked for a module that is not on the sandbox's list."""
+
+
+class _Kept(io.BytesIO):
+    """Standard output of a function: what is printed beyond the cap is dropped, since nothing is compared with it."""
+
+    room: int
+
+    def write(self, data: Any) -> int:
+        size = len(data)
+        if self.room > 0:
+            super().write(data[: self.room])
+            self.room -= size
+        return size
+
+
+def run_task(task: Task, first: int, channel: int, nonce: bytes, importable: frozenset[str]) -> None:
+    """Run the task from its input number `first` on, writing one claim per input (or one, for a script)."""
+    gc.enable()
+    if task.script:
+        frames.write_all(channel, frames.claim(nonce, _claim(task, _script(task, importable), "")))
+        return
+    function: Callable[..., Any] | None = None
+    code: Any = None
+    for number in range(first, len(task.inputs)):
+        printed = _Kept()
+        printed.room = task.stdout_bytes
+        sys.stdin, sys.stdout = io.StringIO(), io.TextIOWrapper(printed, "utf-8", "surrogatepass", write_through=True)
+        outcome: tuple[str, object]
+        try:
+            if code is None:
+                code = compile(task.program, "<program>", "exec", dont_inherit=True)
+            if function is None or task.fresh_globals:
+                namespace = _namespace("program", importable)
+                exec(code, namespace)
+                function = namespace[task.entry] if task.entry in namespace else _missing(task.entry)
+            args, kwargs = codec.decode(task.inputs[number], max_bytes=1 << 32)
+            outcome = ("ok", function(*args, **kwargs))
+        except BaseException as error:
+            outcome = ("raised", error)
+        body = _claim(task, outcome, printed.getvalue().decode("utf-8", "replace"))
+        frames.write_all(channel, frames.claim(nonce, body))
+
+
+def _script(task: Task, importable: frozenset[str]) -> tuple[str, object]:
+    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
+    sys.stdout = out = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    outcome: tuple[str, object] = ("ok", None)
+    try:
+        exec(compile(task.program, "<program>", "exec", dont_inherit=True), _namespace("__main__", importable))
+    except SystemExit as error:
+        if error.code not in (None, 0):
+            outcome = ("raised", error)
+    except BaseException as error:
+        outcome = ("raised", error)
+    try:
+        atexit._run_exitfuncs()
+        for stream in (sys.stdout, out):
+            stream.flush()
+    except BaseException as error:
+        outcome = ("raised", error) if outcome[0] == "ok" else outcome
+    return outcome
+
+
+def _namespace(name: str, importable: frozenset[str]) -> dict[str, Any]:
+    """Fresh globals of a real module, which dataclasses, enum and typing look up in sys.modules."""
+    module = types.ModuleType(name)
+    sys.modules[name] = module
+    own = dict(vars(builtins))
+    own["__import__"] = _importer(importable, builtins.__import__)
+    own["exit"] = own["quit"] = sys.exit
+    namespace = vars(module)
+    namespace["__builtins__"] = own
+    return namespace
+
+
+def _importer(importable: frozenset[str], really: Callable[..., Any]) -> Callable[..., Any]:
+    tops = frozenset(name.partition(".")[0] for name in importable)
+
+    def guarded(
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> types.ModuleType:
+        if level == 0 and name not in importable and (name.partition(".")[0] not in tops or name not in sys.modules):
+            raise DeniedImport(f"the sandbox does not allow the module {name!r} here", name=name)
+        return really(name, globals, locals, fromlist, level)  # type: ignore[no-any-return]
+
+    return guarded
+
+
+def _missing(entry: str) -> Callable[..., Any]:
+    raise NameError(f"the program defines no {entry!r}", name=entry)
+
+
+def _claim(task: Task, outcome: tuple[str, object], stdout: str) -> bytes:
+    """Encode an outcome as (status, error type, message, encoded value, digest, stdout)."""
+    how, what = outcome
+    sys.setrecursionlimit(1000)
+    try:
+        if how == "raised":
+            assert isinstance(what, BaseException)
+            return codec.encode((*_describe(what), b"", "", stdout), max_bytes=1 << 32)
+        largest = task.result_bytes if task.digest_above is None else DIGESTED_BYTES
+        body, digest = codec.encode(what, max_bytes=largest), ""
+        if task.digest_above is not None and len(body) > task.digest_above:
+            body, digest = b"", hashlib.sha256(codec.canonical(what, max_bytes=DIGESTED_BYTES)).hexdigest()
+        elif len(body) > task.result_bytes:
+            raise codec.InvalidValue("size", f"the value takes more than {task.result_bytes} bytes")
+        return codec.encode(("ok", "", "", body, digest, stdout), max_bytes=1 << 32)
+    except codec.InvalidValue as error:
+        status = "output-limit" if error.reason == "size" else "not-serialisable"
+        return codec.encode((status, "InvalidValue", str(error), b"", "", stdout), max_bytes=1 << 32)
+    except MemoryError:
+        what = None
+        return codec.encode(("memory", "MemoryError", "no memory left to return the result", b"", "", ""))
+
+
+def _describe(error: BaseException) -> tuple[str, str, str]:
+    """Status, type and text of an exception whose class may be the program's own and hostile."""
+    kind = type(error)
+    name = codec._type_name(kind)
+    try:
+        text = str(error)
+    except BaseException:
+        text = "(its text could not be made)"
+    text = text[:MESSAGE_CHARS] if type(text) is str else ""
+    if kind is MemoryError:
+        return "memory", name, text
+    if kind is DeniedImport:
+        return "denied", "ImportError", text
+    if kind is PermissionError:
+        return "denied", name, text
+    return "error", name, text
+
+
+def seal_descriptors(channel: int, silent: int, stdin: int | None, stdout: int | None) -> int:
+    """Keep 0, 1, 2 (nothing, or a script's input and output) and the result channel, which becomes 3; close the rest."""
+    if channel <= 3:
+        channel = os.dup(channel)  # never overwritten below
+        raise AssertionError("the result channel came out as a standard descriptor")
+    os.dup2(silent if stdin is None else stdin, 0)
+    os.dup2(silent if stdout is None else stdout, 1)
+    os.dup2(silent, 2)
+    os.dup2(channel, 3)
+    os.closerange(4, 1 << 16)
+    return 3

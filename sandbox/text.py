@@ -1,0 +1,374 @@
+"""Values as source text: what a model writes as an answer, read by a grammar of our own.
+
+Reading order: parse_value, parse_arguments, render, then the reader below them (tokens, then one method per rule).
+Nothing here compiles or evaluates: Python's own compiler can be crashed or slowed by hostile text, and warns about
+some of it, so it never sees any. The reader's depth and size are capped, and it knows eleven names.
+"""
+
+import re
+import unicodedata
+from typing import Any, Final, NoReturn
+
+from sandbox.codec import MAX_BYTES, MAX_DEPTH, InvalidValue, check_hashes, encode
+
+MAX_DECIMAL_DIGITS: Final = 4300
+"""Longest decimal integer read or written in base ten (quadratic time beyond it); longer ones are hexadecimal."""
+
+_TOKEN = re.compile(
+    r"""(?P<space>(?:[ \t\f\r\n]|\#[^\n]*)+)
+    |(?P<string>(?:[rR][bB]?|[bB][rR]?|[uU])?(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"
+        |'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"))
+    |(?P<number>0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+
+        |(?:[0-9](?:_?[0-9])*\.?(?:[0-9](?:_?[0-9])*)?|\.[0-9](?:_?[0-9])*)(?:[eE][+-]?[0-9](?:_?[0-9])*)?[jJ]?)
+    |(?P<name>[^\W\d]\w*)
+    |(?P<mark>[()\[\]{},:=+-])""",
+    re.VERBOSE | re.DOTALL,
+)
+_CONSTANTS: Final = {"None": None, "True": True, "False": False, "inf": float("inf"), "nan": float("nan")}
+_CALLS: Final = ("float", "complex", "set", "frozenset", "dict", "list", "tuple")
+_KEYWORDS: Final = frozenset(
+    "False None True and as assert async await break class continue def del elif else except finally for from global if "
+    "import in is lambda nonlocal not or pass raise return try while with yield".split()
+)
+_ESCAPE = re.compile(r"\\(\r\n|[0-7]{1,3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^}]*\}|.)", re.DOTALL)
+_PLAIN_ESCAPES: Final = {
+    "\n": "", "\r\n": "", "\r": "", "\\": "\\", "'": "'", '"': '"',
+    "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
+}  # fmt: skip
+
+
+def parse_value(text: str, *, max_chars: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Any:
+    """The value that the text writes: a literal, inf, nan, float('...'), complex(...), set(), dict(a=1), list((1, 2)) ...
+
+    `1, 2` is a tuple, as in Python. Raises InvalidValue: syntax (names, operators, calls of anything else), size, depth.
+    """
+    reader = _Reader(text, max_chars, max_depth)
+    value = reader.value(max_depth)
+    if reader.sees(","):
+        value = (value, *reader.members(max_depth, end=""))
+    reader.finish()
+    return value
+
+
+def parse_arguments(
+    text: str, *, max_chars: int = MAX_BYTES, max_depth: int = MAX_DEPTH
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments that `f(text)` would pass: `1, [2], key="a"` gives ((1, [2]), {"key": "a"}).
+
+    Raises InvalidValue as parse_value does.
+    """
+    reader = _Reader(text, max_chars, max_depth)
+    positional, named = reader.arguments(max_depth, end="")
+    reader.finish()
+    return positional, named
+
+
+def render(value: object, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> str:
+    """Source text that parse_value reads back as the same value; sets in a fixed order, no lone surrogates.
+
+    Raises InvalidValue for what is not a value within the caps.
+    """
+    encode(value, max_bytes=max_bytes, max_depth=max_depth)
+    return _render(value)
+
+
+def _render(value: Any) -> str:
+    kind = type(value)
+    if kind is list:
+        return "[" + ", ".join(map(_render, value)) + "]"
+    if kind is tuple:
+        return "(" + ", ".join(map(_render, value)) + (",)" if len(value) == 1 else ")")
+    if kind is dict:
+        return "{" + ", ".join(f"{_render(key)}: {_render(member)}" for key, member in value.items()) + "}"
+    if kind is set or kind is frozenset:
+        # Sorted by their encoding: the order of a set's own iteration differs between processes.
+        members = ", ".join(map(_render, sorted(value, key=lambda m: encode(m, max_bytes=1 << 32))))
+        if kind is set:
+            return "{" + members + "}" if value else "set()"
+        return "frozenset({" + members + "})" if value else "frozenset()"
+    if kind is float:
+        return repr(value) if value - value == 0 else f"float('{value}')"
+    if kind is complex:
+        return f"complex({_render(value.real)}, {_render(value.imag)})"
+    if kind is int and value.bit_length() > MAX_DECIMAL_DIGITS * 3:
+        return hex(value)
+    return repr(value)
+
+
+class _Reader:
+    """A cursor over tokens; each method reads one rule of the grammar and fails with what it saw and expected."""
+
+    def __init__(self, text: str, max_chars: int, max_depth: int) -> None:
+        if type(text) is not str:
+            raise InvalidValue("type", f"source text is a str, not {type(text).__name__}")
+        if len(text) > max_chars:
+            raise InvalidValue("size", f"the text has {len(text)} characters, more than {max_chars}")
+        if "\0" in text:
+            raise InvalidValue("syntax", "the text holds a null byte")
+        if not text.isascii() and re.search("[\ud800-\udfff]", text):
+            raise InvalidValue("syntax", "the text holds a lone surrogate, which no source file can")
+        self.text, self.at = text.strip(" \t\f\r\n"), 0
+        self.max_depth = max_depth
+        self.open = 0
+        self.kind, self.token = "", ""
+        self.step()
+
+    def step(self) -> None:
+        """Move to the next token, or to the end, whose kind and token are empty."""
+        while self.at < len(self.text):
+            match = _TOKEN.match(self.text, self.at)
+            if match is None:
+                return self.fail("a value", self.text[self.at : self.at + 20])
+            self.at, self.kind, self.token = match.end(), str(match.lastgroup), match.group()
+            if self.kind != "space":
+                self.open += (self.token in tuple("([{")) - (self.token in tuple(")]}"))
+                return
+            if self.open == 0 and "\n" in self.token and self.at < len(self.text):
+                self.fail("the end of the value", "a new line")
+        self.kind = self.token = ""
+
+    def fail(self, expected: str, saw: str | None = None) -> NoReturn:
+        seen = self.token if saw is None else saw
+        raise InvalidValue("syntax", f"expected {expected}, saw {seen[:40]!r}" if seen else f"expected {expected}")
+
+    def sees(self, mark: str) -> bool:
+        return self.kind == "mark" and self.token == mark
+
+    def take(self, mark: str) -> None:
+        if not self.sees(mark):
+            self.fail(f"{mark!r}")
+        self.step()
+
+    def finish(self) -> None:
+        if self.token:
+            self.fail("the end of the text")
+
+    def value(self, depth: int) -> Any:
+        if depth < 0:
+            raise InvalidValue("depth", f"values are nested deeper than {self.max_depth}")
+        if self.sees("+") or self.sees("-") or self.kind == "number":
+            return self.number()
+        if self.kind == "string":
+            return self.string()
+        if self.kind == "name":
+            return self.named(depth)
+        for start, read in (("(", self.parenthesis), ("[", self.bracket), ("{", self.brace)):
+            if self.sees(start):
+                self.step()
+                return read(depth - 1)
+        return self.fail("a value")
+
+    def number(self) -> Any:
+        first = self.signed()
+        if not (self.sees("+") or self.sees("-")) or type(first) is complex:
+            return first
+        minus = self.sees("-")
+        self.step()
+        second = self.unsigned()
+        if type(second) is not complex:
+            self.fail("an imaginary number (the only sum that is a value is 1 + 2j)", repr(second))
+        return first - second if minus else first + second
+
+    def signed(self) -> Any:
+        minus = False
+        for _ in range(2):  # `--1` is a value in Python too, but nobody writes three signs
+            if self.sees("+") or self.sees("-"):
+                minus ^= self.sees("-")
+                self.step()
+        number = self.unsigned()
+        return -number if minus else number
+
+    def unsigned(self) -> Any:
+        if self.kind == "name" and self.token in ("inf", "nan", "float"):
+            return self.named(0)
+        if self.kind != "number":
+            self.fail("a number")
+        text = self.token.replace("_", "")
+        self.step()
+        if text[:2].lower() in ("0x", "0o", "0b"):
+            return int(text, 0)
+        if text[-1] in "jJ":
+            return complex(0, float(text[:-1]))
+        if not text.isdigit():
+            return float(text)
+        if len(text) > MAX_DECIMAL_DIGITS:
+            raise InvalidValue("size", f"an integer of {len(text)} digits, more than {MAX_DECIMAL_DIGITS}")
+        if text[0] == "0" and text.strip("0"):
+            self.fail("a number without leading zeros", text)
+        return int(text)
+
+    def string(self) -> Any:
+        parts: list[Any] = []
+        while self.kind == "string":
+            parts.append(_string(self.token, self.fail))
+            self.step()
+        if any(type(part) is not type(parts[0]) for part in parts):
+            self.fail("all str or all bytes", "a mixture")
+        return type(parts[0])().join(parts)
+
+    def members(self, depth: int, end: str) -> list[Any]:
+        """`, value` again and again, up to the end mark, which is left; a comma may stand before it."""
+        values = []
+        while self.sees(","):
+            self.step()
+            if self.token == end and self.kind != "string":
+                break
+            values.append(self.value(depth))
+        return values
+
+    def parenthesis(self, depth: int) -> Any:
+        if self.sees(")"):
+            self.step()
+            return ()
+        first = self.value(depth)
+        is_tuple = self.sees(",")
+        rest = self.members(depth, ")")
+        self.take(")")
+        return (first, *rest) if is_tuple else first
+
+    def bracket(self, depth: int) -> list[Any]:
+        values = [] if self.sees("]") else [self.value(depth)]
+        values += self.members(depth, "]")
+        self.take("]")
+        return values
+
+    def brace(self, depth: int) -> Any:
+        if self.sees("}"):
+            self.step()
+            return {}
+        keys, values = [self.value(depth)], []
+        is_dict = self.sees(":")
+        while True:
+            if is_dict:
+                self.take(":")
+                values.append(self.value(depth))
+            if self.sees(","):
+                self.step()
+            elif not self.sees("}"):
+                self.fail("',' or '}'")
+            if self.sees("}"):
+                self.step()
+                return self.table(keys, values) if is_dict else set(self.table(keys, keys))
+            keys.append(self.value(depth))
+
+    def table(self, keys: list[Any], values: list[Any]) -> dict[Any, Any]:
+        try:
+            check_hashes(keys)
+            return dict(zip(keys, values, strict=True))
+        except TypeError as error:
+            return self.fail("hashable members", str(error))
+
+    def named(self, depth: int) -> Any:
+        name = self.token
+        self.step()
+        if not self.sees("("):
+            if name in _CONSTANTS:
+                return _CONSTANTS[name]
+            self.fail("a value", name)
+        if name not in _CALLS:
+            self.fail("a value (of calls only " + ", ".join(_CALLS) + ")", name + "(")
+        self.step()
+        positional, named = self.arguments(depth - 1, ")")
+        self.take(")")
+        return self.call(name, positional, named)
+
+    def arguments(self, depth: int, end: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        positional: list[Any] = []
+        named: dict[str, Any] = {}
+        while self.token != end or self.kind == "string":
+            name = self.keyword()
+            value = self.value(depth)
+            if name is None and named:
+                self.fail("named arguments only, after the first named one")
+            if name is None:
+                positional.append(value)
+            elif name in named:
+                self.fail("each name once", name)
+            else:
+                named[name] = value
+            if not self.sees(","):
+                break
+            self.step()
+        return tuple(positional), named
+
+    def keyword(self) -> str | None:
+        """The name in `name=`, if that is what comes next."""
+        if self.kind != "name" or not re.match(r"\s*=", self.text[self.at : self.at + 20]):
+            return None
+        name = unicodedata.normalize("NFKC", self.token)
+        if name in _KEYWORDS or not name.isidentifier():
+            self.fail("an argument name")
+        self.step()
+        self.take("=")
+        return name
+
+    def call(self, name: str, positional: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        if name == "dict":
+            pairs = positional[0].items() if len(positional) == 1 and type(positional[0]) is dict else None
+            if pairs is None and len(positional) == 1 and type(positional[0]) in (list, tuple):
+                pairs = positional[0]
+                if any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs):
+                    self.fail("pairs of key and value in dict(...)", "something else")
+            if positional and pairs is None:
+                self.fail("dict(pairs, name=value)", "other arguments")
+            rows = [*(pairs or ()), *named.items()]
+            return self.table([key for key, _ in rows], [member for _, member in rows])
+        if named or len(positional) > (2 if name == "complex" else 1):
+            self.fail(f"fewer arguments in {name}(...)", "more")
+        if name in ("float", "complex"):
+            return self.numeric(name, positional)
+        members = positional[0] if positional else ()
+        # A set has no order of its own that list() or tuple() could keep, so those take ordered things only.
+        ordered = (list, tuple, str, bytes, dict)
+        if type(members) not in (ordered if name in ("list", "tuple") else (*ordered, set, frozenset)):
+            self.fail(f"a literal sequence in {name}(...)", "something else")
+        if name in ("set", "frozenset"):
+            members = self.table(list(members), list(members))
+        return {"set": set, "frozenset": frozenset, "list": list, "tuple": tuple}[name](members)
+
+    def numeric(self, name: str, parts: tuple[Any, ...]) -> Any:
+        allowed = (int, float, bool, str) if name == "float" else (int, float, bool, complex)
+        if any(type(part) not in allowed or (type(part) is str and len(part) > 400) for part in parts):
+            self.fail(f"numbers in {name}(...)", "something else")
+        try:
+            return float(*parts) if name == "float" else complex(*parts)
+        except (ValueError, OverflowError) as error:
+            return self.fail(f"a number in {name}(...)", str(error))
+
+
+def _string(token: str, fail: Any) -> str | bytes:
+    """The content of one string literal, as Python reads it (an unknown escape stays as written)."""
+    prefix = token[: min(token.index(quote) for quote in "'\"" if quote in token)].lower()
+    body = token[len(prefix) :]
+    width = 3 if body[:3] in ("'''", '"""') and len(body) >= 6 else 1
+    body = body[width:-width].replace("\r\n", "\n").replace("\r", "\n")
+    is_bytes = "b" in prefix
+    if is_bytes and not body.isascii():
+        fail("only ASCII characters in a bytes literal", body)
+    if "r" not in prefix:
+
+        def unescape(match: re.Match[str]) -> str:
+            escape = match[1]
+            if escape in _PLAIN_ESCAPES:
+                return _PLAIN_ESCAPES[escape]
+            if escape[0] in "01234567":
+                return chr(int(escape, 8) & 0xFF if is_bytes else int(escape, 8))
+            if escape[0] == "x" and len(escape) == 3:
+                return chr(int(escape[1:], 16))
+            if not is_bytes and escape[0] in "uUN":
+                return _unicode_escape(escape, fail)
+            if escape == "x":
+                fail("two hexadecimal digits after \\x", body)
+            return match[0]
+
+        body = _ESCAPE.sub(unescape, body)
+    return body.encode("latin-1") if is_bytes else body
+
+
+def _unicode_escape(escape: str, fail: Any) -> str:
+    try:
+        if escape[0] == "N":
+            return unicodedata.lookup(escape[2:-1])
+        return chr(int(escape[1:], 16))
+    except (KeyError, ValueError, OverflowError):
+        return str(fail("a Unicode character", "\\" + escape))
