@@ -15,10 +15,30 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from minizero.config.learning import prompt_group_problems, unusable_terms
 from minizero.config.schema import Config
-from minizero.types import ConfigError
+from minizero.types import ConfigError, Role
 
 Tree = dict[str, Any]
+
+# Names from elsewhere that no spelling distance leads to ours.
+ELSEWHERE = {
+    "learning_rate": "optim.lr",
+    "batch_size": "selfplay.proposals",
+    "train_batch_size": "selfplay.proposals",
+    "n_samples": "selfplay.attempts",
+    "mc_samples": "selfplay.attempts",
+    "num_generations": "selfplay.solve_samples",
+    "max_steps": "selfplay.steps",
+    "seed": "run.rng_seed",
+    "lora_r": "adapter.rank",
+    "lora_alpha": "adapter.alpha",
+    "beta": "loss.kl_weight",
+    "kl_coef": "loss.kl_weight",
+    "io_n": "prompt.examples",
+    "num_inputs": "prompt.induction_inputs",
+    "gpu_memory_utilization": "run.vram_gib",
+}
 
 
 def load_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ()) -> Config:
@@ -73,13 +93,9 @@ def check(config: Config) -> list[str]:
             "selfplay.attempts = 0 with selfplay.train_propose: learnability cannot be measured. "
             "Try --set selfplay.attempts=8 or --set selfplay.train_propose=false"
         )
-    for role, samples in (("propose", play.propose_samples), ("solve", play.solve_samples)):
-        estimator = getattr(config.advantage, role)
-        if estimator.groups_by_prompt and samples < 2:
-            problems.append(
-                f"advantage.{role} groups by prompt, but selfplay.{role}_samples = {samples}: a group needs at least "
-                f"2 samples. Try --set selfplay.{role}_samples=4"
-            )
+    problems += prompt_group_problems(config.advantage.propose, Role.PROPOSE, play.propose_samples)
+    problems += prompt_group_problems(config.advantage.solve, Role.SOLVE, play.solve_samples)
+    problems += unusable_terms(config.reward, play.task_types)
     for role, count, samples in (
         ("proposals", play.proposals, play.propose_samples),
         ("solves", play.solves, play.solve_samples),
@@ -93,11 +109,6 @@ def check(config: Config) -> list[str]:
         problems.append(
             f"model.quantization = {config.model.quantization} with adapter.kind = full: a 4-bit base cannot be trained. "
             "Try --set adapter.kind=lora"
-        )
-    if config.prompt.induction_shown >= config.prompt.induction_inputs:
-        problems.append(
-            f"prompt.induction_shown = {config.prompt.induction_shown} leaves none of prompt.induction_inputs = "
-            f"{config.prompt.induction_inputs} hidden. Try --set prompt.induction_shown={config.prompt.induction_inputs // 2}"
         )
     if any(n < 1 for n in play.request_lines):
         problems.append(f"selfplay.request_lines = {list(play.request_lines)}: numbers of lines start at 1.")
@@ -161,7 +172,8 @@ def _sentence(error: Any) -> str:
         known = _fields_of(parents)
         near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
         everywhere = [".".join(path) for path in _all_names() if path[-1] == last]
-        hint = f"Did you mean {'.'.join([*parents, near[0]])}?" if near else ""
+        hint = f"Did you mean {ELSEWHERE[last]}?" if last in ELSEWHERE else ""
+        hint = hint or (f"Did you mean {'.'.join([*parents, near[0]])}?" if near else "")
         if not hint and everywhere:
             hint = f"Did you mean {everywhere[0]}?"
         if not hint:

@@ -1,0 +1,221 @@
+"""The task buffers, one per task type: what is shown as examples and what is drawn to be solved.
+
+Reading order: TaskBuffer (draw, examples, add), then the JSON Lines file behind it (write, load), then counts for rewards.
+A buffer changes only in `add`, at a step's end; everything random comes from the generator that is passed in.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from minizero.types import CheckpointError, Pair, Task, TaskType
+
+Key = Callable[[Task], str]
+Entry = tuple[Task, float | None]  # a task and its solve rate (None: not measured, as for seed tasks)
+
+
+class TaskBuffer:
+    """Tasks by type, oldest first, at most `cap` of each. `key` names what counts as the same task."""
+
+    def __init__(
+        self,
+        key: Key,
+        *,
+        cap: int = 16384,
+        evict: Literal["newest", "oldest"] = "newest",
+        keep: Literal["all", "non_one", "non_extremes"] = "all",
+    ) -> None:
+        self._key, self._cap, self._evict, self._keep = key, cap, evict, keep
+        self._shelves = {kind: _Shelf() for kind in TaskType}
+
+    def __len__(self) -> int:
+        return sum(len(shelf.tasks) for shelf in self._shelves.values())
+
+    def tasks(self, task_type: TaskType) -> Sequence[Task]:
+        """All tasks of a type, oldest first. Not a copy: do not change it."""
+        return self._shelves[task_type].tasks
+
+    def knows(self, task_type: TaskType, key: str) -> bool:
+        """Whether a task of this type with this key is in the buffer."""
+        return key in self._shelves[task_type].keys
+
+    def add(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Append tasks whose solve rate passes the `keep` filter; returns those that were kept on arrival.
+
+        A full buffer drops the newest (AZR keeps the oldest 16,384) or the oldest.
+        """
+        kept = [(task, rate) for task, rate in entries if _passes(self._keep, rate)]
+        stored: list[Entry] = []
+        for kind, group in itertools.groupby(sorted(kept, key=_by_type), key=lambda entry: entry[0].type):
+            shelf, arrivals = self._shelves[kind], list(group)
+            if self._evict == "newest":
+                arrivals = arrivals[: max(0, self._cap - len(shelf.tasks))]
+            shelf.append([task for task, _ in arrivals], self._key)
+            shelf.drop_oldest(len(shelf.tasks) - self._cap, self._key)
+            stored += arrivals
+        return stored
+
+    def draw(
+        self, task_type: TaskType, count: int, rng: random.Random, *, step: int, mix: str = "max_new", window: int = 1
+    ) -> list[Task]:
+        """`count` tasks to solve at `step`, by one of AZR's mixing strategies (azr-spec section 4); [] from an empty buffer.
+
+        max_new: the tasks admitted in the last `window` steps first, without replacement; the rest from the whole buffer.
+        half_new: at most half of them new. uniform: the whole buffer. step: weight proportional to the step of admission,
+        so that seed tasks (step 0) are drawn only while there is nothing else.
+        """
+        shelf = self._shelves[task_type]
+        if not shelf.tasks or count <= 0:
+            return []
+        if mix == "step":
+            return [shelf.by_recency(rng, first_weight=0) for _ in range(count)]
+        fresh: list[Task] = []
+        if mix in ("max_new", "half_new"):
+            new = shelf.since(step - window)
+            fresh = rng.sample(new, min(len(new), count if mix == "max_new" else count // 2))
+        rest = count - len(fresh)
+        whole = shelf.tasks
+        fill = rng.sample(whole, rest) if rest <= len(whole) else [*whole, *rng.choices(whole, k=rest - len(whole))]
+        return fresh + fill
+
+    def examples(
+        self, task_type: TaskType, count: int, rng: random.Random, *, sampling: str = "uniform"
+    ) -> tuple[Task, ...]:
+        """Up to `count` different tasks to show in a propose prompt.
+
+        Deduction and abduction show their own kind. An induction proposal is about one program, drawn from the union of the
+        other two buffers, whatever `count` is.
+        """
+        if task_type is TaskType.INDUCTION:
+            shelves = [self._shelves[kind] for kind in (TaskType.ABDUCTION, TaskType.DEDUCTION)]
+            sizes = [len(shelf.tasks) for shelf in shelves]
+            if not sum(sizes):
+                return ()
+            (shelf,) = rng.choices(shelves, weights=sizes)
+            return (shelf.pick(rng, sampling),)
+        shelf = self._shelves[task_type]
+        count = min(count, len(shelf.tasks))
+        if sampling == "uniform":
+            return tuple(rng.sample(shelf.tasks, count))
+        chosen: dict[str, Task] = {}
+        for _ in range(20 * count):
+            if len(chosen) == count:
+                break
+            task = shelf.by_recency(rng, first_weight=1)
+            chosen.setdefault(task.id, task)
+        return tuple(chosen.values())
+
+    def surprise(self, task_type: TaskType, side: Literal["input", "output"], text: str) -> float:
+        """1 - share of this text among all inputs or outputs of a task type; 1.0 if unseen (AZR's answer diversity)."""
+        counts = self._shelves[task_type].texts[side]
+        total = counts.total()
+        return 1.0 - counts[text] / total if total else 1.0
+
+
+class _Shelf:
+    """The tasks of one type, with what makes drawing fast: keys, cumulative steps, counts of texts."""
+
+    def __init__(self) -> None:
+        self.tasks: list[Task] = []
+        self.keys: Counter[str] = Counter()
+        self.texts: dict[str, Counter[str]] = {"input": Counter(), "output": Counter()}
+        self._steps: list[int] = []
+        self._sums: list[int] = []  # running sum of steps, for weighted draws in logarithmic time
+        self._gone = 0  # sum of the steps of dropped tasks
+
+    def append(self, tasks: Sequence[Task], key: Key) -> None:
+        total = self._sums[-1] if self._sums else self._gone
+        for task in tasks:
+            total += task.step
+            self._sums.append(total)
+            self._steps.append(task.step)
+            self._count(task, key, +1)
+        self.tasks.extend(tasks)
+
+    def drop_oldest(self, count: int, key: Key) -> None:
+        if count <= 0:
+            return
+        for task in self.tasks[:count]:
+            self._count(task, key, -1)
+        self._gone = self._sums[count - 1]
+        del self.tasks[:count], self._steps[:count], self._sums[:count]
+
+    def since(self, step: int) -> list[Task]:
+        """Tasks admitted at `step` or later. Steps never decrease along the shelf."""
+        return self.tasks[bisect.bisect_left(self._steps, step) :]
+
+    def pick(self, rng: random.Random, sampling: str) -> Task:
+        return rng.choice(self.tasks) if sampling == "uniform" else self.by_recency(rng, first_weight=1)
+
+    def by_recency(self, rng: random.Random, *, first_weight: int) -> Task:
+        """One task with weight step + first_weight."""
+        size = len(self.tasks)
+        total = self._sums[-1] - self._gone
+        if not first_weight and not total:
+            return rng.choice(self.tasks)
+        if rng.random() * (total + first_weight * size) < first_weight * size:
+            return rng.choice(self.tasks)  # the mixture of a uniform part and a part by step has weight step + first_weight
+        return self.tasks[bisect.bisect_right(self._sums, self._gone + rng.randrange(total))]
+
+    def _count(self, task: Task, key: Key, by: int) -> None:
+        counted = [(self.keys, key(task))]
+        for pair in task.pairs:
+            counted += [(self.texts["input"], pair.input), (self.texts["output"], pair.output)]
+        for counter, text in counted:
+            counter[text] += by
+            if not counter[text]:
+                del counter[text]
+
+
+def _by_type(entry: Entry) -> str:
+    return entry[0].type.value
+
+
+def _passes(keep: str, rate: float | None) -> bool:
+    if rate is None or keep == "all":
+        return True
+    return rate < 1 and (keep == "non_one" or rate > 0)
+
+
+def task_to_json(task: Task, solve_rate: float | None = None) -> dict[str, Any]:
+    """A task as a JSON object; `task_from_json` reads it back."""
+    row: dict[str, Any] = {
+        "type": task.type.value,
+        "program": task.program,
+        "pairs": [[pair.input, pair.output] for pair in task.pairs],
+        "step": task.step,
+    }
+    if task.type is TaskType.INDUCTION:
+        row |= {"message": task.message, "shown": task.shown}
+    return row if solve_rate is None else row | {"solve_rate": solve_rate}
+
+
+def task_from_json(row: Mapping[str, Any]) -> Task:
+    """Raises KeyError, TypeError or ValueError for an object that is no task."""
+    pairs = tuple(Pair(str(given), str(answer)) for given, answer in row["pairs"])
+    return Task(TaskType(row["type"]), str(row["program"]), pairs, str(row.get("message", "")), int(row.get("shown", 0)), int(row["step"]))
+
+
+def entry_line(task: Task, solve_rate: float | None) -> str:
+    """One line of tasks.jsonl."""
+    return json.dumps(task_to_json(task, solve_rate), ensure_ascii=True) + "\n"
+
+
+def read_entries(path: Path, size: int) -> list[Entry]:
+    """The entries in the first `size` bytes of a tasks.jsonl. Raises CheckpointError when the file is shorter or damaged."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(size)
+        if len(data) < size:
+            raise ValueError(f"{len(data)} bytes of {size}")
+        rows = [json.loads(line) for line in data.decode("ascii").splitlines()]
+        return [(task_from_json(row), row.get("solve_rate")) for row in rows]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: the task buffer cannot be read back ({error}).") from error

@@ -1,0 +1,247 @@
+"""The run directory: what a run was asked, what it measured, and states from which it continues bit for bit.
+
+Reading order: RunDirectory.create and open, then log and write_rollouts (append-only), then save_state, newest_state, rewind.
+
+    config.toml        the resolved settings              metrics.jsonl   one line per step (and per validation)
+    manifest.json      versions, machine, seeds, command  tasks.jsonl     the task buffer, append-only
+    rollouts/          step-000001.jsonl.gz               state/          the last two steps, for --resume
+    checkpoints/       step-000050/adapter (plain PEFT)   eval/           report.html
+
+Crash safety: files that grow are cut back on resume to the sizes that the state names; everything else is written beside its
+place and renamed. A state counts only with its seal, the checksums of its files, which is written last.
+"""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minizero.types import CheckpointError, RunError, RunExists
+
+GROWING = ("metrics.jsonl", "tasks.jsonl")
+KEPT_STATES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A whole saved state: its directory, its step and what was stored as JSON."""
+
+    path: Path
+    step: int
+    data: Mapping[str, Any]
+
+
+class RunDirectory:
+    """One run on disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, *, config_toml: str, manifest: Mapping[str, Any]) -> RunDirectory:
+        """Make a new run directory. Raises RunExists when there is one."""
+        run = cls(path)
+        if path.exists():
+            raise RunExists(f"{path} exists. Continue it with  --resume {path} , or give this run another --set run.name=...")
+        with run._writing("the run directory"):
+            path.mkdir(parents=True)
+            for name in ("rollouts", "checkpoints", "state", "eval"):
+                (path / name).mkdir()
+            for name in GROWING:
+                (path / name).touch()
+            run.write_text("config.toml", config_toml)
+            run.write_text("manifest.json", json.dumps(manifest, indent=1) + "\n")
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunDirectory:
+        """An existing run directory. Raises RunError when it is none."""
+        if not (path / "config.toml").is_file():
+            raise RunError(f"{path} is not a run directory: it has no config.toml. `ls runs` shows the runs there are.")
+        return cls(path)
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return dict(json.loads((self.path / "manifest.json").read_text()))
+
+    # -- what grows ---------------------------------------------------------------------------------------------------
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one line {"step": ..., name: value, ...} to metrics.jsonl."""
+        self.append("metrics.jsonl", json.dumps({"step": step, **values}) + "\n")
+
+    def append(self, name: str, text: str) -> None:
+        with self._writing(name), (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(text)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a torn last line is left out."""
+        rows = []
+        for line in (self.path / "metrics.jsonl").read_text().splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return rows
+
+    def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
+        """rollouts/step-N.jsonl.gz. The same rows give the same bytes (no time stamp inside)."""
+        text = "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows)
+        with self._writing("rollouts"):
+            self._replace(self.path / "rollouts" / f"step-{step:06d}.jsonl.gz", gzip.compress(text.encode(), 5, mtime=0))
+
+    def rollouts(self, step: int) -> list[dict[str, Any]]:
+        """The rows of one step's rollouts. Raises RunError when there are none."""
+        path = self.path / "rollouts" / f"step-{step:06d}.jsonl.gz"
+        try:
+            with gzip.open(path, "rt", encoding="utf-8") as file:
+                return [json.loads(line) for line in file]
+        except FileNotFoundError:
+            have = self.rollout_steps()
+            raise RunError(f"{path.name}: not written. Steps with rollouts: {_ranges(have) or 'none'}.") from None
+
+    def rollout_steps(self) -> list[int]:
+        return sorted(int(p.name[5:11]) for p in (self.path / "rollouts").glob("step-*.jsonl.gz"))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a whole file at once: readers see the old one or the new one."""
+        with self._writing(name):
+            self._replace(self.path / name, text.encode("utf-8", "surrogatepass"))
+
+    # -- states -------------------------------------------------------------------------------------------------------
+
+    def save_state(self, step: int, data: Mapping[str, Any], save: Callable[[Path], None]) -> Path:
+        """Save what a resume needs: `data` as JSON, and whatever `save(directory)` writes. Keeps the last two."""
+        sizes = {name: (self.path / name).stat().st_size for name in GROWING}
+        final = self.path / "state" / f"step-{step:06d}"
+        partial = final.with_name(final.name + ".partial")
+        with self._writing("the state"):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            save(partial)
+            (partial / "state.json").write_text(json.dumps({"step": step, "sizes": sizes, **data}))
+            seal = {file.name: _digest(file) for file in sorted(partial.iterdir())}
+            _write_synced(partial / "seal.json", json.dumps(seal).encode())
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
+        for old in self._states()[KEPT_STATES:]:
+            shutil.rmtree(old, ignore_errors=True)
+        return final
+
+    def newest_state(self, notice: Callable[[str], None]) -> State | None:
+        """The newest whole state; torn ones are passed over with a notice. None when no step was ever finished.
+
+        Raises CheckpointError when there are states and none is whole.
+        """
+        candidates = self._states()
+        for path in candidates:
+            problem = _torn(path)
+            if not problem:
+                data = json.loads((path / "state.json").read_text())
+                return State(path, int(data["step"]), data)
+            notice(f"{path}: {problem}. Falling back to the state before it.")
+        if candidates:
+            raise CheckpointError(
+                f"{self.path / 'state'}: none of {len(candidates)} states is whole. checkpoints/ holds adapters of earlier "
+                "steps: start a new run from one of them."
+            )
+        return None
+
+    def rewind(self, state: State | None) -> None:
+        """Cut the growing files back to the state, and remove what was written after it (None: back to the very start)."""
+        step = state.step if state else 0
+        for name in GROWING:
+            size = int(state.data["sizes"][name]) if state else 0
+            with (self.path / name).open("r+b") as file:
+                file.seek(0, os.SEEK_END)
+                if file.tell() < size:
+                    raise CheckpointError(f"{self.path / name}: {file.tell()} bytes, but the state of step {step} counts {size}.")
+                file.truncate(size)
+        for old in self.rollout_steps():
+            if old > step:
+                (self.path / "rollouts" / f"step-{old:06d}.jsonl.gz").unlink()
+        for path in self._states():
+            if int(path.name[5:]) > step:
+                shutil.rmtree(path)
+        for path in (self.path / "checkpoints").glob("step-*"):
+            if int(path.name[5:11]) > step:
+                shutil.rmtree(path)
+
+    def checkpoint(self, step: int, save: Callable[[Path], None]) -> Path:
+        """checkpoints/step-N/, written by `save(directory)`, whole or not at all."""
+        final = self.path / "checkpoints" / f"step-{step:06d}"
+        partial = final.with_name(final.name + ".partial")
+        with self._writing("the checkpoint"):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            save(partial)
+            shutil.rmtree(final, ignore_errors=True)
+            partial.rename(final)
+        return final
+
+    def _states(self) -> list[Path]:
+        """State directories, newest first."""
+        return sorted((p for p in (self.path / "state").glob("step-*") if p.suffix != ".partial"), reverse=True)
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise RunError(
+                f"the disk is full: {what} of {self.path} could not be written. Nothing saved before is lost. "
+                f"Make room, then continue with  --resume {self.path}"
+            ) from error
+
+    @staticmethod
+    def _replace(path: Path, data: bytes) -> None:
+        partial = path.with_name(path.name + ".partial")
+        partial.write_bytes(data)
+        partial.replace(path)
+
+
+def _digest(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _torn(path: Path) -> str:
+    """What is wrong with a state directory, or ""."""
+    try:
+        seal = json.loads((path / "seal.json").read_text())
+        for name, expected in seal.items():
+            if _digest(path / name) != expected:
+                return f"{name} is not what was sealed"
+    except (OSError, ValueError) as error:
+        return f"not whole ({error})"
+    return ""
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _ranges(numbers: list[int]) -> str:
+    """[1, 2, 3, 7] -> "1-3, 7"."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
