@@ -1,0 +1,106 @@
+"""Settings of the text rooms: what prompts ask for, and which proposals become tasks."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from minizero.config.base import Section
+
+# AZR's own list (azr-spec 3.5), then what else reaches randomness, clocks, files, processes, the network or the interpreter.
+FORBIDDEN_MODULES = (
+    *("logging", "random", "multiprocessing", "pebble", "subprocess", "threading", "datetime", "time", "hashlib", "hmac"),
+    *("bcrypt", "os", "sys", "calendar"),
+    *("secrets", "uuid", "zoneinfo", "sched", "timeit", "locale"),
+    *("io", "pathlib", "shutil", "tempfile", "glob", "fileinput", "mmap", "sqlite3", "dbm", "shelve", "zipfile", "tarfile"),
+    *("socket", "socketserver", "ssl", "select", "selectors", "http", "urllib", "ftplib", "smtplib", "requests"),
+    *("asyncio", "concurrent", "signal", "sched", "pty", "fcntl", "resource", "posix", "platform", "getpass", "atexit"),
+    *("ctypes", "gc", "inspect", "importlib", "builtins", "pickle", "marshal", "traceback", "tracemalloc", "weakref"),
+    *("code", "codeop", "pdb", "cProfile", "profile", "runpy", "site", "sysconfig", "webbrowser", "tkinter"),
+)
+FORBIDDEN_NAMES = (
+    *("eval", "exec", "compile", "open", "input", "__import__", "__builtins__", "__loader__", "__spec__", "__file__"),
+    *("globals", "locals", "vars", "getattr", "setattr", "delattr", "id", "hash", "breakpoint", "exit", "quit", "help"),
+)
+FORBIDDEN_ATTRIBUTES = (
+    *("__subclasses__", "__globals__", "__builtins__", "__code__", "__closure__", "__func__", "__self__", "__wrapped__"),
+    *("__bases__", "__base__", "__mro__", "mro", "__dict__", "__getattribute__", "__reduce__", "__reduce_ex__"),
+    *("__loader__", "__spec__", "__import__", "__traceback__", "__hash__", "tb_frame", "tb_next", "f_back", "f_globals"),
+    *("f_locals", "f_builtins", "f_code", "gi_frame", "gi_code", "cr_frame", "cr_code", "ag_frame", "ag_code", "co_code"),
+)
+
+
+class PromptConfig(Section):
+    """What the model is shown and asked for."""
+
+    style: Literal["auto", "r1", "chat", "compact"] = "auto"
+    """r1 for base models (AZR's template), chat for instruct models, compact for the tiny model; auto: by the model."""
+    examples: int = Field(6, ge=0)
+    """Earlier tasks shown in a propose prompt (AZR's K = 6). 0 is the paper's "without references"."""
+    induction_inputs: int = Field(10, ge=2)
+    """Inputs asked of an induction proposal (AZR: 10)."""
+    induction_shown: int = Field(5, ge=1)
+    """How many of those pairs the solver sees; the rest are hidden tests (AZR: half)."""
+    think: bool = True
+    """chat: the solver may reason before its answer, as in AZR; false opens the answer's block at once, which is far
+    cheaper. r1 always thinks, compact never."""
+    stop_at_answer: bool = True
+    """r1: end generation after </answer>. AZR goes on to the end-of-text token, but what follows is never graded."""
+
+    @model_validator(mode="after")
+    def _some_pairs_stay_hidden(self) -> PromptConfig:
+        if self.induction_shown >= self.induction_inputs:
+            raise ValueError(
+                f"induction_shown = {self.induction_shown} leaves no hidden pair of induction_inputs = "
+                f"{self.induction_inputs}. Try induction_shown = {self.induction_inputs // 2}"
+            )
+        return self
+
+
+class AdmissionConfig(Section):
+    """Which proposals are understood and become tasks. A rejection has a named reason (minizero.parsing, minizero.tasks)."""
+
+    several_functions: bool = True
+    """Helpers, nested functions and methods are allowed. false is the official Qwen scripts' reject_multiple_functions."""
+    entry: Literal["last", "first"] = "last"
+    """Which function is renamed to f when none is called so: last is AZR's any_last, first its any_first."""
+    input_from_call: bool = True
+    """Without an input block, the constants of the program's last top-level call of f are the input. AZR fails there."""
+    remove_comments: bool = False
+    """Drop comments and docstrings (AZR: only while seeding; in self-play the paper found a loss)."""
+    remove_after_return: bool = False
+    """Keep only imports, functions and classes at top level (AZR: only while seeding)."""
+    remove_print: bool = False
+    """Drop calls of print (AZR: off)."""
+    reject_input_in_program: bool = False
+    """Reject programs that hold tests or examples of themselves (AZR's reject_test_input_in_code, off)."""
+
+    max_program_chars: int = Field(4000, ge=1)
+    """Longest program, in characters: about 1,200 tokens, so that K = 6 examples fit AZR's prompt of 5,600."""
+    max_input_chars: int = Field(1000, ge=1)
+    """Longest input. Ours: an input that fills a screen teaches copying."""
+    max_output_chars: int = Field(400, ge=1)
+    """Longest output. AZR stores longer ones cut to 400 characters, which nobody can then answer; we reject them."""
+    max_message_chars: int = Field(1000, ge=1)
+    """Longest induction message. Ours."""
+
+    forbidden_modules: tuple[str, ...] = FORBIDDEN_MODULES
+    """Modules a proposal may not import. AZR's list, completed (see config/tasks.py)."""
+    forbidden_names: tuple[str, ...] = FORBIDDEN_NAMES
+    """Builtins a proposal may not use; a parameter or local variable may be called so. Ours: AZR looks at imports only."""
+    forbidden_attributes: tuple[str, ...] = FORBIDDEN_ATTRIBUTES
+    """Attributes a proposal may not use: ways into the interpreter. Ours."""
+
+    check_determinism: bool = True
+    """Run each proposal twice, in processes with different hash seeds. false runs it once."""
+    accept_none: bool = True
+    """An output of None makes a task, as in AZR; its solve rate of 1 costs the proposer more surely than a rule would."""
+    vary_outputs: bool = True
+    """Induction: reject when all outputs are equal (any constant function solves it). Ours; AZR accepts."""
+    distinct_inputs: bool = True
+    """Induction: repeated inputs count once. Ours; AZR accepts ten times the same input."""
+    exact_lines: bool = False
+    """Where a number of lines was asked for, another number is a rejection. Ours, against one-liners (tiny model)."""
+    duplicate_by: Literal["none", "program", "program_and_input", "modulo_constants"] = "program_and_input"
+    """What makes a proposal a duplicate of a known task. AZR: none. Ours: the same program with the same input."""

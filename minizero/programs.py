@@ -1,0 +1,203 @@
+"""Programs as text and as syntax tree: rename the entry function, tidy, count lines, recognise equal ones. Nothing runs.
+
+Reading order: parse; what the parser of proposals needs (function_names, name_entry_f, split_call, tidy, tests_itself, imports_of);
+what admission needs (statement_lines, program_key).
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import re
+import warnings
+from typing import Literal
+
+MAX_CHARS = 20_000
+DEF_LINE = re.compile(r"^[ \t]*def[ \t]+([A-Za-z_]\w*)[ \t]*\(", re.MULTILINE)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+def parse(program: str) -> ast.Module | None:
+    """The syntax tree, or None for text that Python does not accept (however it says so), or that is beyond any use."""
+    if len(program) > MAX_CHARS:
+        return None  # some constructs take the compiler quadratic time
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # '\d' in model text is no news to whoever runs us
+            return ast.parse(program)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def function_names(program: str) -> list[str]:
+    """Names of the functions at top level, in order; where the text does not parse, of all lines that begin with def."""
+    tree = parse(program)
+    if tree is None:
+        return DEF_LINE.findall(program)
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+
+
+def name_entry_f(program: str, which: Literal["last", "first"] = "last") -> str | None:
+    """The program with its entry function called f; None when it has no function at top level.
+
+    A function that is called f already is the entry; else the last (or first) one is renamed, wherever its name stands.
+    """
+    names = function_names(program)
+    if not names:
+        return None
+    if "f" in names:
+        return program
+    old = names[-1 if which == "last" else 0]
+    tree = parse(program)
+    if tree is None:  # AZR's way, good enough for a text that will be rejected as soon as it is compiled
+        return re.sub(rf"\b{old}(?=[ \t]*\()", "f", program)
+    lines = program.encode("utf-8", "surrogatepass").splitlines(keepends=True)
+    names_and_places = _names(tree)
+    for line, column in sorted({place for name, place in names_and_places if name == old}, reverse=True):
+        text = lines[line - 1]
+        if text[column:].startswith(old.encode()):
+            lines[line - 1] = text[:column] + b"f" + text[column + len(old.encode()) :]
+        else:
+            break  # inside an f-string, Python 3.11 tells the wrong place
+    else:
+        if all(name != "f" for name, _ in names_and_places):
+            return b"".join(lines).decode("utf-8", "surrogatepass")
+    return f"{program}\nf = {old}"  # always right where a renaming would be guesswork, or would mix up two things named f
+
+
+def _names(tree: ast.AST) -> list[tuple[str, tuple[int, int]]]:
+    """Every name that a variable or function goes by, with its line and byte column; (1, -1) for what has no place."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            found.append((node.id, (node.lineno, node.col_offset)))
+        elif isinstance(node, ast.arg):
+            found.append((node.arg, (node.lineno, node.col_offset)))
+        elif isinstance(node, ast.FunctionDef):
+            found.append((node.name, (node.lineno, node.col_offset + len("def "))))
+        elif isinstance(node, (ast.Global, ast.Nonlocal)):
+            found += [(name, (1, -1)) for name in node.names]
+    return found
+
+
+def split_call(program: str) -> tuple[str, str] | None:
+    """A program that ends in calls of its own f: (the part above the first of them, argument text of the last one).
+
+    Small models write `print(f([1, 2], 3))` under the function instead of an input block.
+    """
+    tree = parse(program)
+    if tree is None:
+        return None
+    calls: list[tuple[int, ast.Call]] = []
+    for statement in tree.body:
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
+            continue
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "f":
+                calls.append((statement.lineno, node))
+    if not calls:
+        return None
+    first, call = calls[0][0], calls[-1][1]
+    arguments = [ast.get_source_segment(program, node) or "" for node in call.args]
+    for keyword in call.keywords:
+        prefix = "**" if keyword.arg is None else f"{keyword.arg}="
+        arguments.append(prefix + (ast.get_source_segment(program, keyword.value) or ""))
+    kept = "\n".join(program.split("\n")[: first - 1]).rstrip()
+    return kept, ", ".join(arguments)
+
+
+def tidy(program: str, *, comments: bool = False, after_return: bool = False, prints: bool = False) -> str:
+    """AZR's optional clean-ups, each when asked for: drop comments and docstrings; keep only imports, functions and
+    classes at top level; drop calls of print. Text that does not parse, or would be left empty, stays as it is."""
+    tree = parse(program)
+    if tree is None or not (comments or after_return or prints):
+        return program
+    if comments:
+        _drop_docstrings(tree)
+    if after_return:
+        keep = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+        tree.body = [node for node in tree.body if isinstance(node, keep)]
+    try:
+        if prints:
+            tree = ast.fix_missing_locations(_DropPrints().visit(tree))
+        return ast.unparse(tree) or program
+    except RecursionError:
+        return program
+
+
+def tests_itself(program: str) -> bool:
+    """Whether the program holds a test or an example of itself (AZR's optional check): asserts, calls of f outside of
+    functions, comments and variables that announce an input or an output."""
+    if re.search(r"#\s*(?:tests?|examples?|input|expected|output)\b", program, re.IGNORECASE):
+        return True
+    if re.search(r"^\s*\w*(?:input|expected|output|result)\w*\s*=[^=].*\bf\(", program, re.IGNORECASE | re.MULTILINE):
+        return True
+    tree = parse(program)
+    if tree is None:
+        return False
+    return any(isinstance(node, ast.Assert) for node in ast.walk(tree)) or split_call(program) is not None
+
+
+def imports_of(program: str) -> list[str]:
+    """All import statements, wherever they stand, as lines (the `imports` of AZR's files)."""
+    tree = parse(program)
+    if tree is None:
+        return [line.strip() for line in program.split("\n") if re.match(r"\s*(?:import|from)\s+\w", line)]
+    return [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))]
+
+
+def statement_lines(program: str) -> int:
+    """The number of lines of f's body on which a statement begins; its docstring, comments and `else:` do not count."""
+    tree = parse(program)
+    entries = [] if tree is None else [n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "f"]
+    if not entries:
+        return 0
+    _drop_docstrings(entries[-1])
+    inside = (node for statement in entries[-1].body for node in ast.walk(statement))
+    return len({node.lineno for node in inside if isinstance(node, ast.stmt)})
+
+
+def program_key(program: str, *, modulo_constants: bool = False) -> str:
+    """Sixteen hexadecimal digits, equal for programs that differ only in formatting, comments and docstrings, or
+    (modulo_constants) also in the constants they hold. Text that does not parse is its own normal form."""
+    tree = parse(program)
+    normal = program.strip()
+    if tree is not None:
+        _drop_docstrings(tree)
+        with contextlib.suppress(RecursionError):
+            normal = ast.dump(_BlankConstants().visit(tree) if modulo_constants else tree)
+    return hashlib.sha256(normal.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def _drop_docstrings(tree: ast.AST) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.Module, ast.ClassDef, *_FUNCTIONS)) and len(node.body) > 1:
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+                del node.body[0]
+
+
+class _DropPrints(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt | None:
+        call = node.value
+        is_print = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "print"
+        return None if is_print else node
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        if getattr(node, "body", None) == [] and not isinstance(node, ast.Module):
+            node.body = [ast.Pass()]  # type: ignore[attr-defined]
+        return node
+
+
+class _BlankConstants(ast.NodeTransformer):
+    """Every constant becomes the name of its type; -5 counts as a constant like 5."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return ast.Constant(type(node.value).__name__)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
+            return self.visit_Constant(node.operand)
+        return self.generic_visit(node)

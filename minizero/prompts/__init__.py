@@ -1,0 +1,54 @@
+"""The prompts: two roles, three task types, three styles. One function for each role; a module for each style.
+
+Reading order: propose, solve; then chat.py (instruct models), r1.py (base models), compact.py (the tiny model).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from minizero.prompts import chat, compact, r1
+from minizero.types import Prompt, Task, TaskType
+
+if TYPE_CHECKING:
+    from minizero.config.tasks import PromptConfig
+
+__all__ = ["STYLES", "propose", "solve"]
+
+STYLES = ("r1", "chat", "compact")
+
+
+def propose(
+    style: str, task_type: TaskType, examples: Sequence[Task], *, settings: PromptConfig, lines: int | None = None
+) -> Prompt:
+    """Ask for a new task of this type. `lines`: how many statement lines its function is to have (None: any number).
+
+    Deduction and abduction show the examples, and ask for a program with an input. Induction asks for inputs and a
+    message about the program of examples[0], which may be a task of any type; `lines` has no meaning there.
+    """
+    _check(style)
+    if task_type is TaskType.INDUCTION and not examples:
+        raise ValueError("an induction proposal is about a given program: expected at least one example, saw none")
+    if style == "compact":
+        return compact.propose(task_type, examples, lines=lines, inputs=settings.induction_inputs)
+    if style == "chat":
+        return chat.propose(task_type, examples, lines=lines, inputs=settings.induction_inputs)
+    return r1.propose(
+        task_type, examples, lines=lines, inputs=settings.induction_inputs, stop_at_answer=settings.stop_at_answer
+    )
+
+
+def solve(style: str, task: Task, *, settings: PromptConfig) -> Prompt:
+    """Ask for the part of the task that is not shown."""
+    _check(style)
+    if style == "compact":
+        return compact.solve(task)
+    if style == "chat":
+        return chat.solve(task, think=settings.think)
+    return r1.solve(task, stop_at_answer=settings.stop_at_answer)
+
+
+def _check(style: str) -> None:
+    if style not in STYLES:
+        raise ValueError(f"style = {style!r}: expected one of {', '.join(STYLES)} (auto is resolved by the model)")

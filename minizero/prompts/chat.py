@@ -1,0 +1,153 @@
+"""The prompt style `chat`, for small instruct models: earlier tasks as turns of the conversation, the answer already begun.
+
+Reading order: propose, solve, then the texts. What a 1.5B model gets wrong with AZR's prompts, and what is done about it:
+it explains instead of answering (the answer begins inside its first block); it invents its own form, with the input in
+prose or in the code (the examples are its own earlier turns, in exactly the form asked for, and its turn ends where
+theirs did); it writes `x = [1, 2]` or calculations as input (one rule says so, the examples show it, parsing mends the rest);
+it loses count over ten blocks (the inputs of an induction proposal are lines of one block).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from minizero.types import Message, Pair, Prompt, Task, TaskType
+
+_SYSTEM = "You are a Python expert. You answer in exactly the form that is asked for, without any explanation around it."
+
+_PROPOSE = """\
+Invent a puzzle: a Python function f, and the arguments of one call of it.
+{goal}
+
+- First a python block. It holds the whole program: imports, helper functions if you like, and f. Nothing is called or printed there.
+- f takes one or more arguments, works in several steps (loops, conditions, nested data), and returns a value: a number, string, list, tuple, dict or set.
+- The same arguments always give the same value: no random numbers, time, files or input().
+- Then an input block with the arguments of one call, as they stand between the parentheses of f( ): only constants such as 3, 'text', [1, 2] or {{'a': 1}}, separated by commas. No names, no "x =", no calculations.
+- Every puzzle has another idea and other kinds of data than those before."""
+
+_GOALS = {
+    TaskType.DEDUCTION: "Someone who reads the function and the arguments must work out, step by step, what f returns.",
+    TaskType.ABDUCTION: "Someone who reads the function and what it returned must find arguments that give this result.",
+}
+
+_INDUCTION = """\
+Here is a Python function. Choose {inputs} calls of it, and write a hint. Someone who sees the arguments and results of some \
+of your calls, and the hint, must find out what the function does.
+
+```python
+{program}
+```
+
+- First an input block with {inputs} lines. Each line holds the arguments of one call, as they stand between the parentheses of f( ): {shape}. Only constants such as 3, 'text', [1, 2] or {{'a': 1}}; no names, no calculations.
+- The {inputs} lines all differ, and together they show everything that the function does: short and long, usual and special cases.
+- Then a message block with one or two sentences that help to find the function, without code."""
+
+_FORM_EXAMPLE = Task(
+    TaskType.DEDUCTION,
+    "def f(words, limit):\n    groups = {}\n    for word in words:\n        key = len(word) % limit\n"
+    "        groups.setdefault(key, []).append(word[::-1])\n    return sorted(groups.items())",
+    (Pair("['sun', 'river', 'at', 'stone'], 3", "[(0, ['nus']), (2, ['revir', 'ta', 'enots'])]"),),
+)
+_INDUCTION_EXAMPLE = Task(
+    TaskType.INDUCTION,
+    "def f(numbers, step):\n    total = 0\n    for number in numbers:\n        if number % step == 0:\n"
+    "            total += number // step\n        else:\n            total -= 1\n    return total",
+    tuple(
+        Pair(text, "")
+        for text in (
+            *("[4, 6, 9], 3", "[], 2", "[10], 5", "[1, 1, 1, 1], 4", "[100, 50, 25], 25", "[-6, 7], 3", "[8, 8], 8"),
+            *("[0, 3, 5], 2", "[12, 18, 24, 30], 6", "[7], 10", "[99, 1, 33], 11", "[2, 4, 8, 16, 32], 4"),
+        )
+    ),
+    message="Some numbers of the list add to the result and the others take something away; the second argument decides which.",
+)
+
+_THINK = "Think it through first, in a few short sentences or steps without code blocks. Then end with "
+_AT_ONCE = "Answer with nothing but "
+
+_DEDUCTION_SOLVE = """\
+What does f({input}) return?
+
+```python
+{program}
+```
+
+{manner}an output block that holds the value as Python writes it, strings in quotes:
+```output
+(the value)
+```"""
+
+_ABDUCTION_SOLVE = """\
+Find arguments for which f returns {output}
+
+```python
+{program}
+```
+
+{manner}an input block that holds the arguments as they stand between the parentheses of f( ): constants, separated by commas, strings in quotes:
+```input
+(the arguments)
+```"""
+
+_INDUCTION_SOLVE = """\
+Write a Python function f that gives all of these results, and by the same rule the right ones for other arguments.
+
+{pairs}
+
+Hint: {message}
+
+{manner}a python block that holds the whole program:
+```python
+def f(...):
+    ...
+```"""
+
+
+def propose(task_type: TaskType, examples: Sequence[Task], *, lines: int | None, inputs: int) -> Prompt:
+    """Ask for a new task; see prompts.propose. Further induction tasks after examples[0] become earlier turns."""
+    if task_type is TaskType.INDUCTION:
+        earlier = [task for task in examples[1:] if task.type is TaskType.INDUCTION and len(task.pairs) >= inputs]
+        turns = []
+        for task in earlier or [_INDUCTION_EXAMPLE]:
+            turns.append(Message("user", _induction_question(task, inputs)))
+            arguments = "\n".join(pair.input for pair in task.pairs[:inputs])
+            turns.append(Message("assistant", f"```input\n{arguments}\n```\n```message\n{task.message}\n```"))
+        turns.append(Message("user", _induction_question(examples[0], inputs)))
+        return _prompt(turns, prefill="```input\n")
+    request = _PROPOSE.format(goal=_GOALS[task_type])
+    turns = []
+    for task in examples or [_FORM_EXAMPLE]:
+        turns.append(Message("user", request))
+        turns.append(Message("assistant", f"```python\n{task.program}\n```\n```input\n{task.input}\n```"))
+        request = "Another one, with a new idea."
+    if lines is not None:
+        request += f" The body of f has exactly {lines} line{'s' * (lines != 1)}."
+    turns.append(Message("user", request))
+    return _prompt(turns, prefill="```python\n")
+
+
+def solve(task: Task, *, think: bool) -> Prompt:
+    """Ask for the part of the task that is not shown, after a short thought or at once."""
+    manner = _THINK if think else _AT_ONCE
+    if task.type is TaskType.DEDUCTION:
+        question = _DEDUCTION_SOLVE.format(program=task.program, input=task.input, manner=manner)
+        label = "output"
+    elif task.type is TaskType.ABDUCTION:
+        question = _ABDUCTION_SOLVE.format(program=task.program, output=task.output, manner=manner)
+        label = "input"
+    else:
+        pairs = "\n".join(f"f({pair.input}) == {pair.output}" for pair in task.pairs[: task.shown])
+        question = _INDUCTION_SOLVE.format(pairs=pairs, message=task.message, manner=manner)
+        label = "python"
+    turns = [Message("user", question)]
+    return _prompt(turns) if think else _prompt(turns, prefill=f"```{label}\n", stop=("\n```",))
+
+
+def _induction_question(task: Task, inputs: int) -> str:
+    positional = task.input.count("\n") == 0 and task.input
+    shape = f"for example {positional}" if positional else "separated by commas"
+    return _INDUCTION.format(inputs=inputs, program=task.program, shape=shape)
+
+
+def _prompt(turns: Sequence[Message], *, prefill: str = "", stop: tuple[str, ...] = ()) -> Prompt:
+    return Prompt((Message("system", _SYSTEM), *turns), prefill=prefill, stop=stop, chat=True)
