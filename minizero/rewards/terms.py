@@ -1,0 +1,216 @@
+"""The built-in reward terms: plain functions from an outcome to a finite float.
+
+Reading order: difficulty of the task, the program's own qualities, its distance to what is known, the solver's terms;
+last the tables PROPOSE and SOLVE, which name them. Propose terms see admitted tasks only. azr-spec: the project's notes
+on the official code.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from minizero.rewards import diversity
+from minizero.types import AnswerOutcome, MissingPackage, ProposalOutcome, RewardError
+
+INSTALL = "pip install 'minizero[rewards]'"
+
+
+def learnability(outcome: ProposalOutcome) -> float:
+    """1 - p for a solve rate 0 < p, else 0; in [0, 1). Paper Eq. 4; azr-spec 5.1, one_minus.
+
+    solve_rate 0.25 -> 0.75. No attempts count as solve rate 0, as in AZR when the solve prompt is too long.
+    """
+    rate = outcome.solve_rate or 0.0
+    return 1 - rate if rate > 0 else 0.0
+
+
+def inverse(outcome: ProposalOutcome) -> float:
+    """1 - p, also for a task that nobody solved: p = 0 -> 1. azr-spec 5.1, inverse."""
+    return 1 - (outcome.solve_rate or 0.0)
+
+
+def difficulty(outcome: ProposalOutcome, target: float = 0.5) -> float:
+    """1 at the target solve rate, falling linearly to 0 at both 0 and 1; in [0, 1]. minizero's own.
+
+    target 0.5: p = 0.25 -> 0.5;  target 0.25: p = 0.625 -> (1 - 0.625) / 0.75 = 0.5.
+    """
+    rate = outcome.solve_rate or 0.0
+    return rate / target if rate <= target else (1 - rate) / (1 - target)
+
+
+def admitted(outcome: ProposalOutcome) -> float:
+    """1: as a base it rewards validity alone, and terms may be compared without learnability."""
+    return 1.0
+
+
+def complexity(outcome: ProposalOutcome) -> float:
+    """Cognitive complexity of the program / 15, at least 0 (azr-spec 5.4). Ten nested points -> 0.667.
+
+    Departs from AZR in complexipy's release: 8 counts some constructs differently than the one AZR pinned.
+    """
+    try:
+        from complexipy import code_complexity
+    except ImportError:
+        raise MissingPackage("complexipy", "the reward term complexity", INSTALL) from None
+    return float(code_complexity(_program(outcome)).complexity) / 15
+
+
+def halstead(outcome: ProposalOutcome) -> float:
+    """0.5 min(effort / 10000, 1) + 0.3 min(cyclomatic / 10, 1) + 0.2 min(volume / 500, 1), rounded to 3; in [0, 1].
+
+    Source: azr-spec 5.4. `def f(x): return x*x`: effort 3, cyclomatic 1, volume 3 -> 0.00015 + 0.03 + 0.0012 -> 0.031.
+    """
+    try:
+        from radon.complexity import cc_visit
+        from radon.metrics import h_visit
+    except ImportError:
+        raise MissingPackage("radon", "the reward term halstead", INSTALL) from None
+    total = h_visit(_program(outcome)).total
+    cyclomatic = max((block.complexity for block in cc_visit(_program(outcome))), default=0)
+    value = 0.5 * min(total.effort / 10000, 1) + 0.3 * min(cyclomatic / 10, 1) + 0.2 * min(total.volume / 500, 1)
+    return round(float(value), 3)
+
+
+def requested_length(outcome: ProposalOutcome) -> float:
+    """1 - |lines - requested| / requested, at least 0; 1 when nothing was requested. minizero's own.
+
+    Lines are statement_lines of the program: 4 requested, 3 written -> 0.75.
+    """
+    if outcome.requested_lines is None:
+        return 1.0
+    return max(0.0, 1 - abs(statement_lines(_program(outcome)) - outcome.requested_lines) / outcome.requested_lines)
+
+
+def statement_lines(program: str) -> int:
+    """Lines inside function bodies on which a statement begins; blank lines, comments and docstrings do not count.
+
+    >>> statement_lines("import math\\ndef f(x):\\n    # why\\n    y = x + 1\\n    return y")
+    2
+    """
+    lines = set()
+    for function in ast.walk(ast.parse(program)):
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+            for node in ast.walk(function):
+                is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+                if isinstance(node, ast.stmt) and node is not function and not is_text:
+                    lines.add(node.lineno)
+    return len(lines)
+
+
+def edit_distance(outcome: ProposalOutcome) -> float:
+    """Mean over the shown examples of 1 - similarity of the two syntax trees; in [0, 1]; 0 when none was shown.
+
+    Similarity is difflib's ratio of the trees written as sorted JSON (azr-spec 5.4, mean_edit_distance).
+    x*x against the identity -> 0.452.
+    """
+    if not outcome.examples:
+        return 0.0
+    own = _tree_text(_program(outcome))
+    ratios = [difflib.SequenceMatcher(None, own, _tree_text(example.program)).ratio() for example in outcome.examples]
+    return sum(1 - ratio for ratio in ratios) / len(ratios)
+
+
+def novelty(outcome: ProposalOutcome) -> float:
+    """1 / sqrt(1 + n), n buffered programs of the same skeleton; in (0, 1]. n = 3 -> 0.5.
+
+    Count-based exploration bonus of arXiv 1611.04717, section 2.2, with the program's skeleton as the state's hash.
+    """
+    return float((1 + _known(outcome, diversity.SAME_SKELETON)) ** -0.5)
+
+
+def answer_diversity(outcome: ProposalOutcome) -> float:
+    """Surprise of the text to be predicted: 1 - count / total. azr-spec 5.4; see diversity.surprise."""
+    return _known(outcome, diversity.ANSWER_SURPRISE)
+
+
+def answer_diversity_by_type(outcome: ProposalOutcome) -> float:
+    """The same, half for the type and half inside it. azr-spec 5.4, hierarchical; see diversity.surprise_by_type."""
+    return _known(outcome, diversity.ANSWER_SURPRISE_BY_TYPE)
+
+
+def input_diversity(outcome: ProposalOutcome) -> float:
+    """Mean surprise of an induction task's inputs. azr-spec 5.4, f_input_answer_diversity."""
+    return _known(outcome, diversity.INPUT_SURPRISE)
+
+
+def input_diversity_by_type(outcome: ProposalOutcome) -> float:
+    """The same, half for the type and half inside it."""
+    return _known(outcome, diversity.INPUT_SURPRISE_BY_TYPE)
+
+
+def output_diversity(outcome: ProposalOutcome) -> float:
+    """Mean surprise of an induction task's outputs. azr-spec 5.4, f_output_answer_diversity."""
+    return _known(outcome, diversity.OUTPUT_SURPRISE)
+
+
+def output_diversity_by_type(outcome: ProposalOutcome) -> float:
+    """The same, half for the type and half inside it."""
+    return _known(outcome, diversity.OUTPUT_SURPRISE_BY_TYPE)
+
+
+def binary(outcome: AnswerOutcome) -> float:
+    """1 when the answer is right (induction: on every hidden pair), else 0. azr-spec 3.6, binary."""
+    return float(outcome.verdict.correct)
+
+
+def accuracy(outcome: AnswerOutcome) -> float:
+    """The verdict's score: for induction the fraction of hidden pairs. azr-spec 3.6, accuracy."""
+    return float(outcome.verdict.score)
+
+
+def any_right(outcome: AnswerOutcome) -> float:
+    """1 when any hidden pair is right. azr-spec 3.6, if_one_correct."""
+    return float(outcome.verdict.score > 0)
+
+
+PROPOSE: Mapping[str, Callable[..., Any]] = {
+    "learnability": learnability,
+    "inverse": inverse,
+    "difficulty": difficulty,
+    "admitted": admitted,
+    "complexity": complexity,
+    "edit_distance": edit_distance,
+    "halstead": halstead,
+    "answer_diversity": answer_diversity,
+    "answer_diversity_by_type": answer_diversity_by_type,
+    "input_diversity": input_diversity,
+    "input_diversity_by_type": input_diversity_by_type,
+    "output_diversity": output_diversity,
+    "output_diversity_by_type": output_diversity_by_type,
+    "novelty": novelty,
+    "requested_length": requested_length,
+}
+SOLVE: Mapping[str, Callable[..., Any]] = {"binary": binary, "accuracy": accuracy, "any": any_right}
+
+
+def _program(outcome: ProposalOutcome) -> str:
+    assert outcome.task is not None, "propose terms are measured on admitted tasks only"
+    return outcome.task.program
+
+
+def _known(outcome: ProposalOutcome, key: str) -> float:
+    if key not in outcome.known:
+        has = ", ".join(outcome.known) or "nothing"
+        raise RewardError(f"outcome.known has no {key!r}, which the buffer must fill; it has: {has}")
+    return float(outcome.known[key])
+
+
+def _tree_text(program: str) -> str:
+    """The syntax tree as sorted JSON, without contexts, absent children and items of lists that are no nodes."""
+    return json.dumps(_tree(ast.parse(program)), indent=2, sort_keys=True, default=repr)
+
+
+def _tree(node: ast.AST) -> dict[str, Any]:
+    tree: dict[str, Any] = {"node_type": type(node).__name__}
+    for name, value in ast.iter_fields(node):
+        if isinstance(value, list):
+            tree[name] = [_tree(item) for item in value if isinstance(item, ast.AST)]
+        elif isinstance(value, ast.AST) and name != "ctx":
+            tree[name] = _tree(value)
+        elif value is not None and name != "ctx":
+            tree[name] = value
+    return tree
