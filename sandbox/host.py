@@ -3,8 +3,6 @@
 Reading order: Zygote.start, run, close, then what a request and a message are made of.
 """
 
-import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sandbox import codec, frames
-from sandbox.types import Job, Limits, Result, SandboxError, Status
+from sandbox.types import Job, Limits, Result, SandboxError, Status, Unprotected
 
 # The package is registered by hand so that a zygote loads child-side modules only, none of the host's.
 BOOT: Final = (
@@ -25,7 +23,11 @@ PATIENCE_S: Final = 60.0
 """How long beyond a job's own wall limit a zygote may be silent before it is given up."""
 
 
-class ZygoteLost(Exception):
+CLOSE_S: Final = 2.0
+"""How long a zygote may take to end before it is killed."""
+
+
+class ZygoteLost(SandboxError):
     """The zygote died or fell silent; the job it had is to be repeated elsewhere."""
 
 
@@ -68,8 +70,11 @@ class Zygote:
     def hello(self) -> dict[str, Any]:
         """Wait until the zygote is ready; what it says about itself. Raises SandboxError when it refuses."""
         report = self._receive(PATIENCE_S)
-        if "failure" in report:
-            raise SandboxError(f"a zygote could not start: {report['failure']}")
+        if report["unprotected"] and not self.setup.unsafe:
+            raise Unprotected(
+                f"untrusted code would not be contained here: {report['unprotected']}. Run on Linux (x86_64, aarch64) with "
+                "seccomp, or accept the risk with Sandbox(unsafe=True)"
+            )
         return dict(report)
 
     def run(self, request: bytes, expected: int, silence_s: float) -> Iterator[tuple[str, bytes, float, float, bytes]]:
@@ -84,18 +89,21 @@ class Zygote:
     def _receive(self, silence_s: float) -> Any:
         try:
             self.channel.settimeout(silence_s)
-            return codec.decode(frames.receive(self.channel), max_bytes=1 << 32)
+            message = codec.decode(frames.receive(self.channel), max_bytes=1 << 32)
         except (OSError, EOFError, codec.InvalidValue) as error:
             raise ZygoteLost(f"{type(error).__name__}: {error}") from None
+        if isinstance(message, dict) and "failure" in message:
+            raise ZygoteLost(message["failure"])
+        return message
 
     def close(self) -> None:
         """End the zygote and whatever it is running, and wait for it."""
-        self.channel.close()
+        self.channel.close()  # a zygote ends by itself when its socket is closed, and takes its job along
         try:
-            os.kill(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self.process.wait()
+            self.process.wait(timeout=CLOSE_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def request_of(job: Job, inputs: list[bytes], limits: Limits) -> bytes:
