@@ -68,9 +68,10 @@ def seed_tasks(name: str, limit: int, task_types: Sequence[TaskType]) -> tuple[l
     if name == "zero":
         return [task for task in zero_tasks() if task.type in task_types], 0
     if name == "tiny":
-        from minizero.tiny import seeds_file
+        from minizero import tiny
 
-        return read_seeds(seeds_file(), limit, task_types)
+        found = [task for task in tiny.load("seeds") if task.type in task_types]
+        return [task for kind in task_types for task in [t for t in found if t.type is kind][:limit]], 0
     return read_seeds(BUILTIN if name == "builtin" else Path(name), limit, task_types)
 
 

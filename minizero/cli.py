@@ -1,0 +1,161 @@
+"""The command line: minizero selfplay, replay, report, seed. `minizero COMMAND --help` explains each.
+
+Reading order: main, then one function per command. Heavy rooms are imported inside the commands.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from minizero.types import MiniZeroError
+from sandbox import SandboxError
+
+if TYPE_CHECKING:
+    from minizero.config import Config
+
+MODEL = "tiny"
+
+
+def selfplay(
+    model: Annotated[str, tyro.conf.Positional] = MODEL,
+    /,
+    *,
+    config: tuple[Path, ...] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    resume: Path | None = None,
+    steps: int | None = None,
+    dry_run: bool = False,
+) -> None:
+    """Train a model by Absolute-Zero self-play.
+
+    Args:
+        model: tiny (built in, for the CPU), the name of a file in configs/ such as Qwen2.5-Coder-3B, a hub name, or a
+            model directory.
+        config: TOML files stacked over the model's own, for example configs/ablations/rloo.toml.
+        set: One setting, section.name=value; may be repeated.
+        resume: A run directory to continue, bit for bit; other arguments but --steps are ignored.
+        steps: With --resume: a new total number of steps.
+        dry_run: Print the settings that differ from the defaults, and stop.
+    """
+    from minizero.config import difference
+    from minizero.session import Stopped, start
+    from minizero.session import resume as continue_run
+    from minizero.telling import Teller, as_table
+
+    if dry_run:
+        resolved = resolve(model, config, set)
+        print(as_table({name: new for name, (_, new) in difference(resolved).items()}))
+        return
+    teller = Teller()
+    try:
+        path = continue_run(resume, teller=teller, steps=steps) if resume else start(resolve(model, config, set), teller=teller)
+    except Stopped as stopped:
+        teller.say(str(stopped))
+        return
+    from minizero.report import write_report
+    from minizero.verdict import closing_words
+
+    write_report(path)
+    teller.say("")
+    teller.say(closing_words(path))
+
+
+def replay(
+    run: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    step: int | None = None,
+    role: str = "",
+    type: str = "",
+    reason: str = "",
+    limit: int = 10,
+) -> None:
+    """Show rollouts of a run in the terminal: what the model wrote, what became of it, what it earned.
+
+    Args:
+        run: A run directory.
+        step: The step to show; without it, the last one.
+        role: propose, solve or attempt; without it, all.
+        type: deduction, abduction or induction; without it, all.
+        reason: Only proposals rejected for this reason, or answers with this verdict.
+        limit: At most this many.
+    """
+    from minizero.replay import show
+
+    show(run, step=step, role=role, task_type=type, reason=reason, limit=limit)
+
+
+def report(run: Annotated[Path, tyro.conf.Positional], /) -> None:
+    """Write report.html of a run, finished or not.
+
+    Args:
+        run: A run directory.
+    """
+    from minizero.report import write_report
+
+    print(write_report(run))
+
+
+def seed(
+    model: Annotated[str, tyro.conf.Positional],
+    /,
+    *,
+    out: Path,
+    tasks: int = 64,
+    config: tuple[Path, ...] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+) -> None:
+    """Let a model write its own seed tasks, growing from AZR's zero triplet; no learning.
+
+    Args:
+        model: As for selfplay.
+        out: The JSON Lines file to write; buffer.seeds reads it.
+        tasks: Tasks wanted per task type.
+        config: TOML files stacked over the model's own.
+        set: One setting, section.name=value; may be repeated.
+    """
+    from minizero.seeding import generate_seeds
+
+    generate_seeds(resolve(model, config, set), out, tasks)
+
+
+def resolve(model: str, files: tuple[Path, ...], overrides: tuple[str, ...]) -> Config:
+    """The config of a model: its own file in configs/ (if it has one), the given files, the overrides."""
+    from minizero.config import load_config
+
+    own = find_config(model)
+    named = () if own and model != MODEL else (f"model.name={model!r}",)
+    return load_config([*([own] if own else []), *files], [*named, *overrides])
+
+
+def find_config(model: str) -> Path | None:
+    """configs/<model>.toml under the working directory or beside the package; None when there is none."""
+    for root in (Path.cwd(), Path(__file__).parent.parent):
+        path = root / "configs" / f"{Path(model).name}.toml"
+        if path.is_file():
+            return path
+    return None
+
+
+def main() -> None:
+    """Entry point. Errors that a user can mend are one message and exit status 1."""
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {"selfplay": selfplay, "replay": replay, "report": report, "seed": seed},
+            prog="minizero",
+            description="Absolute-Zero self-play for one person with one graphics card.",
+        )
+    except (MiniZeroError, SandboxError) as error:
+        print(f"minizero: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("\nminizero: stopped. A run continues with  --resume RUN", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""What the console says: a progress line that moves while a step runs, one summary line per step, words at the end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.status import Status
+
+from minizero.metrics import alarms
+
+QUIET_S = 5.0  # without a terminal: seconds between progress lines
+MOVING_S = 0.2
+
+
+class Teller:
+    """Speaks to a terminal with a line that moves, to a file or pipe with plain lines."""
+
+    def __init__(self, console: Console | None = None, *, total: int = 0) -> None:
+        self.console = console or Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self.total = total
+        self._status: Status | None = None
+        self._phase, self._started, self._spoke = "", 0.0, 0.0
+
+    def __enter__(self) -> Teller:
+        if self.console.is_terminal:
+            self._status = self.console.status("")
+            self._status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._status:
+            self._status.stop()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self.console.print(text, markup=False)
+        self._spoke = time.monotonic()
+
+    def phase(self, text: str) -> None:
+        """What is being done from now on."""
+        self._phase, self._started = text, time.monotonic()
+        self._show("", force=self._status is not None)
+
+    def tick(self, pending: int) -> None:
+        """Called often; moves the progress line."""
+        self._show(f", {pending} completions left" if pending else "")
+
+    def _show(self, extra: str, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self._spoke < (MOVING_S if self._status else QUIET_S):
+            return
+        self._spoke = now
+        line = f"{self._phase}{extra} ({now - self._started:.0f} s)"
+        if self._status:
+            self._status.update(line)
+        else:
+            self.console.print(f"  {line}", markup=False)
+
+    def step(self, number: int, values: Mapping[str, float]) -> None:
+        """The summary line of a step, and a line for each alarm."""
+        self.say(step_line(number, self.total, values))
+        for sentence in alarms(dict(values)):
+            self.say(f"      ! {sentence}")
+
+
+def step_line(number: int, total: int, values: Mapping[str, float]) -> str:
+    """One step in one line: what was admitted, how hard it was, what was solved. The loss stays out: it is near 0 anyway.
+
+    >>> step_line(3, 60, {"propose/admitted_frac": 0.5, "solve/correct_frac": 0.25, "time/step_s": 2.0})
+    'step   3/60   admitted  50%   solved  25%   2.0 s'
+    """
+    parts = [f"step {number:3d}/{total}"]
+    for label, name in (
+        ("admitted", "propose/admitted_frac"),
+        ("learnable", "propose/learnable_frac"),
+        ("solved", "solve/correct_frac"),
+    ):
+        if name in values:
+            parts.append(f"{label} {values[name]:4.0%}")
+    for label, name in (("reward propose", "reward/propose"), ("solve", "reward/solve")):
+        if name in values:
+            parts.append(f"{label} {values[name]:+.2f}")
+    if values.get("rollout/tokens_per_s"):
+        parts.append(f"{values['rollout/tokens_per_s']:.0f} tok/s")
+    parts.append(f"{values['time/step_s']:.1f} s")
+    return "   ".join(parts)
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def as_table(rows: Mapping[str, Any]) -> str:
+    """Names and values, aligned."""
+    width = max(map(len, rows), default=0)
+    return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows.items())
