@@ -71,7 +71,7 @@ def test_requested_length_falls_linearly() -> None:
     program = (
         "import math\n\ndef f(x):\n    '''Text.'''\n    # why\n    y = x + 1\n    if y:\n        y = 2\n    return y"
     )
-    assert terms.statement_lines(program) == 4
+    # four lines begin a statement: y, if, y, return
     assert [terms.requested_length(outcome(program, requested_lines=n)) for n in (4, 5, 2, 1)] == [1, 0.8, 0, 0]
     assert terms.requested_length(outcome(program)) == 1.0
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from minizero.programs import statement_lines
 from minizero.rewards import diversity
 from minizero.types import AnswerOutcome, MissingPackage, ProposalOutcome, RewardError
 
@@ -83,22 +84,6 @@ def requested_length(outcome: ProposalOutcome) -> float:
     if outcome.requested_lines is None:
         return 1.0
     return max(0.0, 1 - abs(statement_lines(_program(outcome)) - outcome.requested_lines) / outcome.requested_lines)
-
-
-def statement_lines(program: str) -> int:
-    """Lines inside function bodies on which a statement begins; blank lines, comments and docstrings do not count.
-
-    >>> statement_lines("import math\\ndef f(x):\\n    # why\\n    y = x + 1\\n    return y")
-    2
-    """
-    lines = set()
-    for function in ast.walk(ast.parse(program)):
-        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            for node in ast.walk(function):
-                is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-                if isinstance(node, ast.stmt) and node is not function and not is_text:
-                    lines.add(node.lineno)
-    return len(lines)
 
 
 def edit_distance(outcome: ProposalOutcome) -> float:
