@@ -1,13 +1,12 @@
 """What happens in the one process that ever sees a program: run it, and claim a result.
 
-Reading order: Task, run_task, then the two kinds of run (functions, scripts), then how outcomes become claims.
+Reading order: Task, Stage, run_task, then the two kinds of run (functions, scripts), then how outcomes become claims.
 By the time this runs every protection is in force. Nothing here defends itself against the program: a program that
 rewrites this code forges its own result and nothing else.
 """
 
 import atexit
 import builtins
-import gc
 import hashlib
 import io
 import os
@@ -57,40 +56,69 @@ class _Kept(io.BytesIO):
         return size
 
 
-def run_task(task: Task, first: int, channel: int, nonce: bytes, importable: frozenset[str]) -> None:
+class Stage:
+    """What every run needs, made once in the zygote: each object that a child need not make saves it page faults."""
+
+    def __init__(self, importable: frozenset[str]) -> None:
+        self.printed = _Kept()
+        self.printed.room = 0
+        self.stdin = io.StringIO()
+        self.stdout = io.TextIOWrapper(self.printed, "utf-8", "surrogatepass", write_through=True)
+        self.module: types.ModuleType | None = types.ModuleType("program")
+        really = builtins.__import__
+        own: Any = builtins
+        own.__import__ = _importer(importable, really)
+        own.exit = own.quit = sys.exit
+
+    def reset(self, stdout_bytes: int) -> None:
+        """Empty standard input and output for the next run."""
+        if self.printed.tell():
+            self.printed.seek(0)
+            self.printed.truncate()
+        self.printed.room = stdout_bytes
+        sys.stdin, sys.stdout = self.stdin, self.stdout
+
+    def namespace(self, name: str) -> dict[str, Any]:
+        """Fresh globals of a real module, which dataclasses, enum and typing look up in sys.modules."""
+        module, self.module = self.module or types.ModuleType(name), None
+        sys.modules[name] = module
+        namespace = vars(module)
+        namespace["__name__"] = name
+        namespace["__builtins__"] = builtins
+        return namespace
+
+
+def run_task(task: Task, first: int, channel: int, nonce: bytes, stage: Stage) -> None:
     """Run the task from its input number `first` on, writing one claim per input (or one, for a script)."""
-    gc.enable()
     if task.script:
-        frames.write_all(channel, frames.claim(nonce, _claim(task, _script(task, importable), "")))
+        frames.write_all(channel, frames.claim(nonce, _claim(task, _script(task, stage), "")))
         return
     function: Callable[..., Any] | None = None
     code: Any = None
     for number in range(first, len(task.inputs)):
-        printed = _Kept()
-        printed.room = task.stdout_bytes
-        sys.stdin, sys.stdout = io.StringIO(), io.TextIOWrapper(printed, "utf-8", "surrogatepass", write_through=True)
+        stage.reset(task.stdout_bytes)
         outcome: tuple[str, object]
         try:
             if code is None:
                 code = compile(task.program, "<program>", "exec", dont_inherit=True)
             if function is None or task.fresh_globals:
-                namespace = _namespace("program", importable)
+                namespace = stage.namespace("program")
                 exec(code, namespace)
                 function = namespace[task.entry] if task.entry in namespace else _missing(task.entry)
             args, kwargs = codec.decode(task.inputs[number], max_bytes=1 << 32)
             outcome = ("ok", function(*args, **kwargs))
         except BaseException as error:
             outcome = ("raised", error)
-        body = _claim(task, outcome, printed.getvalue().decode("utf-8", "replace"))
+        body = _claim(task, outcome, stage.printed.getvalue().decode("utf-8", "replace"))
         frames.write_all(channel, frames.claim(nonce, body))
 
 
-def _script(task: Task, importable: frozenset[str]) -> tuple[str, object]:
+def _script(task: Task, stage: Stage) -> tuple[str, object]:
     sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
     sys.stdout = out = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
     outcome: tuple[str, object] = ("ok", None)
     try:
-        exec(compile(task.program, "<program>", "exec", dont_inherit=True), _namespace("__main__", importable))
+        exec(compile(task.program, "<program>", "exec", dont_inherit=True), stage.namespace("__main__"))
     except SystemExit as error:
         if error.code not in (None, 0):
             outcome = ("raised", error)
@@ -105,18 +133,6 @@ def _script(task: Task, importable: frozenset[str]) -> tuple[str, object]:
     return outcome
 
 
-def _namespace(name: str, importable: frozenset[str]) -> dict[str, Any]:
-    """Fresh globals of a real module, which dataclasses, enum and typing look up in sys.modules."""
-    module = types.ModuleType(name)
-    sys.modules[name] = module
-    own = dict(vars(builtins))
-    own["__import__"] = _importer(importable, builtins.__import__)
-    own["exit"] = own["quit"] = sys.exit
-    namespace = vars(module)
-    namespace["__builtins__"] = own
-    return namespace
-
-
 def _importer(importable: frozenset[str], really: Callable[..., Any]) -> Callable[..., Any]:
     tops = frozenset(name.partition(".")[0] for name in importable)
 
@@ -128,7 +144,9 @@ def _importer(importable: frozenset[str], really: Callable[..., Any]) -> Callabl
         level: int = 0,
     ) -> types.ModuleType:
         if level == 0 and name not in importable and (name.partition(".")[0] not in tops or name not in sys.modules):
-            raise DeniedImport(f"the sandbox does not allow the module {name!r} here", name=name)
+            # Modules of the standard library import what they like; only programs are held to the list.
+            if globals is None or globals.get("__name__") in ("program", "__main__"):
+                raise DeniedImport(f"the sandbox does not allow the module {name!r} here", name=name)
         return really(name, globals, locals, fromlist, level)  # type: ignore[no-any-return]
 
     return guarded

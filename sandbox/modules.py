@@ -38,13 +38,13 @@ ENCODINGS: Final = (
 """Codecs are modules that str.encode loads on first use; a child could not."""
 
 HIDDEN: Final = ("_strptime", "_pydecimal", "_pydatetime", "stringprep", "unicodedata", "_compat_pickle")
-"""Modules that the standard library itself loads late."""
+"""Modules that the standard library loads late, some from C in the name of the program (datetime.strptime)."""
 
 
 def allowed_modules(imports: Imports, packages: tuple[str, ...]) -> frozenset[str]:
     """The names that `import` takes under this setting; a submodule of a package in `packages` counts as named."""
     names = TRAINING if imports == "training" else TRAINING | _STDLIB_EXTRA | (sys.stdlib_module_names - _NEVER)
-    return names | frozenset(packages)
+    return names | frozenset(packages) | frozenset(HIDDEN)
 
 
 def preloaded_modules(imports: Imports) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Reading order: Watch (fork, until_end, reap), then how_it_ended. Processor time 
 limits are exact to milliseconds, hold for each input, and there is no timer in the child that it could stop.
 """
 
+import gc
 import os
 import select
 import signal
@@ -60,7 +61,7 @@ class Watch:
         """Put on every protection, then run the task. Never returns."""
         try:
             zygote = self.zygote
-            base = zygote.own_bytes()
+            base = zygote.base_bytes
             file_bytes = self.limits["result_bytes"] + 1 if self.task.script else 0
             channel = child.seal_descriptors(pipe_in, zygote.silent, self.script_in, self.script_out)
             runs = max(1, len(self.task.inputs) - self.first)
@@ -70,7 +71,8 @@ class Watch:
                 os._exit(0)
             if zygote.layers.filter is not None:
                 zygote.layers.filter.install()
-            child.run_task(self.task, self.first, channel, self.nonce, zygote.importable)
+            gc.enable()
+            child.run_task(self.task, self.first, channel, self.nonce, zygote.stage)
             os._exit(0)
         finally:
             os._exit(99)

@@ -11,15 +11,19 @@ import os
 import signal
 import socket
 import sys
+import types
 import warnings
 from dataclasses import asdict
 from os import getpid  # as it is before steady.py replaces it
-from typing import Any
+from typing import Any, Final
 
 from sandbox import codec, frames, modules, selftest, steady
-from sandbox.child import Task
+from sandbox.child import Stage, Task, run_task
 from sandbox.layers import Layers
 from sandbox.watch import Watch
+
+SLACK_BYTES: Final = 16 << 20
+"""Address space that a zygote may grow by without a job noticing."""
 
 
 def main(descriptor: int) -> None:
@@ -55,16 +59,26 @@ class Zygote:
     def __init__(self, channel: socket.socket, setup: dict[str, Any], layers: Layers) -> None:
         self.channel, self.layers, self.pid = channel, layers, getpid()
         self.unsafe = setup["unsafe"]
-        self.importable = modules.allowed_modules(setup["imports"], tuple(setup["packages"]))
         _load(setup)
+        self.stage = Stage(modules.allowed_modules(setup["imports"], tuple(setup["packages"])))
         self.silent = os.open(os.devnull, os.O_RDWR)
         # Held open, since the file systems that it could be opened from are about to go.
         self.sizes = os.open("/proc/self/statm", os.O_RDONLY) if os.path.exists("/proc/self/statm") else None
+        self.rehearse()
+        self.base_bytes = self.own_bytes() + SLACK_BYTES
         layers.after_loading()
         self.probe()
         gc.collect()
         gc.freeze()
         gc.disable()
+
+    def rehearse(self) -> None:
+        """Run a job of our own a few times here: code that has run before writes to fewer pages in a child."""
+        task = Task("def f(x): return x + 1", "f", [codec.encode(((1,), {}))] * 20, False, True, None, 1 << 16, 1 << 16)
+        streams = sys.stdin, sys.stdout
+        run_task(task, 0, self.silent, bytes(16), self.stage)
+        sys.stdin, sys.stdout = streams
+        self.stage.module = types.ModuleType("program")
 
     def probe(self) -> None:
         """Fork one child as for a job and let it try what no job may do."""
@@ -107,6 +121,8 @@ class Zygote:
             result_bytes=limits["result_bytes"],
             stdout_bytes=limits["stdout_bytes"],
         )
+        if len(task.program) + sum(map(len, task.inputs)) > SLACK_BYTES // 8:  # reading it for each job costs too much
+            self.base_bytes = self.own_bytes() + SLACK_BYTES
         wanted = 1 if task.script else len(task.inputs)
         done = killed = 0
         while done < wanted:
