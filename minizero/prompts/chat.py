@@ -16,13 +16,16 @@ from minizero.types import Message, Pair, Prompt, Task, TaskType
 _SYSTEM = "You are a Python expert. You answer in exactly the form that is asked for, without any explanation around it."
 
 _PROPOSE = """\
-Invent a puzzle: a Python function f, and the arguments of one call of it.
+Invent a puzzle: the arguments of one call, and a Python function f that is called with them.
 {goal}
 
-- First a python block. It holds the whole program: imports, helper functions if you like, and f. Nothing is called or printed there.
-- f takes one or more arguments, works in several steps (loops, conditions, nested data), and returns a value: a number, string, list, tuple, dict or set.
-- The same arguments always give the same value: no random numbers, time, files or input().
-- Then an input block with the arguments of one call, as they stand between the parentheses of f( ): only constants such as 3, 'text', [1, 2] or {{'a': 1}}, separated by commas. No names, no "x =", no calculations.
+- First an input block: the arguments, as they stand between the parentheses of f( ). Only constants such as 3, 'text', \
+[1, 2] or {{'a': 1}}, separated by commas; no names, no "x =", no calculations.
+- Then a python block: the whole program, with f and, if you like, imports and helper functions above it. Nothing is \
+called or printed outside of functions.
+- f takes exactly these arguments, works on them in several steps (loops, conditions, nested data) without an error, and \
+returns a value: a number, string, list, tuple, dict or set.
+- The same arguments always give the same value: never import random, time, datetime, os or sys.
 - Every puzzle has another idea and other kinds of data than those before."""
 
 _GOALS = {
@@ -116,14 +119,14 @@ def propose(task_type: TaskType, examples: Sequence[Task], *, lines: int | None,
         return _prompt(turns, prefill="```input\n")
     request = _PROPOSE.format(goal=_GOALS[task_type])
     turns = []
-    for task in examples or [_FORM_EXAMPLE]:
+    for task in examples if len(examples) > 1 else [*examples, _FORM_EXAMPLE]:
         turns.append(Message("user", request))
-        turns.append(Message("assistant", f"```python\n{task.program}\n```\n```input\n{task.input}\n```"))
+        turns.append(Message("assistant", f"```input\n{task.input}\n```\n```python\n{task.program}\n```"))
         request = "Another one, with a new idea."
     if lines is not None:
         request += f" The body of f has exactly {lines} line{'s' * (lines != 1)}."
     turns.append(Message("user", request))
-    return _prompt(turns, prefill="```python\n")
+    return _prompt(turns, prefill="```input\n")
 
 
 def solve(task: Task, *, think: bool) -> Prompt:
@@ -144,8 +147,7 @@ def solve(task: Task, *, think: bool) -> Prompt:
 
 
 def _induction_question(task: Task, inputs: int) -> str:
-    positional = task.input.count("\n") == 0 and task.input
-    shape = f"for example {positional}" if positional else "separated by commas"
+    shape = f"for example {task.input}" if task.input else "separated by commas"
     return _INDUCTION.format(inputs=inputs, program=task.program, shape=shape)
 
 
