@@ -1,0 +1,143 @@
+"""Micro-batches: what they hold, and that no split, padding or order of rollouts changes the gradient."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from minizero.batching import collate, plan_micro_batches
+from minizero.config.learning import LossConfig
+from minizero.losses import aggregation_weights, chunked_log_probs, importance_weights, token_loss
+from minizero.types import Completion, Role, Rollout, TaskType
+
+
+def rollout(prompt: tuple[int, ...], ids: tuple[int, ...], log_probs: tuple[float, ...] | None = None) -> Rollout:
+    log_probs = tuple(-0.5 - 0.1 * i for i in range(len(ids))) if log_probs is None else log_probs
+    completion = Completion("request", 0, prompt, ids, log_probs, "", "stop")
+    return Rollout(Role.SOLVE, TaskType.DEDUCTION, "prompt", completion, 0.0, {})
+
+
+def test_a_batch_by_hand() -> None:
+    batch = collate([rollout((5, 6), (7, 8)), rollout((9,), ()), rollout((1,), (2,), (-0.25,))], [2, 0], pad_id=0)
+    assert batch.input_ids.tolist() == [[1, 2, 0, 0], [5, 6, 7, 8]]
+    assert batch.attention_mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1]]
+    assert batch.positions.tolist() == [[0, 1, 0, 0], [0, 1, 2, 3]]
+    assert batch.completion_mask.int().tolist() == [[0, 1, 0, 0], [0, 0, 1, 1]]
+    assert batch.sampler_log_probs.flatten().tolist() == pytest.approx([0, -0.25, 0, 0, 0, 0, -0.5, -0.6])
+    assert batch.select.tolist() == [0, 5, 6]  # 2 is predicted at (0, 0); 7 and 8 at (1, 1) and (1, 2)
+    assert batch.targets.tolist() == [2, 7, 8]
+    assert batch.row.tolist() == [0, 1, 1]
+    assert batch.index.tolist() == [2, 0]
+    assert batch.sampled.tolist() == pytest.approx([-0.25, -0.5, -0.6])
+    assert batch.to("cpu").targets.tolist() == [2, 7, 8]
+
+
+def test_padding_is_not_confused_with_a_completion_token_of_the_same_id() -> None:
+    batch = collate([rollout((1,), (0, 0)), rollout((1,), (0,))], [0, 1], pad_id=0)
+    assert batch.completion_mask.int().tolist() == [[0, 1, 1], [0, 1, 0]]
+
+
+def test_an_empty_prompt_and_missing_log_probabilities_are_refused() -> None:
+    with pytest.raises(ValueError, match="empty prompt"):
+        collate([rollout((), (1,))], [0], 0)
+    with pytest.raises(ValueError, match="2 tokens with 1 log-prob"):
+        collate([rollout((1,), (1, 2), (-0.1,))], [0], 0)
+
+
+def test_the_longest_come_first_and_alone_if_they_must() -> None:
+    assert plan_micro_batches([3, 9, 4, 2], 10) == [[1], [2, 0], [3]]
+    assert plan_micro_batches([30, 1], 10) == [[0], [1]]
+    assert plan_micro_batches([], 10) == []
+
+
+@given(st.lists(st.integers(1, 40), max_size=30), st.integers(1, 100))
+def test_a_plan_holds_every_rollout_once_and_keeps_the_budget(lengths: list[int], budget: int) -> None:
+    plan = plan_micro_batches(lengths, budget)
+    assert sorted(i for batch in plan for i in batch) == list(range(len(lengths)))
+    for batch in plan:
+        assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+
+
+class Tiny(nn.Module):
+    """One causal attention layer with positions, in float64: any leak of padding or order would show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(1)
+
+        def weight(*shape: int) -> nn.Parameter:
+            return nn.Parameter(torch.randn(*shape, generator=generator, dtype=torch.float64) / 2)
+
+        self.embed, self.place, self.mix, self.head = weight(13, 6), weight(40, 6), weight(6, 6), weight(13, 6)
+
+    def forward(self, ids: Tensor, positions: Tensor, attention_mask: Tensor) -> Tensor:
+        x = self.embed[ids] + self.place[positions]
+        t = ids.shape[1]
+        allowed = torch.ones(t, t).tril().bool() & attention_mask[:, None, :].bool()
+        scores = (x @ self.mix @ x.transpose(1, 2)).masked_fill(~allowed, -torch.inf)
+        return x + torch.nan_to_num(scores.softmax(-1)) @ x  # a padded row has nothing to look at: nan -> 0
+
+
+def gradient(rollouts: list[Rollout], plan: list[list[int]], config: LossConfig, pad_id: int = 0) -> Tensor:
+    """The whole path of an update: weights of the batch, then micro-batches one by one; all gradients in a row."""
+    model = Tiny()
+    lengths = torch.tensor([len(r.completion.ids) for r in rollouts])
+    advantages = torch.tensor([float(sum(r.completion.ids) % 5 - 2) for r in rollouts], dtype=torch.float64)
+    groups = torch.tensor([sum(r.completion.prompt_ids) % 2 for r in rollouts])
+    weights = aggregation_weights(lengths, groups, config.aggregation, config.constant_tokens).double()
+    for indices in plan:
+        batch = collate(rollouts, indices, pad_id)
+        hidden = model(batch.input_ids, batch.positions, batch.attention_mask)
+        log_probs, entropy = chunked_log_probs(hidden.flatten(0, 1)[batch.select], model.head, batch.targets, chunk=3)
+        whole = batch.index[batch.row]
+        old = log_probs.detach() - 0.3 * torch.sin(batch.targets.double() + 1)
+        correction, _ = importance_weights(
+            old, batch.sampled.double(), batch.row, config.correction, config.correction_max
+        )
+        loss, _ = token_loss(log_probs, old, advantages[whole], batch.row, config)
+        (weights[whole] * (correction * loss - config.entropy_weight * entropy)).sum().backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+ids = st.integers(0, 12)
+some_rollouts = st.lists(
+    st.builds(rollout, st.tuples(ids) | st.tuples(ids, ids, ids), st.lists(ids, min_size=1, max_size=6).map(tuple)),
+    min_size=2,
+    max_size=6,
+)
+configs = st.builds(
+    LossConfig,
+    ratio=st.sampled_from(["token", "sequence"]),
+    clip=st.sampled_from(["ppo", "clip_higher", "dual", "cispo", "none"]),
+    aggregation=st.sampled_from(["group_token_mean", "token_mean", "sequence_mean", "constant"]),
+    correction=st.sampled_from(["token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "none"]),
+    entropy_weight=st.sampled_from([0.0, 0.01]),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(some_rollouts, configs, st.integers(1, 40), st.randoms(use_true_random=False))
+def test_the_gradient_is_the_same_for_any_split_padding_or_order(rollouts, config, budget, random) -> None:
+    whole = gradient(rollouts, [list(range(len(rollouts)))], config)
+    lengths = [len(r.completion.prompt_ids) + len(r.completion.ids) for r in rollouts]
+    assert torch.allclose(gradient(rollouts, plan_micro_batches(lengths, budget), config), whole, atol=1e-7)
+    assert torch.allclose(gradient(rollouts, [[i] for i in range(len(rollouts))], config, pad_id=12), whole, atol=1e-7)
+    order = random.sample(range(len(rollouts)), len(rollouts))
+    assert torch.allclose(gradient([rollouts[i] for i in order], [list(range(len(order)))], config), whole, atol=1e-7)
+
+
+def test_log_probabilities_are_those_of_the_model_read_token_by_token() -> None:
+    rollouts = [rollout((3, 1), (4, 1, 5)), rollout((9,), (2, 6, 5, 3, 5))]
+    model, batch = Tiny(), collate(rollouts, [0, 1], 0)
+    hidden = model(batch.input_ids, batch.positions, batch.attention_mask)
+    ours = chunked_log_probs(hidden.flatten(0, 1)[batch.select], model.head, batch.targets)[0].tolist()
+    expected = []
+    for r in rollouts:
+        for t, token in enumerate(r.completion.ids):
+            seen = torch.tensor([[*r.completion.prompt_ids, *r.completion.ids[:t]]])  # exactly what came before
+            last = model(seen, torch.arange(seen.shape[1])[None], torch.ones_like(seen))[0, -1]
+            expected.append((model.head @ last).log_softmax(0)[token].item())
+    assert ours == pytest.approx(expected)

@@ -1,0 +1,128 @@
+"""Chunked log-probabilities: equal to the naive ones in value and gradient, without tokens x vocabulary in memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from minizero.log_probs import CHUNK_LOGITS, chunked_log_probs
+
+# T tokens, h hidden size, V vocabulary
+
+
+def naive(hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    log_p = (hidden @ weight.T / temperature).log_softmax(-1)
+    return log_p.gather(1, targets[:, None])[:, 0], -(log_p.exp() * log_p).sum(-1)
+
+
+def case(t: int = 7, h: int = 5, v: int = 11, dtype: torch.dtype = torch.float32, trained: bool = True):
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(t, h, generator=generator, dtype=dtype).requires_grad_()
+    weight = torch.randn(v, h, generator=generator, dtype=dtype).requires_grad_(trained)
+    return hidden, weight, torch.randint(v, (t,), generator=generator)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 12), st.sampled_from([0.6, 1.0, 1.7]), st.floats(-1, 1), st.floats(-1, 1))
+def test_value_and_gradient_equal_the_naive_ones(t: int, chunk: int, temperature: float, a: float, b: float) -> None:
+    hidden, weight, targets = case(t)
+    results = []
+    for function in (naive, lambda *args: chunked_log_probs(*args, chunk=chunk)):
+        log_probs, entropy = function(hidden, weight, targets, temperature)
+        weighted = (a * log_probs * torch.arange(1, t + 1)).sum() + (b * entropy).sum()
+        results.append((log_probs, entropy, *torch.autograd.grad(weighted, (hidden, weight))))
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    hidden, weight, targets = case(3, 2, 4, torch.float64)
+    assert torch.autograd.gradcheck(lambda h, w: chunked_log_probs(h, w, targets, 0.8, 2), (hidden, weight))
+
+
+@pytest.mark.parametrize("use", ["log_probs", "entropy"])
+def test_either_output_may_be_used_alone(use: str) -> None:
+    hidden, weight, targets = case()
+    i = ["log_probs", "entropy"].index(use)
+    ours = torch.autograd.grad(chunked_log_probs(hidden, weight, targets, chunk=3)[i].sum(), hidden)[0]
+    theirs = torch.autograd.grad(naive(hidden, weight, targets)[i].sum(), hidden)[0]
+    assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_frozen_head_gets_no_gradient() -> None:
+    hidden, weight, targets = case(trained=False)
+    chunked_log_probs(hidden, weight, targets)[0].sum().backward()
+    assert hidden.grad is not None
+    assert weight.grad is None
+
+
+def test_equal_logits_give_minus_ln_v_and_entropy_ln_v() -> None:
+    log_probs, entropy = chunked_log_probs(torch.zeros(1, 1), torch.randn(8, 1), torch.tensor([3]))
+    assert float(log_probs[0]) == pytest.approx(-math.log(8))
+    assert float(entropy[0]) == pytest.approx(math.log(8))
+
+
+def test_no_tokens_give_nothing() -> None:
+    log_probs, entropy = chunked_log_probs(torch.zeros(0, 4), torch.zeros(6, 4), torch.zeros(0, dtype=torch.long))
+    assert (len(log_probs), len(entropy)) == (0, 0)
+
+
+def test_bfloat16_states_give_float32_log_probabilities_near_the_exact_ones() -> None:
+    hidden, weight, targets = case(64, 32, 100)
+    low = chunked_log_probs(hidden.bfloat16(), weight, targets, chunk=10)[0]
+    assert low.dtype == torch.float32
+    exact = naive(hidden.bfloat16().float(), weight.bfloat16().float(), targets)[0]
+    assert float((low - exact).detach().abs().mean()) < 0.02
+
+
+class LargestTensor(TorchDispatchMode):
+    """Records the largest number of elements that any operation returned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        for item in result if isinstance(result, tuple) else (result,):
+            if isinstance(item, Tensor):
+                self.largest = max(self.largest, item.numel())
+        return result
+
+
+def largest(function: Callable[..., tuple[Tensor, Tensor]], t: int, v: int) -> tuple[int, int]:
+    """(largest tensor made, elements saved for the backward pass) in a forward and backward pass with a frozen head."""
+    hidden, weight, targets = case(t, 4, v, trained=False)
+    saved: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        saved[tensor.untyped_storage().data_ptr()] = tensor.numel()
+        return tensor
+
+    with LargestTensor() as mode, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        log_probs, entropy = function(hidden, weight, targets)
+        (log_probs.sum() + entropy.sum()).backward()
+    return mode.largest, sum(saved.values()) - weight.numel()
+
+
+def test_memory_does_not_grow_with_tokens_times_vocabulary() -> None:
+    def chunked(h: Tensor, w: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        return chunked_log_probs(h, w, t, chunk=8)
+
+    v = 1000
+    for t in (64, 512):
+        made, saved = largest(chunked, t, v)
+        assert made <= max(8 * v, t * 4)  # a chunk of logits, or the hidden states
+        assert saved == t * 4 + 3 * t  # hidden states, and targets, normaliser and entropy of each token
+    assert largest(naive, 512, v)[0] >= 512 * v  # the measure does see what the naive way allocates
+
+
+def test_the_default_chunk_keeps_logits_bounded_for_any_vocabulary() -> None:
+    assert CHUNK_LOGITS // 151_936 == 441  # Qwen2.5's vocabulary: 441 rows, 256 MiB in float32
