@@ -112,6 +112,10 @@ class TaskBuffer:
             chosen.setdefault(task.id, task)
         return tuple(chosen.values())
 
+    def describe(self, task: Task) -> dict[str, float]:
+        """What rewards may ask about a task that is not in the buffer yet (keys: rewards/diversity.py)."""
+        return {}
+
     def surprise(self, task_type: TaskType, side: Literal["input", "output"], text: str) -> float:
         """1 - share of this text among all inputs or outputs of a task type; 1.0 if unseen (AZR's answer diversity)."""
         counts = self._shelves[task_type].texts[side]

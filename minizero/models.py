@@ -88,7 +88,9 @@ def load(config: ModelConfig) -> LoadedModel:
     """Load the model of a config: weights in the compute type, evaluation mode, on its device."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
 
+    transformers_logging.disable_progress_bar()  # the run has its own progress line
     source = locate(config.name)
     device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():

@@ -1,0 +1,92 @@
+"""AdamW on float32 master weights: trained parameters may be bfloat16, what accumulates is not.
+
+Reading order: MasterAdamW.accumulate (after each backward), step, then tensors and load (what a checkpoint keeps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from minizero.config.schema import OptimConfig
+
+
+class MasterAdamW:
+    """AdamW over named parameters. Gradients are summed in float32 over micro-batches, whatever the parameters' type is;
+    an update smaller than a bfloat16 step is kept in the master weights instead of being rounded away."""
+
+    def __init__(self, parameters: Mapping[str, nn.Parameter], config: OptimConfig) -> None:
+        self.parameters, self.config = dict(parameters), config
+        self.masters = {name: p.detach().to(torch.float32, copy=True) for name, p in self.parameters.items()}
+        self._sums: dict[str, Tensor] = {}
+        self.adam = torch.optim.AdamW(
+            list(self.masters.values()), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+        )
+        self.updates = 0
+
+    def accumulate(self) -> None:
+        """Move the parameters' gradients into the float32 sums."""
+        for name, parameter in self.parameters.items():
+            if parameter.grad is None:
+                continue
+            if name in self._sums:
+                self._sums[name] += parameter.grad
+            else:
+                self._sums[name] = parameter.grad.to(torch.float32, copy=True)
+            parameter.grad = None
+
+    def step(self) -> dict[str, float]:
+        """Clip and apply the summed gradients; a non-finite norm skips the update. Returns grad_norm, lr, skipped."""
+        sums, self._sums = self._sums, {}
+        rate = self.config.lr * min(1.0, (self.updates + 1) / max(1, self.config.warmup_steps))
+        if not sums:
+            return {"grad_norm": 0.0, "lr": rate, "skipped": 0.0}
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in sums.values()]))
+        finite = bool(torch.isfinite(norm))
+        if finite:
+            scale = min(1.0, self.config.grad_clip / (float(norm) + 1e-6))
+            for name, master in self.masters.items():
+                master.grad = sums[name] * scale if name in sums else None
+            for group in self.adam.param_groups:
+                group["lr"] = rate
+            if not self.config.freeze:
+                self.adam.step()
+                self._write_back()
+            self.adam.zero_grad(set_to_none=True)
+            self.updates += 1
+        return {"grad_norm": float(norm), "lr": rate, "skipped": float(not finite)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All state by name: master/<p>, and Adam's moments first/<p>, second/<p>, count/<p> where there are any."""
+        state = {f"master/{name}": master for name, master in self.masters.items()}
+        for name, master in self.masters.items():
+            moments = self.adam.state.get(master)
+            if moments:
+                state |= {
+                    f"first/{name}": moments["exp_avg"],
+                    f"second/{name}": moments["exp_avg_sq"],
+                    f"count/{name}": moments["step"],
+                }
+        return state
+
+    def load(self, state: Mapping[str, Tensor], updates: int) -> None:
+        """Back to what `tensors` returned; the parameters are rewritten from the masters."""
+        self.updates = updates
+        for name, master in self.masters.items():
+            master.copy_(state[f"master/{name}"])
+            if f"first/{name}" in state:
+                self.adam.state[master] = {
+                    "step": state[f"count/{name}"].clone().cpu(),
+                    "exp_avg": state[f"first/{name}"].to(master.device).clone(),
+                    "exp_avg_sq": state[f"second/{name}"].to(master.device).clone(),
+                }
+            else:
+                self.adam.state.pop(master, None)
+        self._write_back()
+
+    @torch.no_grad()
+    def _write_back(self) -> None:
+        for name, parameter in self.parameters.items():
+            parameter.copy_(self.masters[name])
