@@ -1,0 +1,88 @@
+"""Where our parsers and verdicts differ from the official code on its own recorded vectors, each with the reason.
+
+The tests read these tables: a vector that is not listed must agree, a row that agrees (or matches nothing) is stale and fails.
+Labels and parser names are those of the vectors; a `*` stands for anything.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import NamedTuple
+
+
+class Departure(NamedTuple):
+    labels: tuple[str, ...]
+    parser: str
+    why: str
+
+    def covers(self, label: str, parser: str) -> bool:
+        return fnmatchcase(parser, self.parser) and any(fnmatchcase(label, pattern) for pattern in self.labels)
+
+
+PARSERS = (
+    Departure(
+        ("input_block_first",),
+        "gen_code_io_*",
+        "The blocks may come in any order: AZR takes the first block for the program, whatever its label.",
+    ),
+    Departure(
+        ("hash_input_inside_code",),
+        "*_i*",
+        "An input in a comment ends with its line when the rest is no argument list; AZR takes the code below it too.",
+    ),
+    Departure(
+        ("py_language_tag", "python3_tag"),
+        "gen_code_io_[!s]*",
+        "```py and ```python3 open a program; AZR leaves 'py' or '3' as its first line, which then fails to run.",
+    ),
+    Departure(
+        (
+            *("good_code_input", "renamed_function_recursive", "two_python_blocks", "py_language_tag", "python3_tag"),
+            *("nested_function", "class_without_method", "async_def_only", "with_imports", "comments_docstring_print"),
+            *("input_string_with_backticks", "multiline_input", "think_answer_wrapped", "two_answers"),
+            *("two_output_blocks", "induction_*"),
+        ),
+        "pred_code_f*",
+        "The answer to induction is the last program block; AZR takes the last block of any label, such as an example input.",
+    ),
+    Departure(
+        ("input_call_nested_parens",),
+        "pred_code_i*",
+        "`input((1, 2), 3)` is read up to its own closing parenthesis; AZR stops at the first.",
+    ),
+    Departure(
+        ("plain_fence_answer",),
+        "pred_code_[io]*",
+        "An answer in a block without a label is the block's content; AZR keeps the fences, which never is a value.",
+    ),
+    Departure(
+        ("induction_input_i_label",),
+        "gen_code_f_inputs_message*",
+        "```input_3 is an input block; AZR reads '_3' as the value's first line.",
+    ),
+    Departure(("induction_input_i_label",), "pred_code_i*", "```input_3 is an input block; AZR reads '_3' into the value."),
+)
+
+# label: (score here, why). None stands for a task that cannot exist here.
+VERDICTS: dict[str, tuple[float | None, str]] = {
+    "deduction/int_expr": (0.0, "An answer is a value, not an expression: nothing that a model writes is evaluated."),
+    "deduction/walrus_prediction": (0.0, "An answer is a value, not an expression."),
+    "deduction/str_content_eval_hack": (0.0, "AZR evaluates the content of the strings, so '2' equals '1+1'."),
+    "deduction/driver_self_reachable": (0.0, "AZR evaluates the answer inside its trainer."),
+    "deduction/nan": (1.0, "nan equals nan, so that a task with this output can be solved."),
+    "deduction/inf": (1.0, "inf is a value."),
+    "deduction/numpy_scalar_np_is_in_driver_namespace": (None, "A numpy scalar is no value."),
+    "abduction/star_tuple": (0.0, "An input is a list of values, without unpacking."),
+    "abduction/walrus": (0.0, "An input is a list of values, not of expressions."),
+    "abduction/multiline_input": (1.0, "A value may span lines; AZR evaluates the last line alone."),
+    "abduction/injection_close_paren": (0.0, "The input is parsed, not pasted into a call."),
+    "abduction/always_equal_object": (0.0, "An input is made of values, and values are compared outside of the program."),
+    "abduction/gold_nan": (1.0, "nan equals nan."),
+    "abduction/gold_empty(nondeterministic)": (None, "A program that is not deterministic makes no task."),
+    "abduction/gold_numpy_scalar": (None, "A numpy scalar is no value."),
+}
+
+# rewards_end_to_end.json, label: why the format is judged otherwise here.
+FORMATS = {
+    "response_contains_Assistant_colon": "We keep the completion apart from the prompt, and need not split at 'Assistant:'.",
+}
