@@ -6,6 +6,7 @@ Reading order: Sandbox's public methods in the order of use, then Pool (threads 
 import contextlib
 import importlib.util
 import queue
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,11 +18,16 @@ from typing import Any, Final, Self
 
 from sandbox import codec
 from sandbox.host import Setup, Zygote, ZygoteLost, request_of, result_of
+from sandbox.report import Report
 from sandbox.text import parse_arguments
 from sandbox.types import Determinism, Job, Limits, Result, SandboxError, Status
 
 ATTEMPTS: Final = 2
 """How often a job is tried when its zygote is lost under it."""
+COMPARABLE: Final = (Status.OK, Status.ERROR)
+"""What a program ends with on its own account; other ends depend on load or limits."""
+_ORDERS: Final = re.compile(r"set\b|hash|\{[^:{}]*\}|\bkeys\b|\bitems\b")
+"""What a program says that may depend on the order of a set."""
 
 
 class Sandbox:
@@ -51,7 +57,8 @@ class Sandbox:
         self._lock = threading.Lock()
         self._closed = False
         self._counts: Counter[str] = Counter()
-        self.report = self._pool("training", 0).hello()
+        self.report = Report.from_greeting(self._pool("training", 0).hello(), unsafe)
+        """What protects the jobs of this sandbox, as found by the self-test."""
 
     def __enter__(self) -> Self:
         return self
@@ -88,28 +95,30 @@ class Sandbox:
             yield from _finished(waiting)
 
     def check_deterministic(self, job: Job) -> Determinism:
-        """Run a job in two differently started processes and compare: status, value, error type."""
+        """Run a job in differently started processes and compare: status, value, error type.
+
+        Two runs, or three for a program that may depend on the order of a set: two orders often agree by accident.
+        """
         return self.submit_deterministic(job).result()
 
     def submit_deterministic(self, job: Job) -> Future[Determinism]:
-        """As check_deterministic, at once. The second run is left out when the first has nothing to compare."""
+        """As check_deterministic, at once. Later runs are left out when the first has nothing to compare."""
         verdict: Future[Determinism] = Future()
+        variants = (1, 2) if _ORDERS.search(job.program) else (1,)
 
-        def second(first: Future[Result]) -> None:
-            if first.exception() is not None:
-                return verdict.set_exception(first.exception())
-            one = first.result()
-            if one.status not in (Status.OK, Status.ERROR):
-                return verdict.set_result(Determinism(one, False, f"nothing to compare: {one.status}"))
-            self._submit(job, variant=1).add_done_callback(lambda done: compare(one, done))
+        def after(first: Result | None, left: tuple[int, ...], done: Future[Result]) -> None:
+            try:
+                result = done.result()
+                one = first or result
+                difference = _difference(one, result)
+                if difference or not left:
+                    verdict.set_result(Determinism(one, not difference, difference))
+                else:
+                    self._submit(job, left[0]).add_done_callback(lambda next_: after(one, left[1:], next_))
+            except Exception as error:
+                verdict.set_exception(error)
 
-        def compare(one: Result, done: Future[Result]) -> None:
-            if done.exception() is not None:
-                return verdict.set_exception(done.exception())
-            difference = _difference(one, done.result())
-            verdict.set_result(Determinism(one, not difference, difference))
-
-        self._submit(job, variant=0).add_done_callback(second)
+        self._submit(job, variant=0).add_done_callback(lambda done: after(None, variants, done))
         return verdict
 
     @property
@@ -151,7 +160,7 @@ class Sandbox:
                 raise SandboxError("the sandbox is closed")
             if (imports, variant) not in self._pools:
                 setup = replace(self._setup, imports=imports, variant=variant)
-                self._pools[imports, variant] = Pool(setup, self._workers * 2, self._count)
+                self._pools[imports, variant] = Pool(setup, self._workers * (1 if variant else 2), self._count)
             return self._pools[imports, variant]
 
     def _count(self, what: str) -> None:
@@ -179,7 +188,11 @@ class Pool:
         self.closed = False
         self.zygotes: list[Zygote] = []
         self.greeting: Future[dict[str, Any]] = Future()
-        self.threads = [threading.Thread(target=self.serve, daemon=True, name=f"sandbox-{n}") for n in range(size)]
+        self.greeted = threading.Event()
+        self.threads = [
+            threading.Thread(target=self.serve, args=(n < (size + 1) // 2,), daemon=True, name=f"sandbox-{n}")
+            for n in range(size)
+        ]
         for thread in self.threads:
             thread.start()
 
@@ -199,15 +212,20 @@ class Pool:
         report = zygote.hello()
         with contextlib.suppress(Exception):
             self.greeting.set_result(report)
+        self.greeted.set()
         return zygote
 
-    def serve(self) -> None:
+    def serve(self, at_once: bool) -> None:
         zygote: Zygote | None = None
+        if not at_once:
+            self.greeted.wait()  # the first zygotes are up sooner when the others do not start beside them
         try:
-            zygote = self.start()
+            if not self.closed:
+                zygote = self.start()
         except Exception as error:
             with contextlib.suppress(Exception):
                 self.greeting.set_exception(error)
+            self.greeted.set()
         while (order := self.orders.get()) is not None:
             if not order.future.set_running_or_notify_cancel():
                 continue
@@ -250,8 +268,11 @@ class Pool:
 
     def close(self) -> None:
         self.closed = True
+        self.greeted.set()
         for _ in self.threads:
             self.orders.put(None)
+        for zygote in list(self.zygotes):
+            zygote.hang_up()
         for zygote in list(self.zygotes):
             zygote.close()
         for thread in self.threads:
@@ -275,6 +296,8 @@ def _parsed(text: str) -> bytes | Result:
 
 def _difference(one: Result, other: Result) -> str:
     """In words, how the second run's outcome differs from the first's; empty when it does not."""
+    if one.status not in COMPARABLE:
+        return f"nothing to compare: {one.status}"
     if one.status is not other.status:
         return f"status: {one.status}, then {other.status}"
     if one.status is Status.ERROR and one.error_type != other.error_type:

@@ -114,8 +114,8 @@ def run_task(task: Task, first: int, channel: int, nonce: bytes, stage: Stage) -
 
 
 def _script(task: Task, stage: Stage) -> tuple[str, object]:
-    sys.stdin = open(0, encoding="utf-8", errors="surrogateescape", closefd=False)
-    sys.stdout = out = open(1, "w", encoding="utf-8", errors="surrogateescape", closefd=False)
+    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False)), "utf-8", "surrogateescape")
+    sys.stdout = out = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "surrogateescape")
     outcome: tuple[str, object] = ("ok", None)
     try:
         exec(compile(task.program, "<program>", "exec", dont_inherit=True), stage.namespace("__main__"))
@@ -143,10 +143,10 @@ def _importer(importable: frozenset[str], really: Callable[..., Any]) -> Callabl
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> types.ModuleType:
-        if level == 0 and name not in importable and (name.partition(".")[0] not in tops or name not in sys.modules):
-            # Modules of the standard library import what they like; only programs are held to the list.
-            if globals is None or globals.get("__name__") in ("program", "__main__"):
-                raise DeniedImport(f"the sandbox does not allow the module {name!r} here", name=name)
+        listed = name in importable or (name in sys.modules and name.partition(".")[0] in tops)
+        # Modules of the standard library import what they like; only programs are held to the list.
+        if level == 0 and not listed and (globals is None or globals.get("__name__") in ("program", "__main__")):
+            raise DeniedImport(f"the sandbox does not allow the module {name!r} here", name=name)
         return really(name, globals, locals, fromlist, level)  # type: ignore[no-any-return]
 
     return guarded
@@ -198,9 +198,9 @@ def _describe(error: BaseException) -> tuple[str, str, str]:
 
 
 def seal_descriptors(channel: int, silent: int, stdin: int | None, stdout: int | None) -> int:
-    """Keep 0, 1, 2 (nothing, or a script's input and output) and the result channel, which becomes 3; close the rest."""
+    """Keep 0, 1, 2 (nothing, or a script's input and output) and the result channel as 3; close all others."""
     # A zygote holds its socket, /dev/null and statm, so a new pipe is above 3 and nothing here overwrites another.
-    assert min(channel, silent, stdin or 9, stdout or 9) >= 3 and (stdin or 9) > 3 and (stdout or 9) > 3
+    assert min(channel, stdin or 9, stdout or 9) > 3 <= silent, "a descriptor would be overwritten"
     os.dup2(silent if stdin is None else stdin, 0)
     os.dup2(silent if stdout is None else stdout, 1)
     os.dup2(silent, 2)

@@ -20,7 +20,7 @@ MAX_SAME_HASH: Final = 32
 
 _U32 = struct.Struct(">I")
 _F64 = struct.Struct(">d")
-_CONTAINERS: Final = {list: b"l", tuple: b"t", set: b"e", frozenset: b"z"}
+_CONTAINERS: Final[dict[type, bytes]] = {list: b"l", tuple: b"t", set: b"e", frozenset: b"z"}
 
 
 class InvalidValue(ValueError):

@@ -1,4 +1,4 @@
-"""The layers that confine a zygote once and all its children with it: namespaces, an empty root, a powerless user, Landlock.
+"""The layers that confine a zygote and thereby all its children: namespaces, empty root, powerless user, Landlock.
 
 Reading order: one function per layer, in the order in which layers.py applies them. Each raises OSError where the
 machine does not offer it. What each must then prevent is tried in selftest.py.

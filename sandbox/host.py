@@ -3,6 +3,7 @@
 Reading order: Zygote.start, run, close, then what a request and a message are made of.
 """
 
+import contextlib
 import socket
 import subprocess
 import sys
@@ -72,8 +73,8 @@ class Zygote:
         report = self._receive(PATIENCE_S)
         if report["unprotected"] and not self.setup.unsafe:
             raise Unprotected(
-                f"untrusted code would not be contained here: {report['unprotected']}. Run on Linux (x86_64, aarch64) with "
-                "seccomp, or accept the risk with Sandbox(unsafe=True)"
+                f"untrusted code would not be contained here: {report['unprotected']}. Run on Linux (x86_64, aarch64) "
+                "with seccomp, or accept the risk with Sandbox(unsafe=True)"
             )
         return dict(report)
 
@@ -96,9 +97,15 @@ class Zygote:
             raise ZygoteLost(message["failure"])
         return message
 
+    def hang_up(self) -> None:
+        """Let the zygote end: it does when its socket is closed, and takes its job along."""
+        with contextlib.suppress(OSError):
+            self.channel.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for it
+        self.channel.close()
+
     def close(self) -> None:
         """End the zygote and whatever it is running, and wait for it."""
-        self.channel.close()  # a zygote ends by itself when its socket is closed, and takes its job along
+        self.hang_up()
         try:
             self.process.wait(timeout=CLOSE_S)
         except subprocess.TimeoutExpired:

@@ -89,7 +89,7 @@ class Layers:
     def unprotected(self) -> str:
         """Why untrusted code must not run here, in words; empty when nothing speaks against it."""
         missing = [f"{name} ({self.missing[name]})" for name in REQUIRED if name in self.missing]
-        broken = [f"{trial.layer}: a job could {trial.act} ({trial.answer})" for trial in self.trials if not trial.refused]
+        broken = [f"{t.layer}: a job could {t.act} ({t.answer})" for t in self.trials if not t.refused]
         return "; ".join([*(f"missing: {name}" for name in missing), *broken])
 
     def build_filter(self) -> None:

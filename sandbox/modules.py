@@ -9,16 +9,21 @@ from typing import Final
 
 from sandbox.types import Imports
 
-TRAINING: Final = frozenset(
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+TRAINING: Final = _words(
     """__future__ abc array ast asyncio base64 binascii bisect calendar cmath collections collections.abc colorsys
     contextlib contextvars copy copyreg csv dataclasses datetime decimal difflib enum fnmatch fractions functools
     graphlib hashlib heapq hmac html html.parser io itertools json json.decoder json.encoder keyword math numbers
     operator pprint random re reprlib statistics string struct sys textwrap time types typing unicodedata
-    urllib.parse warnings weakref zlib""".split()
+    urllib.parse warnings weakref zlib"""
 )
 """The harmless standard library: data structures, text, numbers, dates. No processes, files, network, threads."""
 
-_STDLIB_EXTRA: Final = frozenset(
+_STDLIB_EXTRA: Final = _words(
     """argparse atexit bdb binhex bz2 cmd code codecs codeop concurrent.futures configparser cProfile decimal dis
     doctest email email.message encodings errno filecmp fileinput gc genericpath getopt getpass gettext glob gzip
     html.entities imghdr importlib importlib.util inspect ipaddress linecache locale logging logging.handlers lzma
@@ -27,14 +32,14 @@ _STDLIB_EXTRA: Final = frozenset(
     runpy sched secrets select selectors shelve shlex shutil signal site smtplib socket socketserver sqlite3 ssl stat
     string.templatelib stringprep subprocess symtable sysconfig tarfile tempfile test.support threading timeit token
     tokenize tomllib trace traceback tracemalloc types unittest unittest.mock urllib urllib.error urllib.request uuid
-    wave xml xml.dom.minidom xml.etree xml.etree.ElementTree zipfile zoneinfo ctypes""".split()
+    wave xml xml.dom.minidom xml.etree xml.etree.ElementTree zipfile zoneinfo ctypes"""
 )
 
-ENCODINGS: Final = (
+ENCODINGS: Final = _words(
     "ascii base64_codec charmap cp1250 cp1251 cp1252 cp437 cp850 hex_codec idna iso8859_1 iso8859_15 iso8859_2 koi8_r "
     "latin_1 mac_roman punycode quopri_codec raw_unicode_escape rot_13 shift_jis unicode_escape utf_16 utf_16_be "
     "utf_16_le utf_32 utf_32_be utf_32_le utf_7 utf_8 utf_8_sig uu_codec zlib_codec"
-).split()
+)
 """Codecs are modules that str.encode loads on first use; a child could not."""
 
 HIDDEN: Final = ("_strptime", "_pydecimal", "_pydatetime", "stringprep", "unicodedata", "_compat_pickle")
@@ -50,7 +55,7 @@ def allowed_modules(imports: Imports, packages: tuple[str, ...]) -> frozenset[st
 def preloaded_modules(imports: Imports) -> tuple[str, ...]:
     """What a zygote tries to load at start, in a fixed order; modules that this Python lacks are left out."""
     names = sorted(TRAINING if imports == "training" else TRAINING | _STDLIB_EXTRA)
-    return (*names, *(f"encodings.{name}" for name in ENCODINGS), *HIDDEN)
+    return (*names, *(f"encodings.{name}" for name in sorted(ENCODINGS)), *HIDDEN)
 
 
 _NEVER: Final = frozenset({"antigravity", "this", "idlelib", "turtle", "turtledemo", "tkinter", "ensurepip", "lib2to3"})

@@ -95,7 +95,7 @@ def assemble(program: list[Step]) -> bytes:
 
 def decide(program: bytes, machine_word: int, number: int, protection: int = 0) -> int:
     """What the filter returns for a call, by walking it here: for tests and for reading, not for enforcement."""
-    data = struct.pack("=iIQ6Q", number if number < 1 << 31 else number - (1 << 32), machine_word, 0, 0, 0, protection, 0, 0, 0)
+    data = struct.pack("=IIQ6Q", number, machine_word, 0, 0, 0, protection, 0, 0, 0)
     at = accumulator = 0
     while True:
         opcode, if_true, if_false, operand = struct.unpack_from("=HBBI", program, at * 8)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from sandbox import libc
-from sandbox.confine import NEW_UTS, NEW_USER
+from sandbox.confine import NEW_USER, NEW_UTS
 
 Act = Callable[[], object]
 
@@ -33,8 +33,8 @@ class Trial:
     """The error that refused it, or what it returned when it succeeded."""
 
 
-def try_acts(layer: str, acts: Iterable[Act]) -> list[Trial]:
-    """Commit each act; any exception of the system counts as refusal."""
+def try_acts(layer: str, acts: Iterable[Act], only: int | None = None) -> list[Trial]:
+    """Commit each act; an error of the system counts as refusal, or only the one error number that is given."""
     trials = []
     for act in acts:
         words = (act.__doc__ or act.__name__).strip().rstrip(".")
@@ -42,7 +42,8 @@ def try_acts(layer: str, acts: Iterable[Act]) -> list[Trial]:
             answer = act()
         except (OSError, MemoryError, ValueError) as error:
             number = getattr(error, "errno", None)
-            trials.append(Trial(layer, words, True, errno.errorcode.get(number or 0, type(error).__name__)))
+            answer = errno.errorcode.get(number or 0, type(error).__name__)
+            trials.append(Trial(layer, words, only in (None, number), answer))
         else:
             trials.append(Trial(layer, words, False, f"returned {answer!r}"[:80]))
     return trials
@@ -74,7 +75,8 @@ def list_the_root() -> object:
 
 def become_root() -> object:
     """become root"""
-    return os.setuid(0)
+    os.setuid(0)
+    return os.getuid()
 
 
 def gain_privileges() -> object:
@@ -163,7 +165,8 @@ def _connect() -> object:
 
 def _signal_the_parent() -> object:
     """signal the parent"""
-    return os.kill(_ppid(), 0)
+    os.kill(_ppid(), 0)
+    return _ppid()
 
 
 def _handle_signals() -> object:
@@ -184,6 +187,11 @@ def _raw(name: str, *arguments: Any) -> Act:
     return act
 
 
+def _unknown_call() -> object:
+    """a system call that does not exist"""
+    return libc.call("syscall", 4000)
+
+
 _pid, _ppid = os.getpid, os.getppid  # as they are before steady.py replaces them
 
 ZYGOTE_ACTS: Final[dict[str, tuple[Act, ...]]] = {
@@ -201,9 +209,11 @@ CHILD_ACTS: Final[dict[str, tuple[Act, ...]]] = {
     "descriptors": (use_an_inherited_descriptor,),
     "limits": (take_too_much_memory, open_another_file, be_without_limits),
 }
+# Without a filter each of these succeeds or fails with something else than EPERM, which means that it got through.
 SECCOMP_ACTS: Final[tuple[Act, ...]] = (
     _read_a_file, _write_a_file, _fork, _execute, _connect, _signal_the_parent, _handle_signals, _make_code,
-    _raw("ptrace", 0, 0, 0, 0), _raw("prlimit64", 0, resource.RLIMIT_CPU, None, None), _raw("io_uring_setup", 1, None),
+    _unknown_call, _raw("ptrace", 0, 0, 0, 0), _raw("prlimit64", 0, resource.RLIMIT_CPU, None, None),
+    _raw("io_uring_setup", 1, None),
     _raw("memfd_create", b"x", 0), _raw("unshare", NEW_USER), _raw("process_vm_readv", 1, None, 0, None, 0, 0),
     _raw("bpf", 0, None, 0), _raw("userfaultfd", 0), _raw("keyctl", 0, 0), _raw("perf_event_open", None, 0, 0, 0, 0),
     _raw("pidfd_open", 1, 0), _raw("personality", 0xFFFFFFFF),

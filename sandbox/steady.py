@@ -111,7 +111,7 @@ def _steady_random(module: Any, variant: int, clock: Clock) -> None:
 def _steady_datetime(module: Any, variant: int, clock: Clock) -> None:
     original = module.datetime
 
-    class datetime(original):  # type: ignore[misc, valid-type]  # noqa: N801 (it stands in for datetime.datetime)
+    class datetime(original):  # type: ignore[misc, valid-type]
         @classmethod
         def now(cls, tz: Any = None) -> Any:
             return cls.fromtimestamp(clock.now_ns() / 10**9, tz)
@@ -142,7 +142,7 @@ def _steady_asyncio(module: Any, variant: int, clock: Clock) -> None:
             clock.sleep(max(timeout, 0))
             return []
 
-    class Loop(module.base_events.BaseEventLoop):  # type: ignore[misc, name-defined]
+    class Loop(module.base_events.BaseEventLoop):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self._selector = Selector()

@@ -5,6 +5,7 @@ Nothing here compiles or evaluates: Python's own compiler can be crashed or slow
 some of it, so it never sees any. The reader's depth and size are capped, and it knows eleven names.
 """
 
+import keyword
 import re
 import unicodedata
 from typing import Any, Final, NoReturn
@@ -26,10 +27,7 @@ _TOKEN = re.compile(
 )
 _CONSTANTS: Final = {"None": None, "True": True, "False": False, "inf": float("inf"), "nan": float("nan")}
 _CALLS: Final = ("float", "complex", "set", "frozenset", "dict", "list", "tuple")
-_KEYWORDS: Final = frozenset(
-    "False None True and as assert async await break class continue def del elif else except finally for from global if "
-    "import in is lambda nonlocal not or pass raise return try while with yield".split()
-)
+_KEYWORDS: Final = frozenset(keyword.kwlist)
 _ESCAPE = re.compile(r"\\(\r\n|[0-7]{1,3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^}]*\}|.)", re.DOTALL)
 _PLAIN_ESCAPES: Final = {
     "\n": "", "\r\n": "", "\r": "", "\\": "\\", "'": "'", '"': '"',
@@ -38,9 +36,9 @@ _PLAIN_ESCAPES: Final = {
 
 
 def parse_value(text: str, *, max_chars: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Any:
-    """The value that the text writes: a literal, inf, nan, float('...'), complex(...), set(), dict(a=1), list((1, 2)) ...
+    """The value that the text writes: a literal, inf, nan, float('...'), complex(...), set(), dict(a=1), list((1,)) ...
 
-    `1, 2` is a tuple, as in Python. Raises InvalidValue: syntax (names, operators, calls of anything else), size, depth.
+    `1, 2` is a tuple, as in Python. Raises InvalidValue: syntax (other names, operators, calls), size, depth.
     """
     reader = _Reader(text, max_chars, max_depth)
     value = reader.value(max_depth)
@@ -118,7 +116,7 @@ class _Reader:
         while self.at < len(self.text):
             match = _TOKEN.match(self.text, self.at)
             if match is None:
-                return self.fail("a value", self.text[self.at : self.at + 20])
+                self.fail("a value", self.text[self.at : self.at + 20])
             self.at, self.kind, self.token = match.end(), str(match.lastgroup), match.group()
             if self.kind != "space":
                 self.open += (self.token in tuple("([{")) - (self.token in tuple(")]}"))

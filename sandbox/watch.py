@@ -147,7 +147,8 @@ class Watch:
         return 1
 
     def tell_script(self, reason: str, status: int, wall: float, cpu: float) -> None:
-        assert self.script_in is not None and self.script_out is not None
+        assert self.script_in is not None
+        assert self.script_out is not None
         size = os.fstat(self.script_out).st_size
         printed = os.pread(self.script_out, min(size, self.limits["result_bytes"]), 0)
         os.close(self.script_in)
@@ -177,7 +178,7 @@ def how_it_ended(reason: str, status: int) -> tuple[str, str]:
     if kind != "ended":
         return kind, text
     if os.WIFEXITED(status):
-        return "crashed", f"the program ended its process (exit status {os.WEXITSTATUS(status)}) before its result was out"
+        return "crashed", f"the program ended its process (exit status {os.WEXITSTATUS(status)}) without a result"
     number = os.WTERMSIG(status)
     if number == signal.SIGKILL:
         return "crashed", "the program closed its result channel, or the system killed it"
