@@ -1,29 +1,26 @@
 """Sandbox, the public face: jobs go in from any thread, results come back as data.
 
-Reading order: Sandbox's public methods in the order of use, then Pool (threads that each own one zygote).
+Reading order: Sandbox's public methods in the order of use, then the helpers below; pool.py does the work.
 """
 
-import contextlib
 import importlib.util
-import queue
 import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from sandbox import codec
-from sandbox.host import Setup, Zygote, ZygoteLost, request_of, result_of
+from sandbox.host import Setup
+from sandbox.pool import Order, Pool
 from sandbox.report import Report
 from sandbox.text import parse_arguments
 from sandbox.types import Determinism, Job, Limits, Result, SandboxError, Status
 
-ATTEMPTS: Final = 2
-"""How often a job is tried when its zygote is lost under it."""
 COMPARABLE: Final = (Status.OK, Status.ERROR)
 """What a program ends with on its own account; other ends depend on load or limits."""
 _ORDERS: Final = re.compile(r"set\b|hash|\{[^:{}]*\}|\bkeys\b|\bitems\b")
@@ -104,6 +101,7 @@ class Sandbox:
     def submit_deterministic(self, job: Job) -> Future[Determinism]:
         """As check_deterministic, at once. Later runs are left out when the first has nothing to compare."""
         verdict: Future[Determinism] = Future()
+        verdict.set_running_or_notify_cancel()
         variants = (1, 2) if _ORDERS.search(job.program) else (1,)
 
         def after(first: Result | None, left: tuple[int, ...], done: Future[Result]) -> None:
@@ -137,6 +135,7 @@ class Sandbox:
 
     def _submit(self, job: Job, variant: int) -> Future[Result]:
         single: Future[Result] = Future()
+        single.set_running_or_notify_cancel()  # the job cannot be called back
 
         def unpack(done: Future[list[Result]]) -> None:
             if done.exception() is not None:
@@ -154,7 +153,7 @@ class Sandbox:
         self._pool(job.imports, variant).put(order)
         return order.future
 
-    def _pool(self, imports: str, variant: int) -> "Pool":
+    def _pool(self, imports: str, variant: int) -> Pool:
         with self._lock:
             if self._closed:
                 raise SandboxError("the sandbox is closed")
@@ -166,125 +165,6 @@ class Sandbox:
     def _count(self, what: str) -> None:
         with self._lock:
             self._counts[what] += 1
-
-
-@dataclass(slots=True)
-class Order:
-    """A queued job: what to run, and where its results go."""
-
-    job: Job
-    inputs: list[bytes | Result]
-    """Encoded arguments, or the result for a text that is no argument list of values."""
-    limits: Limits
-    future: Future[list[Result]] = field(default_factory=Future)
-
-
-class Pool:
-    """Zygotes of one kind, each owned by one thread that feeds it from a common queue."""
-
-    def __init__(self, setup: Setup, size: int, count: Any) -> None:
-        self.setup, self.count = setup, count
-        self.orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
-        self.closed = False
-        self.zygotes: list[Zygote] = []
-        self.greeting: Future[dict[str, Any]] = Future()
-        self.greeted = threading.Event()
-        self.threads = [
-            threading.Thread(target=self.serve, args=(n < (size + 1) // 2,), daemon=True, name=f"sandbox-{n}")
-            for n in range(size)
-        ]
-        for thread in self.threads:
-            thread.start()
-
-    def hello(self) -> dict[str, Any]:
-        try:
-            return self.greeting.result()
-        except BaseException:
-            self.close()
-            raise
-
-    def put(self, order: Order) -> None:
-        self.orders.put(order)
-
-    def start(self) -> Zygote:
-        zygote = Zygote(self.setup)
-        self.zygotes.append(zygote)
-        report = zygote.hello()
-        with contextlib.suppress(Exception):
-            self.greeting.set_result(report)
-        self.greeted.set()
-        return zygote
-
-    def serve(self, at_once: bool) -> None:
-        zygote: Zygote | None = None
-        if not at_once:
-            self.greeted.wait()  # the first zygotes are up sooner when the others do not start beside them
-        try:
-            if not self.closed:
-                zygote = self.start()
-        except Exception as error:
-            with contextlib.suppress(Exception):
-                self.greeting.set_exception(error)
-            self.greeted.set()
-        while (order := self.orders.get()) is not None:
-            if not order.future.set_running_or_notify_cancel():
-                continue
-            for attempt in range(ATTEMPTS):
-                try:
-                    if zygote is None:
-                        zygote = self.start()
-                    order.future.set_result(self.execute(zygote, order))
-                    break
-                except ZygoteLost as lost:
-                    if self.closed:
-                        order.future.set_exception(SandboxError("the sandbox was closed under the job"))
-                        break
-                    self.count("restarted_zygotes")
-                    if zygote is not None:
-                        zygote.close()
-                        self.zygotes.remove(zygote)
-                    zygote = None
-                    if attempt + 1 == ATTEMPTS:
-                        order.future.set_exception(SandboxError(f"zygotes were lost under this job: {lost}"))
-                except Exception as error:
-                    order.future.set_exception(error)
-                    break
-
-    def execute(self, zygote: Zygote, order: Order) -> list[Result]:
-        script = order.job.args is None
-        inputs = [one for one in order.inputs if isinstance(one, bytes)]
-        expected = 1 if script else len(inputs)
-        results = []
-        if expected:
-            request = request_of(order.job, inputs, order.limits)
-            for message in zygote.run(request, expected, order.limits.wall_s):
-                results.append(result_of(message, order.limits, script))
-        ran = iter(results)
-        answers = results if script else [next(ran) if isinstance(one, bytes) else one for one in order.inputs]
-        for answer in answers:
-            self.count("jobs")
-            self.count(answer.status.value)
-        return answers
-
-    def close(self) -> None:
-        self.closed = True
-        self.greeted.set()
-        for _ in self.threads:
-            self.orders.put(None)
-        for zygote in list(self.zygotes):
-            zygote.hang_up()
-        for zygote in list(self.zygotes):
-            zygote.close()
-        for thread in self.threads:
-            if thread is not threading.current_thread():
-                thread.join(timeout=10)
-        while True:
-            try:
-                order = self.orders.get_nowait()
-            except queue.Empty:
-                return
-            if order is not None:
-                order.future.set_exception(SandboxError("the sandbox was closed before the job ran"))
 
 
 def _parsed(text: str) -> bytes | Result:

@@ -4,9 +4,11 @@ Reading order: Zygote.start, run, close, then what a request and a message are m
 """
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,6 +53,7 @@ class Zygote:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.channel, theirs = socket.socketpair()
+        _channels.add(self.channel)
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-s", "-S", "-P", "-B", "-c", BOOT, str(Path(__file__).parent), str(theirs.fileno())],
@@ -111,6 +114,18 @@ class Zygote:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+_channels: "weakref.WeakSet[socket.socket]" = weakref.WeakSet()
+
+
+def _forget_channels() -> None:
+    # A fork of the host (a data loader, say) must not keep zygotes alive after the host is gone.
+    for channel in list(_channels):
+        channel.close()
+
+
+os.register_at_fork(after_in_child=_forget_channels)
 
 
 def request_of(job: Job, inputs: list[bytes], limits: Limits) -> bytes:
