@@ -5,8 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 import pytest
-from azr_departures import FORMATS, PARSERS
-from azr_vectors import azr_records
+from tests.azr_departures import FORMATS, PARSERS
+from tests.azr_vectors import azr_records
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,7 +36,7 @@ def propose(text: str, rules: AdmissionConfig = SETTINGS) -> Proposal | ParseErr
 
 
 def ours_and_official(text: str, parser: str, official: object) -> tuple[object, object]:
-    """Both results in one shape: text of an answer, program key and input of a proposal, inputs and message; None: failed."""
+    """Both in one shape: an answer's text, a proposal's program key and input, or inputs and message. None: it failed."""
     style = "r1" if "extract_answer" in parser else "chat"
     if parser.startswith("pred_code_"):
         task_type = {"i": ABDUCTION, "o": DEDUCTION, "f": INDUCTION}[parser[10]]
@@ -83,8 +83,10 @@ def test_official_format_scores_end_to_end_are_reproduced_but_for_the_listed_dep
     differing = set()
     for record in azr_records("rewards_end_to_end.json"):
         given_, name = record["input"], record["label"].rpartition("/")[2]
-        if given_["problem_type"][-1] == "e" or record["output"]["format_score"] == [0.0] and given_["role"] != "solver":
-            continue  # the error type waits; a proposal's score of 0 there also means "not valid"
+        is_error_type = given_["problem_type"].endswith("_e")  # waits for an issue of its own
+        is_invalid = given_["role"] != "solver" and record["output"]["format_score"] == [0.0]  # says more than the form
+        if is_error_type or is_invalid:
+            continue
         text = "<think>" + given_["response_after_<think>"]
         task_type = {"i": ABDUCTION, "o": DEDUCTION, "f": INDUCTION}[given_["problem_type"][-1]]
         kept = format_ok(Role.SOLVE, task_type, text, style="r1")
@@ -109,7 +111,8 @@ def test_an_entry_of_another_name_is_renamed_wherever_its_name_stands() -> None:
 
 
 def test_the_last_function_is_the_entry_when_none_is_called_f() -> None:
-    found = propose("```python\ndef twice(x):\n    return 2 * x\ndef main(x):\n    return twice(x)\n```\n```input\n5\n```")
+    text = "```python\ndef twice(x):\n    return 2 * x\ndef main(x):\n    return twice(x)\n```\n```input\n5\n```"
+    found = propose(text)
     assert isinstance(found, Proposal)
     assert found.program == "def twice(x):\n    return 2 * x\ndef f(x):\n    return twice(x)"
 
@@ -220,8 +223,11 @@ def test_the_form_is_kept_when_every_needed_block_is_closed(role: Role, task_typ
 
 
 WORDS = st.sampled_from(
-    ["```", "```python\n", "```input", "```output\n", "\n", "def f(x):\n", "    return x", "f(", ")", "'", "# Input:", "("]
-    + ["<answer>", "</answer>", "<think>", "the output is", "message", "import a", "class A:", "\0", "\ud800", "\r", "é", "1"]
+    [
+        *("```", "```python\n", "```input", "```output\n", "\n", "def f(x):\n", "    return x", "f(", ")", "'", "("),
+        *("<answer>", "</answer>", "<think>", "the output is", "message", "import a", "class A:", "# Input:", "x = 1"),
+        *("\0", "\ud800", "\r", "é", "1", "f(x)"),
+    ]
 )
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azr_departures import VERDICTS as DEPARTING_VERDICTS
-from azr_vectors import azr_records
+from tests.azr_departures import VERDICTS as DEPARTING_VERDICTS
+from tests.azr_vectors import azr_records
 
 import minizero
 from minizero.config.tasks import AdmissionConfig
@@ -31,8 +31,8 @@ def box() -> Iterator[Sandbox]:
         yield opened
 
 
-def admitted(box: Sandbox, proposal: Proposal, settings: AdmissionConfig = SETTINGS, **options: Any) -> Task | Rejection:
-    return admit(proposal, box, settings, step=3, **options).result(timeout=60)
+def admitted(box: Sandbox, proposal: Proposal, rules: AdmissionConfig = SETTINGS, **options: Any) -> Task | Rejection:
+    return admit(proposal, box, rules, step=3, **options).result(timeout=60)
 
 
 def reason(box: Sandbox, program: str, text: str = "3", settings: AdmissionConfig = SETTINGS, **options: Any) -> str:
@@ -131,7 +131,8 @@ def test_each_defect_of_an_induction_proposal_has_its_reason(box: Sandbox) -> No
         return found.reason if isinstance(found, Rejection) else "admitted"
 
     assert why("def f(x):\n    return x", ("1",) * 10) == "few_inputs"
-    assert why("def f(x):\n    return x", ("1",) * 10, AdmissionConfig(distinct_inputs=False, vary_outputs=False)) == "admitted"
+    as_azr = AdmissionConfig(distinct_inputs=False, vary_outputs=False)
+    assert why("def f(x):\n    return x", ("1",) * 10, as_azr) == "admitted"
     assert why("def f(x):\n    return 7", TEN) == "constant"
     assert why("def f(x):\n    return 7", TEN, AdmissionConfig(vary_outputs=False)) == "admitted"
     assert why("def f(x):\n    return 1 // x", TEN) == "error"
@@ -140,7 +141,8 @@ def test_each_defect_of_an_induction_proposal_has_its_reason(box: Sandbox) -> No
 
 
 def test_admission_does_not_wait(box: Sandbox) -> None:
-    futures = [admit(Proposal(DEDUCTION, "def f(x):\n    while x: pass", ("1",)), box, SETTINGS, step=1) for _ in range(2)]
+    proposal = Proposal(DEDUCTION, "def f(x):\n    while x: pass", ("1",))
+    futures = [admit(proposal, box, SETTINGS, step=1) for _ in range(2)]
     assert all(isinstance(future, Future) for future in futures)
     assert [future.result(timeout=60) for future in futures] == [Rejection("timeout", "0.5 s of processor time")] * 2
 
@@ -161,7 +163,8 @@ def test_any_input_that_gives_the_output_is_right(box: Sandbox) -> None:
 
 
 def test_an_induction_answer_scores_the_fraction_of_hidden_pairs_it_gets_right(box: Sandbox) -> None:
-    task = Task(INDUCTION, "def f(x):\n    return abs(x)", tuple(Pair(str(i), str(abs(i))) for i in (1, 2, 3, -1, 4, 5)), "m", shown=2)
+    pairs = tuple(Pair(str(number), str(abs(number))) for number in (1, 2, 3, -1, 4, 5))
+    task = Task(INDUCTION, "def f(x):\n    return abs(x)", pairs, "m", shown=2)
     assert verdict(box, task, "def f(x):\n    return abs(x)") == Verdict(True, 1.0, "correct")
     assert verdict(box, task, "def f(x):\n    return x") == Verdict(False, 0.75, "wrong")
     assert verdict(box, task, "def f(x):\n    return x if x < 4 else 1 // 0").score == 0.25
@@ -171,7 +174,8 @@ def test_an_induction_answer_scores_the_fraction_of_hidden_pairs_it_gets_right(b
 
 def test_a_completion_without_an_answer_has_a_verdict_too(box: Sandbox) -> None:
     task = Task(DEDUCTION, "def f(x):\n    return x", (Pair("0", "0"),))
-    assert check(task, ParseError("no_answer"), box, SETTINGS).result() == Verdict(False, 0.0, "unparsable", "no_answer")
+    found = check(task, ParseError("no_answer"), box, SETTINGS).result()
+    assert found == Verdict(False, 0.0, "unparsable", "no_answer")
     assert "unparsable" in VERDICTS
 
 
@@ -253,12 +257,14 @@ def test_a_task_and_the_proposal_it_came_from_share_their_key() -> None:
 
 def test_statement_lines_count_the_body_of_f_alone() -> None:
     assert statement_lines("def g(x):\n    return x\ndef f(x):\n    return g(x)") == 1
-    assert statement_lines("def f(x):\n    'doc'\n    # why\n    if x: x = 1\n    else:\n        x = [1,\n 2]\n    return x") == 3
+    body = "    'doc'\n    # why\n    if x: x = 1\n    else:\n        x = [1,\n 2]\n    return x"
+    assert statement_lines("def f(x):\n" + body) == 3
     assert statement_lines("def f(x") == 0
 
 
 def test_the_shipped_seeds_give_the_outputs_they_state(box: Sandbox) -> None:
-    rows = [json.loads(line) for line in (Path(minizero.__file__).parent / "data" / "seeds.jsonl").read_text().splitlines()]
+    path = Path(minizero.__file__).parent / "data" / "seeds.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [len([row for row in rows if kind in row]) for kind in ("input", "inputs")] == [13, 6]
     for row in rows:
         if "input" in row:

@@ -1,0 +1,97 @@
+"""Settings: files stack, overrides win, every problem is told at once with the nearest name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from minizero.config import Config, difference, load_config, to_toml
+from minizero.types import ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+def problems(*overrides: str) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(overrides=overrides)
+    return caught.value.problems
+
+
+def test_overrides_win_over_files_and_later_files_over_earlier(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("[optim]\nlr = 1e-3\ngrad_clip = 2.0\n")
+    (tmp_path / "b.toml").write_text("[optim]\nlr = 2e-3\n")
+    config = load_config([tmp_path / "a.toml", tmp_path / "b.toml"], ["selfplay.steps=7"])
+    assert (config.optim.lr, config.optim.grad_clip, config.selfplay.steps) == (2e-3, 2.0, 7)
+
+
+def test_a_resolved_config_reads_back_equal(tmp_path: Path) -> None:
+    config = load_config(overrides=["reward.preset=paper", 'reward.propose.terms."own.py:short"=0.25', "advantage=reinforce++"])
+    path = tmp_path / "config.toml"
+    path.write_text(to_toml(config))
+    assert load_config([path]) == config
+
+
+def test_a_mistyped_setting_is_told_with_the_nearest_name() -> None:
+    assert problems("optim.lrr=1") == ("optim.lrr is not a setting. Did you mean optim.lr?",)
+
+
+def test_a_name_from_another_framework_leads_to_ours() -> None:
+    assert problems("optim.learning_rate=1") == ("optim.learning_rate is not a setting. Did you mean optim.lr?",)
+
+
+def test_a_setting_without_its_section_is_found() -> None:
+    assert problems("attempts=4") == ("attempts is not a setting. Did you mean selfplay.attempts?",)
+
+
+def test_contradictions_are_told_all_at_once() -> None:
+    found = problems("selfplay.attempts=1", "advantage=grpo", "model.quantization=nf4", "adapter.kind=full")
+    assert len(found) == 4
+    assert "Try --set selfplay.attempts=8" in found[0]
+    assert all("at least 2" in text for text in found[:3])
+    assert "4-bit" in found[3]
+
+
+def test_grouping_by_prompt_with_one_sample_names_what_to_do() -> None:
+    found = problems("advantage.solve=grpo")
+    assert len(found) == 1
+    assert "advantage.solve" in found[0]
+
+
+def test_an_override_without_a_value_is_told() -> None:
+    assert "expected  --set section.name=value" in problems("optim.lr")[0]
+
+
+def test_a_broken_file_names_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "broken.toml"
+    path.write_text("[optim]\nlr = = 3\n")
+    with pytest.raises(ConfigError, match=r"broken\.toml.*line 2"):
+        load_config([path])
+
+
+def test_a_missing_file_is_told() -> None:
+    with pytest.raises(ConfigError, match="no such configuration file"):
+        load_config(["nowhere.toml"])
+
+
+def test_the_difference_names_only_what_differs() -> None:
+    assert difference(load_config(overrides=["optim.lr=0.5"])) == {"optim.lr": (Config().optim.lr, 0.5)}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.toml")), ids=lambda p: p.stem)
+def test_every_shipped_config_is_valid_on_the_tiny_base(path: Path) -> None:
+    base = [] if path.parent.name == "configs" else [ROOT / "configs" / "tiny.toml"]
+    assert load_config([*base, path]).selfplay.steps >= 0
+
+
+def test_every_setting_has_a_sentence() -> None:
+    def missing(model: type, above: str = "") -> list[str]:
+        found = []
+        for name, field in model.model_fields.items():
+            if hasattr(field.annotation, "model_fields"):
+                found += missing(field.annotation, f"{above}{name}.")
+            elif not (field.description or "").strip():
+                found.append(above + name)
+        return found
+
+    assert missing(Config) == []

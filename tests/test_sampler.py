@@ -1,0 +1,146 @@
+"""The transformers sampler: what it returns is what the model says, whatever the batch looked like."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from minizero.config.schema import ModelConfig
+from minizero.models import LoadedModel, load
+from minizero.rollout.protocol import drain
+from minizero.rollout.scripted import ScriptedSampler
+from minizero.rollout.transformers import TransformersSampler, choose_tokens, uniform
+from minizero.types import Completion, Message, ModelError, Prompt, Request
+
+
+@pytest.fixture(scope="module")
+def loaded(random_model: Path) -> LoadedModel:
+    return load(ModelConfig(name=str(random_model), dtype="float32", device="cpu"))
+
+
+def request(name: str, text: str, **settings: Any) -> Request:
+    return Request(name, Prompt((Message("user", text),)), **({"max_tokens": 12, "seed": len(text)} | settings))
+
+
+def run(loaded: LoadedModel, requests: list[Request], **settings: Any) -> dict[tuple[str, int], Completion]:
+    sampler = TransformersSampler(loaded.model, loaded.tokens, **settings)
+    for item in requests:
+        sampler.submit(item)
+    return {(c.request_id, c.index): c for c in drain(sampler)}
+
+
+MIXED = [request(f"r{i}", "ab" * (1 + 5 * (i % 4)), n=1 + i % 3, max_tokens=6 + 3 * i) for i in range(8)]
+
+
+def test_log_probs_are_those_of_a_plain_forward_pass(loaded: LoadedModel) -> None:
+    for completion in run(loaded, MIXED).values():
+        ids = torch.tensor([completion.prompt_ids + completion.ids])
+        expected = torch.log_softmax(loaded.model(input_ids=ids).logits[0].float(), dim=-1)
+        start = len(completion.prompt_ids)
+        for place, (token, value) in enumerate(zip(completion.ids, completion.log_probs, strict=True)):
+            assert value == pytest.approx(expected[start + place - 1, token].item(), abs=2e-4)
+
+
+def test_the_same_requests_give_the_same_completions_bit_for_bit(loaded: LoadedModel) -> None:
+    assert run(loaded, MIXED) == run(loaded, MIXED)
+
+
+def test_the_size_of_the_batch_does_not_change_what_is_written(loaded: LoadedModel) -> None:
+    wide, narrow = run(loaded, MIXED), run(loaded, MIXED, max_rows=3)
+    assert {k: c.ids for k, c in wide.items()} == {k: c.ids for k, c in narrow.items()}
+
+
+def test_a_limit_on_the_cache_only_makes_the_batch_smaller(loaded: LoadedModel) -> None:
+    assert {k: c.ids for k, c in run(loaded, MIXED, max_cache_tokens=60).items()} == {
+        k: c.ids for k, c in run(loaded, MIXED).items()
+    }
+
+
+def test_greedy_completions_take_the_likeliest_token(loaded: LoadedModel) -> None:
+    (completion,) = run(loaded, [request("g", "abc", temperature=0.0)]).values()
+    ids = list(completion.prompt_ids)
+    for token in completion.ids:
+        assert token == loaded.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax().item()
+        ids.append(token)
+
+
+def test_generation_ends_at_eos_and_keeps_it(loaded: LoadedModel) -> None:
+    found = run(loaded, [request("e", "xyz", n=60, max_tokens=200)])
+    ended = [c for c in found.values() if c.finish == "stop"]
+    assert ended
+    assert all(c.ids[-1] == 256 and 256 not in c.ids[:-1] for c in ended)
+    assert all("<eos>" not in c.text for c in ended)
+
+
+def test_generation_ends_after_a_stop_string(loaded: LoadedModel) -> None:
+    free = run(loaded, [request("s", "abc", n=4, max_tokens=30)])
+    stop = next(c.text[3] for c in free.values() if len(c.text) > 8)
+    held = run(loaded, [Request("s", Prompt((Message("user", "abc"),), stop=(stop,)), 30, 3, n=4)])
+    for place, completion in held.items():
+        if stop in free[place].text:
+            assert completion.finish == "stop"
+            assert completion.text == free[place].text[: free[place].text.index(stop) + 1]
+
+
+def test_the_token_limit_is_told(loaded: LoadedModel) -> None:
+    found = run(loaded, [request("l", "abc", n=8, max_tokens=1)])
+    assert {c.finish for c in found.values()} <= {"length", "stop"}
+    assert all(len(c.ids) == 1 for c in found.values())
+
+
+def test_requests_may_enter_while_others_decode(loaded: LoadedModel) -> None:
+    sampler = TransformersSampler(loaded.model, loaded.tokens)
+    sampler.submit(request("first", "ab", max_tokens=60))
+    done = sampler.poll()
+    sampler.submit(request("second", "abcdefgh" * 9, max_tokens=5))
+    done += drain(sampler)
+    alone = run(loaded, [request("second", "abcdefgh" * 9, max_tokens=5)])
+    assert {c.request_id: c.ids for c in done}["second"] == alone["second", 0].ids
+    assert sampler.pending == 0
+
+
+def test_switching_off_an_adapter_that_is_not_there_is_an_error(loaded: LoadedModel) -> None:
+    with pytest.raises(ModelError, match="needs an adapter"):
+        TransformersSampler(loaded.model, loaded.tokens).submit(request("x", "a", adapter=False))
+
+
+def test_usage_counts_tokens(loaded: LoadedModel) -> None:
+    sampler = TransformersSampler(loaded.model, loaded.tokens)
+    sampler.submit(request("u", "abcd", n=3, max_tokens=5))
+    found = list(drain(sampler))
+    usage = sampler.take_usage()
+    assert usage["prompt_tokens"] == 4
+    assert usage["completion_tokens"] == sum(len(c.ids) for c in found)
+    assert sampler.take_usage()["completion_tokens"] == 0
+
+
+def test_sampled_frequencies_follow_the_probabilities() -> None:
+    logits = torch.tensor([0.0, 1.0, 2.0, -20.0]).expand(40_000, 4)
+    u = uniform(torch.arange(40_000), torch.zeros(40_000, dtype=torch.long))
+    ids, log_probs = choose_tokens(logits, torch.full((40_000,), 2.0), torch.ones(40_000), u)
+    expected = torch.softmax(logits[0] / 2, dim=-1)
+    assert torch.allclose(torch.bincount(ids, minlength=4) / 40_000, expected, atol=0.01)
+    assert torch.allclose(log_probs, expected.log()[ids], atol=1e-6)
+
+
+def test_top_p_never_draws_from_the_tail() -> None:
+    logits = torch.tensor([3.0, 2.0, 0.0, 0.0]).expand(5_000, 4)  # probabilities 0.67, 0.25, 0.03, 0.03
+    u = uniform(torch.arange(5_000), torch.zeros(5_000, dtype=torch.long))
+    ids, _ = choose_tokens(logits, torch.ones(5_000), torch.full((5_000,), 0.8), u)
+    assert set(ids.tolist()) == {0, 1}
+
+
+def test_streams_are_uniform_and_differ_by_stream_and_position() -> None:
+    values = uniform(torch.arange(200_000) % 1000, torch.arange(200_000) // 1000)
+    assert values.unique().numel() == 200_000
+    assert abs(values.mean().item() - 0.5) < 0.003
+    assert 0 <= values.min() and values.max() < 1
+
+
+def test_the_scripted_sampler_answers_by_its_script() -> None:
+    sampler = ScriptedSampler(lambda r, i: f"{r.id}{i}")
+    sampler.submit(request("a", "x", n=2))
+    assert [c.text for c in drain(sampler)] == ["a0", "a1"]
