@@ -23,8 +23,8 @@ def find_forbidden(
 ) -> str | None:
     """The first forbidden thing that the program uses, in words, or None.
 
-    A module matches any dotted part of an import (`from numpy import random`, as in AZR) and an attribute of an imported
-    module (`numpy.random`). A name matches where it means the builtin: a parameter may be called `input`.
+    A module matches any dotted part of an import (`from numpy import random`, as in AZR) and an attribute of an
+    imported module (`numpy.random`). A name matches where it means the builtin: a parameter may be called `input`.
     """
     imported: set[str] = set()
     for node in ast.walk(tree):

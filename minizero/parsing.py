@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from minizero.programs import function_names, name_entry_f, split_call, tests_itself, tidy
+from minizero.programs import name_entry_f, split_call, tests_itself, tidy
 from minizero.types import Answer, ParseError, Proposal, Role, TaskType
 from sandbox.values import InvalidValue, parse_arguments
 
@@ -41,26 +41,32 @@ def parse_proposal(
 ) -> Proposal | ParseError:
     """Read what a propose completion (with its prefill) proposes.
 
-    Induction asks for `inputs` inputs and a message about the shown `program`; without one the text must hold a program.
+    Induction asks for `inputs` inputs and a message about the shown `program`; without one the text must hold it.
     """
     text = _answer_part(text, style)
     if not text.strip():
         return ParseError("no_answer")
-    if task_type is not TaskType.INDUCTION or program is None:
-        found = _program(text, settings)
-        if isinstance(found, ParseError):
-            return found
-        program = found
-    if task_type is TaskType.INDUCTION:
+    if task_type is TaskType.INDUCTION and program is not None:
         return _induction(text, program, inputs)
-    argument_text = _section(text, "input", last=False)
-    if argument_text is None and settings.input_from_call:
-        split = split_call(program)
-        if split is not None and function_names(split[0]):
-            program, argument_text = split
+    found = _program(text, settings)
+    if isinstance(found, ParseError):
+        return found
+    argument_text = None if task_type is TaskType.INDUCTION else _section(text, "input", last=False)
+    if argument_text is None and task_type is not TaskType.INDUCTION and settings.input_from_call:
+        found, argument_text = split_call(found) or (found, None)
+    if settings.reject_input_in_program and tests_itself(found):
+        return ParseError("input_in_program")
+    found = tidy(
+        found,
+        comments=settings.remove_comments,
+        after_return=settings.remove_after_return,
+        prints=settings.remove_print,
+    )
+    if task_type is TaskType.INDUCTION:
+        return _induction(text, found, inputs)
     if argument_text is None:
         return ParseError("no_input")
-    return Proposal(task_type, program, (clean_arguments(argument_text),))
+    return Proposal(task_type, found, (clean_arguments(argument_text),))
 
 
 def parse_answer(task_type: TaskType, text: str, *, style: str) -> Answer | ParseError:
@@ -86,19 +92,21 @@ def format_ok(role: Role, task_type: TaskType, text: str, *, style: str) -> bool
     """Whether a completion (with its prefill) keeps the form that its style asks for.
 
     r1: <think> ... </think> <answer> ... </answer> from the start, nothing between the two (azr-spec 2.1).
-    Otherwise: every block that the role and type need is there, properly closed.
+    Otherwise: every block that the role and type need is there, properly closed (a call under the program is an input).
     """
     if style == "r1":
         return re.match(r"<think>.*?</think>\s*<answer>.*?</answer>", text, re.DOTALL) is not None
-    labels = {TaskType.DEDUCTION: _OUTPUT, TaskType.ABDUCTION: _INPUT, TaskType.INDUCTION: _PYTHON}
-    needed = [labels[task_type]]
-    if role is Role.PROPOSE:
-        needed = [_INPUT, _MESSAGE] if task_type is TaskType.INDUCTION else [_PYTHON, _INPUT]
-    return all(_blocks(text, label) for label in needed)
+    if role is Role.SOLVE:
+        labels = {TaskType.DEDUCTION: _OUTPUT, TaskType.ABDUCTION: _INPUT, TaskType.INDUCTION: _PYTHON}
+        return bool(_blocks(text, labels[task_type]))
+    if task_type is TaskType.INDUCTION:
+        return bool(_blocks(text, _INPUT) and _blocks(text, _MESSAGE))
+    programs = _blocks(text, _PYTHON)
+    return bool(programs) and (bool(_blocks(text, _INPUT)) or split_call(programs[0]) is not None)
 
 
 def clean_arguments(text: str) -> str:
-    """Argument text as it was meant: `f(1, 2)` becomes `1, 2`; several lines that are no single list are joined by commas.
+    """Argument text as it was meant: `f(1, 2)` becomes `1, 2`; lines that are no single list are joined by commas.
 
     Text that is already an argument list, or that cannot be mended, is only stripped.
     """
@@ -123,28 +131,18 @@ def _answer_part(text: str, style: str) -> str:
 
 
 def _program(text: str, settings: AdmissionConfig) -> str | ParseError:
-    """The first program block, its entry named f, tidied as the settings say."""
+    """The first program block, its entry named f."""
     programs = _blocks(text, _PYTHON) or _bare_blocks(text)
     if not programs:
         return ParseError("no_program")
-    program = tidy(
-        programs[0],
-        comments=settings.remove_comments,
-        after_return=settings.remove_after_return,
-        prints=settings.remove_print,
-    )
+    program = programs[0]
     if not settings.several_functions and len(re.findall(r"^\s*def\s+\w+\s*\(", program, re.MULTILINE)) > 1:
         return ParseError("several_functions")
-    named = name_entry_f(program, settings.entry)
-    if named is None:
-        return ParseError("no_function")
-    if settings.reject_input_in_program and tests_itself(named):
-        return ParseError("input_in_program")
-    return named
+    return name_entry_f(program, settings.entry) or ParseError("no_function")
 
 
 def _induction(text: str, program: str, count: int) -> Proposal | ParseError:
-    """All inputs in order, from one block each or one block with a line each; admission keeps the last `count` of them."""
+    """All inputs in order, from a block each or from the lines of one; admission keeps the last `count` of them."""
     found: list[str] = []
     for block in _blocks(text, _INPUT):
         lines = _lines(block)
@@ -175,7 +173,7 @@ def _blocks(text: str, label: str) -> list[str]:
 
 
 def _bare_blocks(text: str) -> list[str]:
-    """Contents of the blocks without a label. Fences are paired from the start, so that no closing one opens a block."""
+    """Contents of the blocks without a label. Fences are paired from the start: no closing one opens a block."""
     pairs = re.finditer(r"```([^`\n]*)\n(.*?)```", text, re.DOTALL)
     return [m[2].strip("\n").rstrip() for m in pairs if not m[1].strip()]
 
@@ -200,7 +198,7 @@ def _section(text: str, label: str, *, last: bool) -> str | None:
 
 
 def _in_words(text: str, label: str) -> str:
-    """An answer without a block, in AZR's order: `output(...)`, <output> ..., "the output is ...", else the whole text."""
+    """An answer without a block, in AZR's order: `output(...)`, <output> ..., "the output is ...", the whole text."""
     call = re.search(rf"\b{label}\s*\((.*?)\)", text, re.DOTALL | re.IGNORECASE)
     if call:
         widest = re.search(rf"\b{label}\s*\((.*)\)", text, re.DOTALL | re.IGNORECASE)

@@ -1,7 +1,7 @@
-"""Programs as text and as syntax tree: rename the entry function, tidy, count lines, recognise equal ones. Nothing runs.
+"""Programs as text and as syntax tree: rename the entry, tidy, count lines, recognise equal ones. Nothing runs.
 
-Reading order: parse; what the parser of proposals needs (function_names, name_entry_f, split_call, tidy, tests_itself, imports_of);
-what admission needs (statement_lines, program_key).
+Reading order: parse; what the parser of proposals needs (function_names, name_entry_f, split_call, tidy, tests_itself,
+imports_of); what admission needs (statement_lines, program_key).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Literal
 MAX_CHARS = 20_000
 DEF_LINE = re.compile(r"^[ \t]*def[ \t]+([A-Za-z_]\w*)[ \t]*\(", re.MULTILINE)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_DEFINITIONS = (*_FUNCTIONS, ast.ClassDef, ast.Import, ast.ImportFrom)
 
 
 def parse(program: str) -> ast.Module | None:
@@ -31,7 +32,7 @@ def parse(program: str) -> ast.Module | None:
 
 
 def function_names(program: str) -> list[str]:
-    """Names of the functions at top level, in order; where the text does not parse, of all lines that begin with def."""
+    """Names of the functions at top level, in order; of all lines that begin with def where the text does not parse."""
     tree = parse(program)
     if tree is None:
         return DEF_LINE.findall(program)
@@ -63,7 +64,7 @@ def name_entry_f(program: str, which: Literal["last", "first"] = "last") -> str 
     else:
         if all(name != "f" for name, _ in names_and_places):
             return b"".join(lines).decode("utf-8", "surrogatepass")
-    return f"{program}\nf = {old}"  # always right where a renaming would be guesswork, or would mix up two things named f
+    return f"{program}\nf = {old}"  # right where renaming would be guesswork, or mix up two things named f
 
 
 def _names(tree: ast.AST) -> list[tuple[str, tuple[int, int]]]:
@@ -82,29 +83,41 @@ def _names(tree: ast.AST) -> list[tuple[str, tuple[int, int]]]:
 
 
 def split_call(program: str) -> tuple[str, str] | None:
-    """A program that ends in calls of its own f: (the part above the first of them, argument text of the last one).
+    """A program with calls of its own f under it: (the part that defines, argument text of the last call), or None.
 
-    Small models write `print(f([1, 2], 3))` under the function instead of an input block.
+    Style chat asks for this form, and small models fall into it anyway (`data = [1, 2]`, `print(f(data, 3))`). Names
+    that are assigned down there are replaced by what they were assigned.
     """
     tree = parse(program)
     if tree is None:
         return None
-    calls: list[tuple[int, ast.Call]] = []
-    for statement in tree.body:
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom)):
-            continue
+    last_def = max((i for i, node in enumerate(tree.body) if isinstance(node, _DEFINITIONS)), default=-1)
+    below = tree.body[last_def + 1 :]
+    assigned: dict[str, ast.expr] = {}
+    call: ast.Call | None = None
+    for statement in below:
         for node in ast.walk(statement):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "f":
-                calls.append((statement.lineno, node))
-    if not calls:
+                call = node
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            assigned[statement.targets[0].id] = statement.value
+    if call is None:
         return None
-    first, call = calls[0][0], calls[-1][1]
-    arguments = [ast.get_source_segment(program, node) or "" for node in call.args]
-    for keyword in call.keywords:
-        prefix = "**" if keyword.arg is None else f"{keyword.arg}="
-        arguments.append(prefix + (ast.get_source_segment(program, keyword.value) or ""))
-    kept = "\n".join(program.split("\n")[: first - 1]).rstrip()
-    return kept, ", ".join(arguments)
+
+    def source(node: ast.expr) -> str:
+        meant = assigned.get(node.id, node) if isinstance(node, ast.Name) else node
+        return ast.get_source_segment(program, meant) or ""
+
+    arguments = [source(node) for node in call.args]
+    arguments += [("**" if word.arg is None else f"{word.arg}=") + source(word.value) for word in call.keywords]
+    aliases = {
+        node: f"f = {node.value.id}"
+        for node in below
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name) and _assigns_f(node)
+    }
+    first = next(node for node in below if node not in aliases)
+    defining = "\n".join(program.split("\n")[: first.lineno - 1]).rstrip()
+    return "\n".join([defining, *aliases.values()]), ", ".join(arguments)
 
 
 def tidy(program: str, *, comments: bool = False, after_return: bool = False, prints: bool = False) -> str:
@@ -173,9 +186,13 @@ def program_key(program: str, *, modulo_constants: bool = False) -> str:
 def _drop_docstrings(tree: ast.AST) -> None:
     for node in ast.walk(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, *_FUNCTIONS)) and len(node.body) > 1:
-            first = node.body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
+            first = node.body[0].value if isinstance(node.body[0], ast.Expr) else None
+            if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 del node.body[0]
+
+
+def _assigns_f(node: ast.Assign) -> bool:
+    return isinstance(node.targets[0], ast.Name) and node.targets[0].id == "f"
 
 
 class _DropPrints(ast.NodeTransformer):

@@ -1,7 +1,7 @@
-"""What makes a proposal a task, and an answer correct. Programs run in the sandbox; verdicts are made out here, by value.
+"""What makes a proposal a task, and an answer correct. Programs run in the sandbox; verdicts are made here, by value.
 
-Reading order: REASONS, admit; VERDICTS, check; duplicate_key; at the end the two helpers that chain futures. Nothing here
-waits: the futures complete in the sandbox's threads, so the loop goes on decoding meanwhile.
+Reading order: REASONS, admit; VERDICTS, check; duplicate_key; at the end the two helpers that chain futures. Nothing
+here waits: the futures complete in the sandbox's threads, so the loop goes on decoding meanwhile.
 """
 
 from __future__ import annotations
@@ -112,7 +112,8 @@ def admit(
     if settings.check_determinism:
         runs = _gather([box.submit_deterministic(job) for job in jobs])
     else:
-        runs = _then(_gather([box.submit(job) for job in jobs]), lambda found: [Determinism(r, True) for r in found])
+        once = _gather([box.submit(job) for job in jobs])
+        runs = _then(once, lambda found: [Determinism(result, True) for result in found])
     hidden_from = shown if proposal.type is TaskType.INDUCTION else 0
     return _then(runs, lambda found: _task(proposal, texts, found, settings, step=step, shown=hidden_from))
 
@@ -120,8 +121,8 @@ def admit(
 def check(task: Task, answer: Answer | ParseError, box: Box, settings: AdmissionConfig) -> Future[Verdict]:
     """Whether the answer solves the task. What is expected never enters the sandbox: results are compared out here.
 
-    Values are equal as by == (5 equals 5.0, sets have no order), nan equals nan. Induction: the score is the fraction of
-    hidden pairs that the program gets right; it is correct when it gets all of them right.
+    Values are equal as by == (5 equals 5.0, sets have no order), nan equals nan. Induction: the score is the fraction
+    of hidden pairs that the program gets right; it is correct when it gets all of them right.
     """
     if isinstance(answer, ParseError):
         return _done(Verdict(False, 0.0, "unparsable", answer.reason))

@@ -1,7 +1,7 @@
 """Where our parsers and verdicts differ from the official code on its own recorded vectors, each with the reason.
 
-The tests read these tables: a vector that is not listed must agree, a row that agrees (or matches nothing) is stale and fails.
-Labels and parser names are those of the vectors; a `*` stands for anything.
+The tests read these tables: a vector that is not listed must agree; a row that agrees, or matches nothing, is stale and
+fails. Labels and parser names are those of the vectors; a `*` stands for anything.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PARSERS = (
             *("two_output_blocks", "induction_*"),
         ),
         "pred_code_f*",
-        "The answer to induction is the last program block; AZR takes the last block of any label, such as an example input.",
+        "The answer to induction is the last program block; AZR takes the last block of any label.",
     ),
     Departure(
         ("input_call_nested_parens",),
@@ -60,12 +60,12 @@ PARSERS = (
         "gen_code_f_inputs_message*",
         "```input_3 is an input block; AZR reads '_3' as the value's first line.",
     ),
-    Departure(("induction_input_i_label",), "pred_code_i*", "```input_3 is an input block; AZR reads '_3' into the value."),
+    Departure(("induction_input_i_label",), "pred_code_i*", "As above, for an answer."),
 )
 
 # label: (score here, why). None stands for a task that cannot exist here.
 VERDICTS: dict[str, tuple[float | None, str]] = {
-    "deduction/int_expr": (0.0, "An answer is a value, not an expression: nothing that a model writes is evaluated."),
+    "deduction/int_expr": (0.0, "An answer is a value, not an expression: no text of a model is evaluated."),
     "deduction/walrus_prediction": (0.0, "An answer is a value, not an expression."),
     "deduction/str_content_eval_hack": (0.0, "AZR evaluates the content of the strings, so '2' equals '1+1'."),
     "deduction/driver_self_reachable": (0.0, "AZR evaluates the answer inside its trainer."),
@@ -76,7 +76,7 @@ VERDICTS: dict[str, tuple[float | None, str]] = {
     "abduction/walrus": (0.0, "An input is a list of values, not of expressions."),
     "abduction/multiline_input": (1.0, "A value may span lines; AZR evaluates the last line alone."),
     "abduction/injection_close_paren": (0.0, "The input is parsed, not pasted into a call."),
-    "abduction/always_equal_object": (0.0, "An input is made of values, and values are compared outside of the program."),
+    "abduction/always_equal_object": (0.0, "An input is made of values, which are compared outside of the program."),
     "abduction/gold_nan": (1.0, "nan equals nan."),
     "abduction/gold_empty(nondeterministic)": (None, "A program that is not deterministic makes no task."),
     "abduction/gold_numpy_scalar": (None, "A numpy scalar is no value."),
@@ -84,5 +84,5 @@ VERDICTS: dict[str, tuple[float | None, str]] = {
 
 # rewards_end_to_end.json, label: why the format is judged otherwise here.
 FORMATS = {
-    "response_contains_Assistant_colon": "We keep the completion apart from the prompt, and need not split at 'Assistant:'.",
+    "response_contains_Assistant_colon": "A completion is kept apart from its prompt, not split off at 'Assistant:'.",
 }

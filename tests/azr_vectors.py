@@ -1,4 +1,4 @@
-"""The recorded inputs and outputs of the official functions, found beside the repository; tests skip where they are not."""
+"""The recorded inputs and outputs of the official functions, beside the repository; tests skip where they are not."""
 
 from __future__ import annotations
 

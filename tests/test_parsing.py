@@ -5,8 +5,6 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 import pytest
-from tests.azr_departures import FORMATS, PARSERS
-from tests.azr_vectors import azr_records
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +12,8 @@ from minizero.config.tasks import AdmissionConfig
 from minizero.parsing import REASONS, _answer_part, clean_arguments, format_ok, parse_answer, parse_proposal
 from minizero.programs import imports_of, program_key
 from minizero.types import Answer, ParseError, Proposal, Role, TaskType
+from tests.azr_departures import FORMATS, PARSERS
+from tests.azr_vectors import azr_records
 
 DEDUCTION, ABDUCTION, INDUCTION = TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION
 SETTINGS = AdmissionConfig()
@@ -36,7 +36,7 @@ def propose(text: str, rules: AdmissionConfig = SETTINGS) -> Proposal | ParseErr
 
 
 def ours_and_official(text: str, parser: str, official: object) -> tuple[object, object]:
-    """Both in one shape: an answer's text, a proposal's program key and input, or inputs and message. None: it failed."""
+    """Both in one shape: an answer's text, a proposal's program key and input, or inputs and message; None: failed."""
     style = "r1" if "extract_answer" in parser else "chat"
     if parser.startswith("pred_code_"):
         task_type = {"i": ABDUCTION, "o": DEDUCTION, "f": INDUCTION}[parser[10]]

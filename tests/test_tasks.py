@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.azr_departures import VERDICTS as DEPARTING_VERDICTS
-from tests.azr_vectors import azr_records
 
 import minizero
 from minizero.config.tasks import AdmissionConfig
@@ -19,6 +17,8 @@ from minizero.tasks import REASONS, VERDICTS, admit, check, duplicate_key
 from minizero.types import Answer, Pair, ParseError, Proposal, Rejection, Task, TaskType, Verdict
 from sandbox import Limits, Sandbox
 from sandbox.values import InvalidValue
+from tests.azr_departures import VERDICTS as DEPARTING_VERDICTS
+from tests.azr_vectors import azr_records
 
 DEDUCTION, ABDUCTION, INDUCTION = TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION
 SETTINGS = AdmissionConfig()

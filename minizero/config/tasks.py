@@ -8,27 +8,30 @@ from pydantic import Field, model_validator
 
 from minizero.config.base import Section
 
-# AZR's own list (azr-spec 3.5), then what else reaches randomness, clocks, files, processes, the network or the interpreter.
-FORBIDDEN_MODULES = (
-    *("logging", "random", "multiprocessing", "pebble", "subprocess", "threading", "datetime", "time", "hashlib", "hmac"),
-    *("bcrypt", "os", "sys", "calendar"),
-    *("secrets", "uuid", "zoneinfo", "sched", "timeit", "locale"),
-    *("io", "pathlib", "shutil", "tempfile", "glob", "fileinput", "mmap", "sqlite3", "dbm", "shelve", "zipfile", "tarfile"),
-    *("socket", "socketserver", "ssl", "select", "selectors", "http", "urllib", "ftplib", "smtplib", "requests"),
-    *("asyncio", "concurrent", "signal", "sched", "pty", "fcntl", "resource", "posix", "platform", "getpass", "atexit"),
-    *("ctypes", "gc", "inspect", "importlib", "builtins", "pickle", "marshal", "traceback", "tracemalloc", "weakref"),
-    *("code", "codeop", "pdb", "cProfile", "profile", "runpy", "site", "sysconfig", "webbrowser", "tkinter"),
-)
-FORBIDDEN_NAMES = (
-    *("eval", "exec", "compile", "open", "input", "__import__", "__builtins__", "__loader__", "__spec__", "__file__"),
-    *("globals", "locals", "vars", "getattr", "setattr", "delattr", "id", "hash", "breakpoint", "exit", "quit", "help"),
-)
-FORBIDDEN_ATTRIBUTES = (
-    *("__subclasses__", "__globals__", "__builtins__", "__code__", "__closure__", "__func__", "__self__", "__wrapped__"),
-    *("__bases__", "__base__", "__mro__", "mro", "__dict__", "__getattribute__", "__reduce__", "__reduce_ex__"),
-    *("__loader__", "__spec__", "__import__", "__traceback__", "__hash__", "tb_frame", "tb_next", "f_back", "f_globals"),
-    *("f_locals", "f_builtins", "f_code", "gi_frame", "gi_code", "cr_frame", "cr_code", "ag_frame", "ag_code", "co_code"),
-)
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+# AZR's list (azr-spec 3.5), then what else reaches randomness, clocks, files, processes, the network, the interpreter.
+FORBIDDEN_MODULES = _words("""
+    logging random multiprocessing pebble subprocess threading datetime time hashlib hmac bcrypt os sys calendar
+    secrets uuid zoneinfo sched timeit locale
+    io pathlib shutil tempfile glob fileinput mmap sqlite3 dbm shelve zipfile tarfile
+    socket socketserver ssl select selectors http urllib ftplib smtplib requests
+    asyncio concurrent signal pty fcntl resource posix platform getpass atexit
+    ctypes gc inspect importlib builtins pickle marshal traceback tracemalloc weakref
+    code codeop pdb cProfile profile runpy site sysconfig webbrowser tkinter
+""")
+FORBIDDEN_NAMES = _words("""
+    eval exec compile open input __import__ __builtins__ __loader__ __spec__ __file__ globals locals vars
+    getattr setattr delattr id hash breakpoint exit quit help
+""")
+FORBIDDEN_ATTRIBUTES = _words("""
+    __subclasses__ __globals__ __builtins__ __code__ __closure__ __func__ __self__ __wrapped__ __bases__ __base__
+    __mro__ mro __dict__ __getattribute__ __reduce__ __reduce_ex__ __loader__ __spec__ __import__ __traceback__ __hash__
+    tb_frame tb_next f_back f_globals f_locals f_builtins f_code gi_frame gi_code cr_frame cr_code ag_frame ag_code
+""")
 
 
 class PromptConfig(Section):
@@ -59,14 +62,14 @@ class PromptConfig(Section):
 
 
 class AdmissionConfig(Section):
-    """Which proposals are understood and become tasks. A rejection has a named reason (minizero.parsing, minizero.tasks)."""
+    """Which proposals become tasks. Every rejection has a named reason (minizero.parsing, minizero.tasks)."""
 
     several_functions: bool = True
-    """Helpers, nested functions and methods are allowed. false is the official Qwen scripts' reject_multiple_functions."""
+    """Helpers, nested functions and methods are allowed. false: as the official Qwen scripts."""
     entry: Literal["last", "first"] = "last"
     """Which function is renamed to f when none is called so: last is AZR's any_last, first its any_first."""
     input_from_call: bool = True
-    """Without an input block, the constants of the program's last top-level call of f are the input. AZR fails there."""
+    """Without an input block, a call of f under the program gives the input, as chat asks for. AZR fails there."""
     remove_comments: bool = False
     """Drop comments and docstrings (AZR: only while seeding; in self-play the paper found a loss)."""
     remove_after_return: bool = False
@@ -88,14 +91,14 @@ class AdmissionConfig(Section):
     forbidden_modules: tuple[str, ...] = FORBIDDEN_MODULES
     """Modules a proposal may not import. AZR's list, completed (see config/tasks.py)."""
     forbidden_names: tuple[str, ...] = FORBIDDEN_NAMES
-    """Builtins a proposal may not use; a parameter or local variable may be called so. Ours: AZR looks at imports only."""
+    """Builtins a proposal may not use; a parameter or local variable may be called so. AZR looks at imports only."""
     forbidden_attributes: tuple[str, ...] = FORBIDDEN_ATTRIBUTES
     """Attributes a proposal may not use: ways into the interpreter. Ours."""
 
     check_determinism: bool = True
     """Run each proposal twice, in processes with different hash seeds. false runs it once."""
     accept_none: bool = True
-    """An output of None makes a task, as in AZR; its solve rate of 1 costs the proposer more surely than a rule would."""
+    """An output of None makes a task, as in AZR; a solve rate of 1 costs the proposer more surely than a rule."""
     vary_outputs: bool = True
     """Induction: reject when all outputs are equal (any constant function solves it). Ours; AZR accepts."""
     distinct_inputs: bool = True

@@ -1,10 +1,12 @@
-"""The prompt style `chat`, for small instruct models: earlier tasks as turns of the conversation, the answer already begun.
+"""The prompt style `chat`, for small instruct models: earlier tasks are turns of the talk, and the answer has begun.
 
-Reading order: propose, solve, then the texts. What a 1.5B model gets wrong with AZR's prompts, and what is done about it:
-it explains instead of answering (the answer begins inside its first block); it invents its own form, with the input in
-prose or in the code (the examples are its own earlier turns, in exactly the form asked for, and its turn ends where
-theirs did); it writes `x = [1, 2]` or calculations as input (one rule says so, the examples show it, parsing mends the rest);
-it loses count over ten blocks (the inputs of an induction proposal are lines of one block).
+Reading order: propose, solve, after the texts. What a 1.5B model gets wrong with AZR's prompts, and what is done:
+- it explains instead of answering: its answer begins inside the first block, and ends with it;
+- it puts the input in prose, in the code, or nowhere: here it belongs in the code, as a call under the function, which
+  is what the programs look like that it learned from;
+- it invents a form: its examples are earlier turns of its own, in exactly the form asked for;
+- it writes variables or calculations as input: a rule says no, the examples show it, parsing mends some;
+- it loses count over ten blocks: the inputs of an induction proposal are lines of one block.
 """
 
 from __future__ import annotations
@@ -13,36 +15,37 @@ from collections.abc import Sequence
 
 from minizero.types import Message, Pair, Prompt, Task, TaskType
 
-_SYSTEM = "You are a Python expert. You answer in exactly the form that is asked for, without any explanation around it."
+_SYSTEM = "You are a Python expert. You answer in exactly the form that is asked for, with no explanation around it."
 
 _PROPOSE = """\
-Invent a puzzle: the arguments of one call, and a Python function f that is called with them.
+Invent a puzzle: a Python function f, and one call of it.
 {goal}
 
-- First an input block: the arguments, as they stand between the parentheses of f( ). Only constants such as 3, 'text', \
-[1, 2] or {{'a': 1}}, separated by commas; no names, no "x =", no calculations.
-- Then a python block: the whole program, with f and, if you like, imports and helper functions above it. Nothing is \
-called or printed outside of functions.
-- f takes exactly these arguments, works on them in several steps (loops, conditions, nested data) without an error, and \
-returns a value: a number, string, list, tuple, dict or set.
+- Answer with one python block that holds the whole program: f and, if you like, imports and helper functions above it.
+- f takes one or more arguments, works in several steps (loops, conditions, nested data), and returns a value: a \
+number, string, list, tuple, dict or set.
 - The same arguments always give the same value: never import random, time, datetime, os or sys.
+- The last line of the block is the one call f(...). Its arguments are constants such as 3, 'text', [1, 2] or \
+{{'a': 1}} that f can work with: no names, no calculations, no print.
 - Every puzzle has another idea and other kinds of data than those before."""
 
 _GOALS = {
-    TaskType.DEDUCTION: "Someone who reads the function and the arguments must work out, step by step, what f returns.",
-    TaskType.ABDUCTION: "Someone who reads the function and what it returned must find arguments that give this result.",
+    TaskType.DEDUCTION: "Someone who reads f and the arguments must work out, step by step, what f returns.",
+    TaskType.ABDUCTION: "Someone who reads f and what it returned must find arguments that give that result.",
 }
 
 _INDUCTION = """\
-Here is a Python function. Choose {inputs} calls of it, and write a hint. Someone who sees the arguments and results of some \
-of your calls, and the hint, must find out what the function does.
+Here is a Python function. Choose {inputs} calls of it, and write a hint. Someone who sees the arguments and results \
+of some of your calls, and the hint, must find out what the function does.
 
 ```python
 {program}
 ```
 
-- First an input block with {inputs} lines. Each line holds the arguments of one call, as they stand between the parentheses of f( ): {shape}. Only constants such as 3, 'text', [1, 2] or {{'a': 1}}; no names, no calculations.
-- The {inputs} lines all differ, and together they show everything that the function does: short and long, usual and special cases.
+- First an input block with {inputs} lines. Each line holds the arguments of one call, as they stand between the \
+parentheses of f( ): {shape}. Only constants such as 3, 'text', [1, 2] or {{'a': 1}}; no names, no calculations.
+- The {inputs} lines all differ, and together they show everything that the function does: short and long, usual and \
+special cases.
 - Then a message block with one or two sentences that help to find the function, without code."""
 
 _FORM_EXAMPLE = Task(
@@ -62,7 +65,7 @@ _INDUCTION_EXAMPLE = Task(
             *("[0, 3, 5], 2", "[12, 18, 24, 30], 6", "[7], 10", "[99, 1, 33], 11", "[2, 4, 8, 16, 32], 4"),
         )
     ),
-    message="Some numbers of the list add to the result and the others take something away; the second argument decides which.",
+    message="Some numbers of the list add to the result, the others take something away; the step decides which.",
 )
 
 _THINK = "Think it through first, in a few short sentences or steps without code blocks. Then end with "
@@ -87,7 +90,8 @@ Find arguments for which f returns {output}
 {program}
 ```
 
-{manner}an input block that holds the arguments as they stand between the parentheses of f( ): constants, separated by commas, strings in quotes:
+{manner}an input block that holds the arguments as they stand between the parentheses of f( ): constants, separated by \
+commas, strings in quotes:
 ```input
 (the arguments)
 ```"""
@@ -121,12 +125,12 @@ def propose(task_type: TaskType, examples: Sequence[Task], *, lines: int | None,
     turns = []
     for task in examples if len(examples) > 1 else [*examples, _FORM_EXAMPLE]:
         turns.append(Message("user", request))
-        turns.append(Message("assistant", f"```input\n{task.input}\n```\n```python\n{task.program}\n```"))
+        turns.append(Message("assistant", f"```python\n{task.program}\n\nf({task.input})\n```"))
         request = "Another one, with a new idea."
     if lines is not None:
         request += f" The body of f has exactly {lines} line{'s' * (lines != 1)}."
     turns.append(Message("user", request))
-    return _prompt(turns, prefill="```input\n")
+    return _prompt(turns, prefill="```python\n", stop=("\n```",))
 
 
 def solve(task: Task, *, think: bool) -> Prompt:

@@ -62,4 +62,5 @@ def _block(opening: str, text: str) -> str:
 
 
 def _prompt(parts: Sequence[str], prefill: str) -> Prompt:
-    return Prompt((Message("user", "".join(parts)),), prefill=prefill)
+    # The blank line keeps the prefill's tokens the same whether or not it is encoded together with what stands before.
+    return Prompt((Message("user", "".join(parts) + "\n"),), prefill=prefill)

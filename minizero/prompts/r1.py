@@ -1,7 +1,8 @@
 """The prompt style `r1`, for base models: a conversation in plain text, thought in <think>, the result in <answer>.
 
-Reading order: propose, solve, then the sections they are made of. The structure is AZR's (azr-spec 2.1 to 2.3), the words
-are ours. Corrected: AZR tells the deduction proposer to make the input hard to predict, and the abduction proposer the output.
+Reading order: propose, solve, after the texts they are made of. The structure is AZR's (azr-spec 2.1 to 2.3), the
+words are ours. Corrected: AZR tells the deduction proposer to make the input hard to predict, the abduction proposer
+the output.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from collections.abc import Sequence
 from minizero.types import Message, Prompt, Task, TaskType
 
 _WRAPPER = """\
-Below, a User asks and an Assistant replies. The Assistant first reasons privately, then states its reply. The reasoning \
-stands between <think> and </think>, the reply directly after it between <answer> and </answer>: \
+Below, a User asks and an Assistant replies. The Assistant first reasons privately, then states its reply. The \
+reasoning stands between <think> and </think>, the reply directly after it between <answer> and </answer>: \
 <think> all reasoning </think> <answer> the reply </answer>
 User: {question}
 Assistant: """
@@ -26,7 +27,8 @@ _PROPOSE = """\
 - Its entry point is a function named `f` with at least one parameter, and f returns a value.
 - The same arguments always give the same value.
 - It carries some state through several steps: loops, accumulators, nested data, small algorithms.
-- It has nothing to do with random numbers, dates and clocks, reading or printing, files, processes, the network, or anything outside of itself.
+- It has nothing to do with random numbers, dates and clocks, reading or printing, files, processes, the network, or \
+anything outside of itself.
 - It ends within a second.
 - Imports, classes and helper functions come before f; the return of f is the last line of the program.{length}
 
@@ -62,8 +64,8 @@ _EXAMPLES = """
 _INDUCTION = """\
 ## Task: choose {inputs} inputs and write a hint for a given function
 
-Someone will see some of your inputs with the outputs that the function gives, and your hint, and has to write the function again. \
-Think of it as one item of an aptitude test.
+Someone will see some of your inputs with the outputs that the function gives, and your hint, and has to write the \
+function again. Think of it as one item of an aptitude test.
 
 ### The function
 ```python
@@ -72,7 +74,8 @@ Think of it as one item of an aptitude test.
 Each input takes the place of the dots in `f(...)`.
 
 ### The inputs
-- {inputs} different inputs, each in its own input block; each is the arguments of one call, separated by commas, strings in quotes.
+- {inputs} different inputs, each in its own input block; each is the arguments of one call, separated by commas, \
+strings in quotes.
 - Constants only (numbers, strings, lists, tuples, dicts, sets, True, False, None); no names, no calculations.
 
 ### The hint
