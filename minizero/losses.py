@@ -1,7 +1,7 @@
 """The policy loss of one token as small choices: ratio level x clip rule x aggregation x importance correction.
 
 Reading order: aggregation_weights (once for the whole optimiser batch), token_loss, importance_weights with mismatch,
-kl_penalty, summarise (metrics over micro-batches). Log-probabilities themselves are in log_probs.py.
+kl_penalty. Log-probabilities themselves are in log_probs.py.
 
 How they go together, for every micro-batch of an optimiser batch:
     weights = aggregation_weights(lengths, groups, ...)                      # before the loop: no split changes them
@@ -12,23 +12,10 @@ How they go together, for every micro-batch of an optimiser batch:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
 import torch
 from torch import Tensor
 
 from minizero.config.learning import LossConfig
-from minizero.log_probs import chunked_log_probs
-
-__all__ = [
-    "aggregation_weights",
-    "chunked_log_probs",
-    "importance_weights",
-    "kl_penalty",
-    "mismatch",
-    "summarise",
-    "token_loss",
-]
 
 MAX_LOG_RATIO = 20.0  # log-ratios are clamped here, as in veRL: exp(20) times any advantage is finite
 
@@ -161,17 +148,6 @@ def kl_penalty(log_probs: Tensor, reference: Tensor, estimator: str) -> Tensor:
     if estimator == "k3":
         return torch.expm1(d) - d
     raise ValueError(f"KL estimator {estimator!r} is none of k1, k2, k3")
-
-
-def summarise(parts: Iterable[Mapping[str, Tensor]]) -> dict[str, float]:
-    """Means over all tokens of per-token metrics of the micro-batches; the split does not matter."""
-    totals: dict[str, float] = {}
-    counts: dict[str, int] = {}
-    for part in parts:
-        for name, values in part.items():
-            totals[name] = totals.get(name, 0.0) + float(values.double().sum())
-            counts[name] = counts.get(name, 0) + values.numel()
-    return {name: total / counts[name] for name, total in totals.items() if counts[name]}
 
 
 def _row_sum(values: Tensor, row: Tensor) -> Tensor:

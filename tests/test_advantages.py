@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,13 @@ from torch import Tensor
 from minizero.advantages import advantages, estimate
 from minizero.config.learning import AdvantageConfig, Estimator, prompt_group_problems
 from minizero.types import Completion, EstimatorError, Role, Rollout, TaskType
+from tests.azr_vectors import azr_records
 
 # Official behaviour that we leave on purpose. A row that no longer differs fails the test.
 DEPARTURES = {
     "gamma_0.9": "minizero has no discount: every token of a completion has its reward",
     "single_token_total": "the official code raises; a group of one token has advantage 0",
 }
-
-
-def vectors() -> list[dict[str, Any]]:
-    for parent in Path(__file__).resolve().parents:
-        path = parent / "shared" / "data" / "azr-vectors" / "trr_advantages.json"
-        if path.is_file():
-            return json.loads(path.read_text())["records"]  # type: ignore[no-any-return]
-    pytest.skip("needs ../shared/data/azr-vectors/trr_advantages.json beside the repository")
 
 
 def preset(name: str, **changes: Any) -> Estimator:
@@ -59,7 +51,7 @@ def run(
 
 def test_trrpp_equals_the_official_function() -> None:
     departed = set()
-    for record in vectors():
+    for record in azr_records("trr_advantages.json"):
         if not all(isinstance(group, dict) for group in record["input"].values()):
             departed.add(record["label"])
             continue

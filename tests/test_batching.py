@@ -10,8 +10,18 @@ from torch import Tensor, nn
 
 from minizero.batching import collate, plan_micro_batches
 from minizero.config.learning import LossConfig
-from minizero.losses import aggregation_weights, chunked_log_probs, importance_weights, token_loss
+from minizero.log_probs import chunked_log_probs
+from minizero.losses import aggregation_weights, importance_weights, token_loss
 from minizero.types import Completion, Role, Rollout, TaskType
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():  # type: ignore[no-untyped-def]
+    """Matrices this small cost more to share than to multiply, above all on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def rollout(prompt: tuple[int, ...], ids: tuple[int, ...], log_probs: tuple[float, ...] | None = None) -> Rollout:

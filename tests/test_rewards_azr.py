@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from minizero.config.reward import ProposeReward, SolveReward
 from minizero.rewards import diversity, evaluation_score, reward_answer, reward_proposal, terms
 from minizero.types import Answer, AnswerOutcome, Pair, ProposalOutcome, Task, TaskType, Verdict
+from tests.azr_vectors import azr_records
 
 TYPES = {"code_o": TaskType.DEDUCTION, "code_i": TaskType.ABDUCTION, "code_f": TaskType.INDUCTION}
 COUNTS = {"int": {"1": 3, "2": 1}, "str": {"'a'": 2}}  # the counters that the vectors were recorded with
@@ -34,14 +33,6 @@ DEPARTURES = {
     "gen_code_o/intrinsic_sum_multiply": "cognitive complexity of a newer complexipy",
     "gen_code_o/intrinsic_hierarchical": "cognitive complexity of a newer complexipy",
 }
-
-
-def vectors(name: str) -> list[dict[str, Any]]:
-    for parent in Path(__file__).resolve().parents:
-        path = parent / "shared" / "data" / "azr-vectors" / name
-        if path.is_file():
-            return json.loads(path.read_text())["records"]  # type: ignore[no-any-return]
-    pytest.skip(f"needs ../shared/data/azr-vectors/{name} beside the repository", allow_module_level=False)
 
 
 def well_formed(response: str) -> bool:
@@ -140,7 +131,7 @@ def test_every_recorded_reward_is_reproduced_or_listed() -> None:
     pytest.importorskip("complexipy", reason="pip install 'minizero[rewards]'")
     pytest.importorskip("radon", reason="pip install 'minizero[rewards]'")
     differing = {}
-    for record in vectors("rewards_end_to_end.json"):
+    for record in azr_records("rewards_end_to_end.json"):
         if record["input"]["role"] == "solver":
             ours = solver_reward(record)
         else:
@@ -153,7 +144,7 @@ def test_every_recorded_reward_is_reproduced_or_listed() -> None:
 def test_every_recorded_term_is_reproduced_but_complexity() -> None:
     pytest.importorskip("radon", reason="pip install 'minizero[rewards]'")
     checked = 0
-    for record in vectors("rewards_end_to_end.json"):
+    for record in azr_records("rewards_end_to_end.json"):
         expected = record["output"].get("intrinsic", {})
         if record["input"]["role"] == "solver" or record["output"]["format_score"] == [0.0]:
             continue
@@ -179,7 +170,7 @@ def test_every_recorded_term_is_reproduced_but_complexity() -> None:
 
 
 def test_learnability_agrees_with_the_official_function() -> None:
-    for record in vectors("learnability.json"):
+    for record in azr_records("learnability.json"):
         given, expected = record["input"], record["output"]
         base = "inverse" if given["conversion"] == "inverse" else "learnability"
         outcome = ProposalOutcome(
@@ -191,7 +182,7 @@ def test_learnability_agrees_with_the_official_function() -> None:
 
 
 def test_a_well_formed_answer_earns_its_official_reward() -> None:
-    for record in vectors("solver_correctness.json"):
+    for record in azr_records("solver_correctness.json"):
         score = record["output"]["accuracy"]
         outcome = AnswerOutcome(IDENTITY, "", True, Verdict(score == 1, score, ""), Answer(TaskType.DEDUCTION, ""))
         assert reward_answer(outcome, SolveReward())[0] == record["output"]["solver_reward_if_format_ok"], record[
