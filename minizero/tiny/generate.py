@@ -36,7 +36,7 @@ def generate(
         if is_last or (len(batch) + 1) * samples * len(ids[order[position + 1]]) > _PROMPT_TOKENS_A_BATCH:
             rows = _decode([ids[n] for n in batch], model, samples, temperature, generator)
             for row, new_ids in enumerate(rows):
-                texts[batch[row // samples]].append(tokenizer.decode(new_ids, skip_special_tokens=True))
+                texts[batch[row // samples]].append(str(tokenizer.decode(new_ids, skip_special_tokens=True)))
             batch = []
     return texts
 
@@ -48,8 +48,10 @@ def _decode(
     temperature: float,
     generator: torch.Generator,
 ) -> list[list[int]]:
-    """New ids of len(prompts) x samples rows, EOS left out. Prompts are padded on the left; finished rows are dropped."""
-    eos, pad = int(model.config.eos_token_id), int(model.config.pad_token_id)
+    """New ids of len(prompts) x samples rows without EOS. Prompts are padded on the left, finished rows dropped."""
+    eos, pad = model.config.eos_token_id, model.config.pad_token_id
+    assert isinstance(eos, int)
+    assert isinstance(pad, int)
     longest = max(map(len, prompts))
     tokens = torch.tensor([[pad] * (longest - len(p)) + p for p in prompts])
     mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
@@ -77,6 +79,6 @@ def _decode(
             chosen, mask, last = chosen[keep], mask[keep], last[keep]
         mask = torch.cat([mask, mask.new_ones(len(alive), 1)], -1)
         last = last + 1
-        out = model(input_ids=chosen[:, None], attention_mask=mask, position_ids=last, past_key_values=cache, use_cache=True)
+        out = model(input_ids=chosen[:, None], attention_mask=mask, position_ids=last, past_key_values=cache)
         logits = out.logits[:, -1]
     return rows

@@ -72,7 +72,7 @@ FAMILIES: tuple[tuple[str, tuple[Kind, ...], Sequence[object]], ...] = (
 
 @cache
 def operations(kind: Kind) -> tuple[tuple[Operation, ...], ...]:
-    """The operations that take a value of this kind, one tuple per family (so that a family, not a constant, is drawn)."""
+    """The operations that take a value of this kind, one tuple per family (families are drawn, not constants)."""
     return tuple(
         tuple(_operation(_fill(template, constant), kind) for constant in (constants or ((),)))
         for template, kinds, constants in FAMILIES
@@ -82,7 +82,7 @@ def operations(kind: Kind) -> tuple[tuple[Operation, ...], ...]:
 
 @cache
 def meaning(text: str) -> Callable[[Value], Value] | None:
-    """The function that an expression stands for, None when it is not in the table. Model text is only looked up here."""
+    """The function that an expression stands for, None when it is not in the table. Model text is only looked up."""
     return _functions().get(text)
 
 

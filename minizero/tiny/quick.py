@@ -11,24 +11,25 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
+from minizero.programs import statement_lines
 from minizero.prompts import compact
 from minizero.tiny.generate import generate
 from minizero.tiny.operations import Value
 from minizero.tiny.sequences import render
-from minizero.tiny.world import count_lines, interpret
+from minizero.tiny.world import interpret
 from minizero.types import Task, TaskType
 
 
 def quick_scores(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, tasks: Sequence[Task], *, samples: int, seed: int
 ) -> dict[str, tuple[float, float]]:
-    """Per type, and per type with length: mean solve rate at temperature 1, and the share of tasks with 0 < rate < 1."""
+    """By type, and by type/length: mean solve rate at temperature 1, and the share of tasks with 0 < rate < 1."""
     prompts = [render(compact.solve(task)) for task in tasks]
     texts = generate(model, tokenizer, prompts, samples=samples, temperature=1.0, seed=seed)
     rates: dict[str, list[float]] = {}
     for task, answers in zip(tasks, texts, strict=True):
         rate = sum(is_solved(task, text) for text in answers) / samples
-        for key in ("all", task.type.value, f"{task.type.value}/{count_lines(task.program)}"):
+        for key in ("all", task.type.value, f"{task.type.value}/{statement_lines(task.program)}"):
             rates.setdefault(key, []).append(rate)
     return {
         key: (sum(rows) / len(rows), sum(0 < rate < 1 for rate in rows) / len(rows))

@@ -1,8 +1,8 @@
 """The tiny model's tokenizer: frequent chunks of its world as whole tokens, single bytes for everything else.
 
 Reading order: `build_tokenizer`, `chunks`. A chunk is matched leftmost and longest before anything else, and the rest
-falls apart into bytes, so every text survives decode(encode(text)). Chunks end where prompts are cut (after a fence's
-label), hence encode(prompt) + encode(completion) equals encode(prompt + completion).
+falls apart into bytes, so every text survives decode(encode(text)). A chunk ends wherever a prompt is cut (the blank
+line before the prefill, the fence's label), hence encode(prompt) + encode(completion) = encode(prompt + completion).
 
 AutoTokenizer reads the files as a Qwen2Tokenizer, as it does for every Qwen2 model: that one puts text into Unicode's
 composed form (NFC) first, which changes nothing in programs but decomposed accents in string literals.
@@ -32,7 +32,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.add_special_tokens([AddedToken(PAD, special=True), AddedToken(EOS, special=True)])
     tokenizer.add_tokens([AddedToken(chunk, normalized=False, special=False) for chunk in chunks()])
     assert tokenizer.get_vocab_size() <= VOCABULARY
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call,unused-ignore]
         tokenizer_object=tokenizer,
         pad_token=PAD,
         eos_token=EOS,
@@ -46,9 +46,9 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 def chunks() -> list[str]:
     """The texts of more than one character that are one token each, in the order of their ids."""
     fences = [PYTHON, INPUT, OUTPUT, MESSAGE]
-    found = [CLOSE, *fences, *(CLOSE + fence for fence in fences)]
+    found = [CLOSE, CLOSE + "\n", *fences, *(CLOSE + fence for fence in fences)]
     found += [f"# propose {task_type.value}\n" for task_type in TaskType]
-    found += ["# ", " lines\n", " inputs\n"]
+    found += ["# ", " lines\n", " lines\n\n", " inputs\n"]
     found += ["def f(x):\n    x = ", "def f(x):\n    return ", "\n    x = ", "\n    return "]
     found += [piece for template, _, _ in FAMILIES for piece in template.split("{}")]
     found += [", ", *(f", {number}" for number in range(100))]  # one token for each further item of a list

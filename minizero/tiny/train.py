@@ -1,146 +1,204 @@
 """Make the tiny model: `python -m minizero.tiny.train --out DIR`; seeded, the same weights on the same machine.
 
-Reading order: `main`, `train`, then a batch and the optimisers. Letters: N sequences, T tokens, V vocabulary.
+Reading order: Settings, `main`, `train`, then a batch, its loss and the optimisers. Letters: N sequences, T tokens.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import platform
 import random
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
+from transformers.utils import logging as transformers_logging
 
 from minizero.prompts import compact
 from minizero.tiny import sets
 from minizero.tiny.model import build_model, save
 from minizero.tiny.quick import quick_scores
 from minizero.tiny.sequences import Curriculum
-from minizero.tiny.tokenizer import build_tokenizer
+from minizero.tiny.tokenizer import EOS, build_tokenizer
 
-EXTRA = {}
+REPORT_EVERY = 20  # steps
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a training run is made of; `steps` fixes its length, so that it does not depend on the machine's speed."""
+    """What a training run is made of. `steps` fixes its length, so that the result does not depend on the speed."""
 
-    out: Path
-    steps: int = 1500
+    steps: int = 4000
     seed: int = 0
-    minutes: float | None = None  # stop after so long instead; the schedule then follows the clock
+    minutes: float | None = None  # the schedule follows the clock instead of the steps: for trials, not reproducible
     batch: int = 64  # sequences a step
-    micro_batches: int = 4  # each of sequences of like length
-    matrix_lr: float = 3e-3  # Muon, scaled to AdamW's update size; see notes in the model card
+    micro_batches: int = 4  # of like length each, so that little is padding
+    matrix_lr: float = 3e-3  # Muon for the matrices, its updates scaled to the size of AdamW's
     other_lr: float = 3e-3  # AdamW for embeddings, norms and biases
-    prompt_weight: float = 0.3  # loss weight of the outputs shown in induction prompts
-    width: int = 192
-    layers: int = 6
-    optimiser: str = "muon"
+    warmup_steps: int = 50
+    decay_frac: float = 0.5  # the last part of the run, in which the learning rate falls to 2 %
+    prompt_weight: float = 0.2  # loss weight of the outputs shown in induction prompts: they tell what the program does
+    save_every: int = 400  # steps; also measures 240 validation tasks
 
 
-def train(settings: Settings) -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the command line, train, and write the model with its training.json to --out."""
+    default = Settings()
+    parser = argparse.ArgumentParser(description="Train the built-in tiny model. The default takes about an hour.")
+    parser.add_argument("--out", type=Path, required=True, help="directory for weights, tokenizer and training.json")
+    parser.add_argument("--steps", type=int, default=default.steps, help="length of the run")
+    parser.add_argument("--minutes", type=float, help="length by the clock instead (not reproducible)")
+    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--threads", type=int, default=1, help="torch threads; another number may change the last bits")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    train(Settings(steps=options.steps, seed=options.seed, minutes=options.minutes), options.out)
+
+
+def train(settings: Settings, out: Path) -> Qwen2ForCausalLM:
+    """Train from scratch. Weights are saved every `save_every` steps, so a run that is cut short leaves a model."""
     tokenizer = build_tokenizer()
-    model = build_model(seed=settings.seed, width=settings.width, layers=settings.layers)
-    model.set_attn_implementation("eager")  # for short sequences in bf16 on a CPU twice as fast as the fused kernel
+    model = build_model(seed=settings.seed)
+    model.set_attn_implementation("eager")  # short sequences in bf16: twice as fast as the fused kernel on a CPU
     optimisers = _optimisers(model, settings)
-    rates = [[g["lr"] for g in o.param_groups] for o in optimisers]
     curriculum = Curriculum(random.Random(settings.seed))
-    validation = sets.load("validation")[:360]
-    start = time.monotonic()
-    step, seen_tokens, last_eval, loss_sum, loss_n = 0, 0, 0.0, 0.0, 0
-    while True:
-        elapsed = time.monotonic() - start
-        progress = step / settings.steps if settings.minutes is None else elapsed / 60 / settings.minutes
-        done = progress >= 1
-        if elapsed - last_eval > 60 * EXTRA.get("every", 3) or done:
-            last_eval = elapsed
-            save(model, tokenizer, settings.out)
-            model.eval()
+    validation = sets.load("validation")[:240]
+    start, cpu_start = time.monotonic(), time.process_time()
+    step, tokens, losses = 0, 0, 0.0
+    while (progress := _progress(settings, step, time.monotonic() - start)) < 1:
+        _set_learning_rates(optimisers, settings, step, progress)
+        loss, size = _update(model, optimisers, _draw_batch(curriculum, tokenizer, settings, progress))
+        step, tokens, losses = step + 1, tokens + size, losses + loss
+        if step % REPORT_EVERY == 0:
+            seconds = time.monotonic() - start
+            speed = f"{tokens / seconds:.0f} tokens/s {seconds:.0f} s"
+            _say(f"step {step} {progress:4.0%} loss {losses / REPORT_EVERY:.4f} {speed}")
+            losses = 0.0
+        if step % settings.save_every == 0:
+            save(model, tokenizer, out)
             scores = quick_scores(model, tokenizer, validation, samples=4, seed=1)
-            model.train()
-            keys = ["all", "deduction", "abduction", "induction"] + [f"{t}/{k}" for t in ("deduction", "abduction", "induction") for k in (2, 3)]
-            _say(f"  eval step {step} {elapsed:.0f}s ({time.monotonic()-start-elapsed:.0f}s): " + " ".join(f"{k}={100 * scores[k][0]:.1f}/{100 * scores[k][1]:.0f}" for k in keys))
-        if done:
-            break
-        factor = min(1.0, (step + 1) / 50, max(0.02, (1 - progress) / 0.5))
-        for optimiser, base in zip(optimisers, rates, strict=True):
-            for group, lr in zip(optimiser.param_groups, base, strict=True):
-                group["lr"] = lr * factor
-        batch = _draw_batch(curriculum, tokenizer, settings, progress)
-        total = sum(float(w[:, 1:].sum()) for _, w in batch)
-        for ids, weights in batch:
-            loss = _loss(model, ids, weights) / total
-            loss.backward()
-            loss_sum += float(loss.detach())
-            seen_tokens += ids.numel()
-        loss_n += 1
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimiser in optimisers:
-            optimiser.step()
-            optimiser.zero_grad(set_to_none=True)
-        step += 1
-        if step % 20 == 0:
-            _say(f"step {step} {progress:.3f} loss {loss_sum / loss_n:.4f} {seen_tokens / (time.monotonic() - start):.0f} tok/s {time.monotonic() - start:.0f}s")
-            loss_sum, loss_n = 0.0, 0
-    save(model, tokenizer, settings.out)
+            shown = " ".join(f"{key} {100 * rate:.1f}" for key, (rate, _) in scores.items())
+            _say(f"  validation, % at temperature 1: {shown}")
+    save(model, tokenizer, out)
+    record = {
+        **asdict(settings),
+        "steps": step,
+        "sequences": step * settings.batch,
+        "tokens": tokens,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "wall_s": round(time.monotonic() - start),
+        "cpu_s": round(time.process_time() - cpu_start),
+        "threads": torch.get_num_threads(),
+        "bf16": _has_bf16(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+    }
+    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+    return model
 
 
-def _draw_batch(curriculum: Curriculum, tokenizer: PreTrainedTokenizerBase, settings: Settings, progress: float) -> list[tuple[Tensor, Tensor]]:
+def _progress(settings: Settings, step: int, seconds: float) -> float:
+    return step / settings.steps if settings.minutes is None else seconds / 60 / settings.minutes
+
+
+def _draw_batch(
+    curriculum: Curriculum, tokenizer: PreTrainedTokenizerBase, settings: Settings, progress: float
+) -> list[tuple[Tensor, Tensor]]:
+    """Micro-batches of (ids[N, T], loss weights[N, T]), padded on the right, sequences of like length together."""
     texts = [curriculum.draw(progress) for _ in range(settings.batch)]
     encode = tokenizer.backend_tokenizer.encode_batch_fast
     prompts, completions = encode([t.prompt for t in texts]), encode([t.completion for t in texts])
-    rows = sorted((_row(p.ids, [*c.ids, 1], tokenizer, settings) for p, c in zip(prompts, completions, strict=True)), key=lambda r: len(r[0]))
+    eos = tokenizer.convert_tokens_to_ids(EOS)
+    rows = []
+    for prompt, completion in zip(prompts, completions, strict=True):
+        weights = _prompt_weights(prompt.ids, tokenizer, settings.prompt_weight)
+        rows.append(([*prompt.ids, *completion.ids, eos], weights + [1.0] * (len(completion.ids) + 1)))
+    rows.sort(key=lambda row: len(row[0]))
     size = settings.batch // settings.micro_batches
     return [_pad(rows[k : k + size]) for k in range(0, len(rows), size)]
 
 
-def _row(prompt: list[int], completion: list[int], tokenizer, settings) -> tuple[list[int], list[float]]:
-    weights = [0.0] * len(prompt) + [1.0] * len(completion)
-    if settings.prompt_weight and prompt[0] == _id(tokenizer, compact.INPUT):
-        inside = False
-        for k, token in enumerate(prompt):
-            if inside: weights[k] = settings.prompt_weight
-            if token == _id(tokenizer, compact.CLOSE + compact.OUTPUT): inside = True
-            elif token in (_id(tokenizer, compact.CLOSE + compact.INPUT), _id(tokenizer, compact.CLOSE + compact.MESSAGE)): inside = False
-    return [*prompt, *completion], weights
+def _prompt_weights(ids: list[int], tokenizer: PreTrainedTokenizerBase, weight: float) -> list[float]:
+    """Loss weights of a prompt: 0, but `weight` in the outputs of induction prompts, which alone start with inputs."""
+    weights = [0.0] * len(ids)
+    tokens = [str(token) for token in tokenizer.convert_ids_to_tokens(ids)]
+    if tokens[0] != compact.INPUT:
+        return weights
+    inside = False
+    for place, token in enumerate(tokens):
+        if inside:
+            weights[place] = weight
+        if token.startswith(compact.CLOSE):
+            inside = token == compact.CLOSE + compact.OUTPUT
+    return weights
 
-_IDS = {}
-def _id(tokenizer, text):
-    if text not in _IDS: _IDS[text] = tokenizer.convert_tokens_to_ids(text)
-    return _IDS[text]
 
-def _pad(rows):
+def _pad(rows: Sequence[tuple[list[int], list[float]]]) -> tuple[Tensor, Tensor]:
     longest = max(len(ids) for ids, _ in rows)
     ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids, _ in rows])
-    weights = torch.tensor([w + [0.0] * (longest - len(w)) for _, w in rows])
+    weights = torch.tensor([weights + [0.0] * (longest - len(weights)) for _, weights in rows])
     return ids, weights
 
 
-def _loss(model: Qwen2ForCausalLM, ids: Tensor, weights: Tensor) -> Tensor:
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=EXTRA.get("bf16", True)):
+def _update(
+    model: Qwen2ForCausalLM, optimisers: Sequence[torch.optim.Optimizer], batch: list[tuple[Tensor, Tensor]]
+) -> tuple[float, int]:
+    """One optimiser step; returns the weighted mean loss in nats and the number of tokens, padding included."""
+    total = sum(float(weights[:, 1:].sum()) for _, weights in batch)
+    loss_sum = 0.0
+    for ids, weights in batch:
+        loss = _loss_sum(model, ids, weights) / total
+        torch.autograd.backward(loss)
+        loss_sum += float(loss.detach())
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimiser in optimisers:
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+    return loss_sum, sum(ids.numel() for ids, _ in batch)
+
+
+def _loss_sum(model: Qwen2ForCausalLM, ids: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of -log p(id) in nats. Padding stands on the right, where causal attention never looks."""
+    targets, weights = ids[:, 1:], weights[:, 1:]
+    learned = weights > 0
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=_has_bf16()):
         hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        w = weights[:, 1:]
-        mask = w > 0
-        logits = model.lm_head(hidden[mask]).float()
-    return (F.cross_entropy(logits, ids[:, 1:][mask], reduction="none") * w[mask]).sum()
+        logits = model.lm_head(hidden[learned]).float()
+    return (F.cross_entropy(logits, targets[learned], reduction="none") * weights[learned]).sum()
 
 
-def _optimisers(model, settings):
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    if settings.optimiser == "adamw":
-        return [torch.optim.AdamW([{"params": matrices, "lr": settings.matrix_lr}, {"params": others, "lr": settings.other_lr}], betas=(0.9, 0.98), weight_decay=0.01)]
+def _optimisers(model: Qwen2ForCausalLM, settings: Settings) -> list[torch.optim.Optimizer]:
+    def is_matrix(name: str, parameter: Tensor) -> bool:
+        return parameter.ndim == 2 and "embed" not in name
+
+    matrices = [p for name, p in model.named_parameters() if is_matrix(name, p)]
+    others = [p for name, p in model.named_parameters() if not is_matrix(name, p)]
     return [
         torch.optim.Muon(matrices, lr=settings.matrix_lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW(others, lr=settings.other_lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
+
+
+def _set_learning_rates(
+    optimisers: Sequence[torch.optim.Optimizer], settings: Settings, step: int, progress: float
+) -> None:
+    factor = min(1.0, (step + 1) / settings.warmup_steps, max(0.02, (1 - progress) / settings.decay_frac))
+    for optimiser, lr in zip(optimisers, (settings.matrix_lr, settings.other_lr), strict=True):
+        for group in optimiser.param_groups:
+            group["lr"] = lr * factor
+
+
+def _has_bf16() -> bool:
+    """Whether the processor multiplies in bf16; where it only imitates it, fp32 is several times faster."""
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
 
 
 def _say(line: str) -> None:
@@ -149,11 +207,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    ap = argparse.ArgumentParser()
-    ap.add_argument("--out", type=Path, required=True)
-    for f, t in dict(steps=int, seed=int, minutes=float, batch=int, micro_batches=int, matrix_lr=float, other_lr=float, prompt_weight=float, width=int, layers=int, optimiser=str).items():
-        ap.add_argument("--" + f.replace("_", "-"), type=t, default=Settings.__dataclass_fields__[f].default)
-    ap.add_argument("--bf16", type=int, default=1); ap.add_argument("--every", type=float, default=3)
-    a = vars(ap.parse_args()); EXTRA["bf16"] = bool(a.pop("bf16")); EXTRA["every"]=a.pop("every")
-    torch.set_num_threads(1)
-    train(Settings(**a))
+    main()

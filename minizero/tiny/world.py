@@ -1,12 +1,11 @@
 """The tiny world: seeded programs of one to four lines over small integers, lists and strings, and tasks made of them.
 
-Reading order: Example (a program that ran), `draw_example`, `make_task`, then what tells programs apart: `program_key`,
-`split_of`, `count_lines`; and `interpret`, which runs a program of this world without executing its text.
+Reading order: Example (a program that ran), `draw_example`, `make_task`, `split_of` (what keeps the sets apart), and
+`interpret`, which runs a program of this world without executing its text.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import random
 from collections.abc import Sequence
@@ -59,32 +58,16 @@ def make_task(example: Example, task_type: TaskType, *, pair: int = 0) -> Task:
     return Task(task_type, example.program, (pairs[pair],))
 
 
-def program_key(program: str) -> str:
-    """The normal form of a program's text, by which duplicates and held-out programs are recognised.
-
-    It is `ast.unparse` of the parsed text, hence blind to comments, blank lines and spacing. A text that does not parse
-    is its own key, stripped. Nothing is executed.
-    """
-    try:
-        return ast.unparse(ast.parse(program))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return program.strip()
-
-
 def split_of(program: str) -> Split:
     """The split that a program in normal form belongs to: its hash puts 6 % in heldout and 4 % in validation.
 
-    Of the one-line programs, about 120 in all, it is 18 % and 12 %, so that these sets hold more than a handful of them.
-    Training never draws from the other two splits, so the sets are disjoint by program text for every seed.
+    Of the one-line programs, about 120 in all, it is 18 % and 12 %, so that the sets hold more than a handful of them.
+    Training never draws from the other two splits, so the sets are disjoint by program text for every seed. (A text of
+    this world is its own normal form: the table is written as `ast.unparse` writes, which a test checks.)
     """
     bucket = int.from_bytes(hashlib.md5(program.encode("utf-8", "surrogatepass")).digest()[:4], "big") % 100
-    widen = 3 if count_lines(program) == 1 else 1
+    widen = 3 if program.count("\n") == 1 else 1
     return "heldout" if bucket < 6 * widen else "validation" if bucket < 10 * widen else "train"
-
-
-def count_lines(program: str) -> int:
-    """The number of non-blank lines below the `def` line: what a propose prompt asks for."""
-    return max(0, sum(1 for line in program.splitlines() if line.strip()) - 1)
 
 
 def interpret(program: str, value: Value) -> Value | None:
@@ -94,7 +77,7 @@ def interpret(program: str, value: Value) -> Value | None:
     other way counts as unknown, so the sandbox has the last word.
     """
     head, *body = program.rstrip().split("\n")
-    if head != _HEAD or not body or not body[-1].startswith(_RETURN):
+    if head != _HEAD or not body or not body[-1].startswith(_RETURN) or not _is_small(value):
         return None
     for number, line in enumerate(body):
         prefix = _RETURN if number == len(body) - 1 else _SET
@@ -169,4 +152,4 @@ def _is_small(value: Value) -> bool:
         return -20 <= value <= 99
     if isinstance(value, str):
         return len(value) <= 10
-    return len(value) <= 8 and all(-20 <= item <= 99 for item in value)
+    return len(value) <= 8 and all(isinstance(item, int) and -20 <= item <= 99 for item in value)

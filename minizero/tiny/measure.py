@@ -1,0 +1,153 @@
+"""What the tiny model can do, judged as self-play judges it: answers and proposals run in the sandbox.
+
+Reading order: Solved, `solve_tasks`, `summarise`; Proposed, `propose_tasks`.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
+
+from minizero import tasks as judge
+from minizero.config.tasks import AdmissionConfig
+from minizero.parsing import parse_answer, parse_proposal
+from minizero.programs import program_key, statement_lines
+from minizero.prompts import compact
+from minizero.tiny.generate import generate
+from minizero.tiny.sequences import render
+from minizero.tiny.world import PAIRS, SHOWN_PAIRS
+from minizero.types import ParseError, Prompt, Rejection, Task, TaskType
+from sandbox import Sandbox
+
+STYLE = "compact"
+
+
+@dataclass(frozen=True, slots=True)
+class Solved:
+    """One task's answers: the greedy one, and those sampled at temperature 1."""
+
+    task: Task
+    greedy: bool
+    sampled: tuple[bool, ...]
+
+    @property
+    def rate(self) -> float:
+        return sum(self.sampled) / len(self.sampled)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Fractions of some tasks: rate at temperature 1, greedy, those with 0 < rate < 1, those with any answer right."""
+
+    rate: float
+    greedy: float
+    open: float
+    any_right: float
+
+
+@dataclass(frozen=True, slots=True)
+class Proposed:
+    """One proposal: what was asked for, and what became of it. `reason` is "" when it was admitted."""
+
+    type: TaskType
+    lines_asked: int | None
+    examples: int
+    reason: str
+    lines: int
+    key: str  # equal for equal programs (induction: for equal sets of inputs)
+
+
+def solve_tasks(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    tasks: Sequence[Task],
+    box: Sandbox,
+    *,
+    samples: int = 8,
+    seed: int = 0,
+) -> list[Solved]:
+    """Greedy and sampled answers to every task, each checked; equal answers to a task are checked once."""
+    prompts = [compact.solve(task) for task in tasks]
+    texts = [render(prompt) for prompt in prompts]
+    sampled = generate(model, tokenizer, texts, samples=samples, temperature=1.0, seed=seed)
+    greedy = generate(model, tokenizer, texts, samples=1, temperature=0.0, seed=seed)
+    verdicts = {}
+    for number, (task, prompt) in enumerate(zip(tasks, prompts, strict=True)):
+        for text in {*sampled[number], *greedy[number]}:
+            answer = parse_answer(task.type, prompt.prefill + text, style=STYLE)
+            verdicts[number, text] = judge.check(task, answer, box, AdmissionConfig())
+    return [
+        Solved(
+            task,
+            verdicts[number, greedy[number][0]].result().correct,
+            tuple(verdicts[number, text].result().correct for text in sampled[number]),
+        )
+        for number, task in enumerate(tasks)
+    ]
+
+
+def summarise(solved: Sequence[Solved]) -> Summary:
+    """Means over the tasks."""
+    count = len(solved)
+    return Summary(
+        rate=sum(row.rate for row in solved) / count,
+        greedy=sum(row.greedy for row in solved) / count,
+        open=sum(0 < row.rate < 1 for row in solved) / count,
+        any_right=sum(row.rate > 0 for row in solved) / count,
+    )
+
+
+def propose_tasks(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    seeds: Sequence[Task],
+    box: Sandbox,
+    *,
+    each: int,
+    seed: int = 0,
+) -> list[Proposed]:
+    """`each` proposals of every type at temperature 1, with 0 to 3 examples from `seeds` and 1 to 4 lines asked for."""
+    rng = random.Random(seed)
+    asked = [_ask(task_type, number, seeds, rng) for task_type in TaskType for number in range(each)]
+    texts = generate(model, tokenizer, [render(a.prompt) for a in asked], samples=1, temperature=1.0, seed=seed)
+    judging = [_judge(question, text, box) for question, (text,) in zip(asked, texts, strict=True)]
+    return [finish() for finish in judging]  # all are in the sandbox by now
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    type: TaskType
+    examples: tuple[Task, ...]
+    lines: int | None
+    prompt: Prompt
+
+
+def _ask(task_type: TaskType, number: int, seeds: Sequence[Task], rng: random.Random) -> _Asked:
+    is_induction = task_type is TaskType.INDUCTION
+    examples = tuple(rng.sample(list(seeds), 1 if is_induction else number % 4))
+    lines = None if is_induction else rng.randint(1, 4)
+    return _Asked(task_type, examples, lines, compact.propose(task_type, examples, lines=lines, inputs=PAIRS))
+
+
+def _judge(asked: _Asked, completion: str, box: Sandbox) -> Callable[[], Proposed]:
+    """Start the proposal's way through parsing and admission; the result of the call waits for its end."""
+    settings = AdmissionConfig()
+    program = asked.examples[0].program if asked.type is TaskType.INDUCTION else None
+    text = asked.prompt.prefill + completion
+    proposal = parse_proposal(asked.type, text, style=STYLE, settings=settings, program=program, inputs=PAIRS)
+    if isinstance(proposal, ParseError):
+        failed = Proposed(asked.type, asked.lines, len(asked.examples), proposal.reason, 0, "")
+        return lambda: failed
+    outcome = judge.admit(proposal, box, settings, step=0, inputs=PAIRS, shown=SHOWN_PAIRS)
+    key = program_key("\n".join(proposal.inputs) if asked.type is TaskType.INDUCTION else proposal.program)
+    lines = statement_lines(proposal.program)
+
+    def finish() -> Proposed:
+        found = outcome.result()
+        reason = found.reason if isinstance(found, Rejection) else ""
+        return Proposed(asked.type, asked.lines, len(asked.examples), reason, lines, key)
+
+    return finish
