@@ -85,7 +85,8 @@ class Pool:
                 except ZygoteLost as lost:
                     failure = lost
                     self.count("restarted_zygotes")
-                    zygote = self.discard(zygote)
+                    self.discard(zygote)
+                    zygote = None
                 except Exception as error:
                     failure = error
                     break

@@ -1,0 +1,66 @@
+"""Every hostile program of attacks.py: it bites where nothing stops it, and does not in the sandbox.
+
+Reading order: the test of one attack, then what must hold after all of them.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from attacks import ATTACKS, Attack
+from target import Target
+from unprotected import run_unprotected
+
+from sandbox import Job, Limits, Sandbox, Status
+
+HANG_S = 0.7
+BITES = {"act": "VALUE owned", "hang": "HANG", "death": "DIED"}
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)
+def test_an_attack_bites_without_the_sandbox_and_not_in_it(attack: Attack, box: Sandbox, target: Target) -> None:
+    program = target.aim(attack.program)
+    harmless = run_unprotected(program, target.directory, HANG_S if attack.kind == "hang" else 20.0)
+    target.harm()
+    if BITES[attack.kind] not in harmless:
+        assert "Error" in harmless, f"the attack is none: without protection it gave {harmless!r}"
+        pytest.skip(f"this machine refuses it to everybody: {harmless}")
+
+    cpu_s, wall_s = (0.3, 3.0 if "wait" in attack.name else 20.0) if attack.kind == "hang" else (5.0, 20.0)
+    limits = Limits(cpu_s=cpu_s, wall_s=wall_s, memory_mib=128)
+    result = box.run(Job(program, args="", imports="stdlib", limits=limits))
+
+    assert result.value != "owned"
+    assert "owned" not in result.stdout
+    assert target.harm() == []
+    if attack.kind == "hang":
+        assert result.status in (Status.TIMEOUT, Status.DENIED, Status.ERROR)
+    after = box.run(Job("def f(x): return x + 1", args="41", imports="stdlib"))
+    assert (after.status, after.value) == (Status.OK, 42)
+
+
+def test_no_attack_has_left_a_process(box: Sandbox) -> None:
+    for _ in range(20):
+        box.run("def f(x): return x", "1")
+    jobs = [pid for pid in descendants(os.getpid()) if depth(pid, os.getpid()) > 2]
+    assert jobs == [], "below each zygote (and its keeper) there must be no process when no job runs"
+
+
+def parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def descendants(root: int) -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and depth(int(entry.name), root)]
+
+
+def depth(pid: int, root: int) -> int:
+    """How many generations pid is below root; 0 when it is not."""
+    steps = 0
+    while pid > 1 and pid != root:
+        pid, steps = parent(pid), steps + 1
+    return steps if pid == root else 0

@@ -1,0 +1,217 @@
+"""Values: the codec and the grammar read what they wrote, refuse all else, and agree with Python about equality.
+
+Reading order: bytes, then text, then equality; each ends with properties that hypothesis tries to break.
+"""
+
+import ast
+import math
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sandbox import values
+from sandbox.values import InvalidValue, decode, digest, encode, equal, is_value, parse_arguments, parse_value, render
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.complex_numbers()
+    | st.text(st.characters(exclude_categories=()))
+    | st.binary()
+)
+HASHABLE = st.recursive(SCALARS, lambda inner: st.tuples(inner, inner) | st.frozensets(inner, max_size=4), max_leaves=6)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.sets(HASHABLE, max_size=4)
+        | st.dictionaries(HASHABLE, inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal, of equal types all the way down."""
+    return encode(a) == encode(b)
+
+
+@given(VALUES)
+def test_bytes_are_read_back_as_the_same_value(value: Any) -> None:
+    assert same(decode(encode(value)), value)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_a_value_or_malformed(data: bytes) -> None:
+    try:
+        value = decode(data)
+    except InvalidValue as refused:
+        assert refused.reason in ("malformed", "depth", "size")
+    else:
+        assert is_value(value)
+
+
+@given(VALUES, st.data())
+def test_one_changed_byte_is_never_more_than_another_value(value: Any, data: Any) -> None:
+    changed = bytearray(encode(value))
+    at = data.draw(st.integers(0, len(changed) - 1))
+    changed[at] ^= data.draw(st.integers(1, 255))
+    try:
+        assert is_value(decode(bytes(changed)))
+    except InvalidValue:
+        pass
+
+
+@pytest.mark.parametrize("foreign", [type("I", (int,), {})(1), object(), range(3), bytearray(b"x"), {1: print}, [1, (2, {3: iter(())})]])
+def test_what_is_not_exactly_a_value_is_refused_by_its_type(foreign: object) -> None:
+    with pytest.raises(InvalidValue, match="is not a value") as refused:
+        encode(foreign)
+    assert refused.value.reason == "type"
+
+
+def test_a_list_that_holds_itself_is_too_deep() -> None:
+    cycle: list[Any] = []
+    cycle.append(cycle)
+    with pytest.raises(InvalidValue) as refused:
+        encode(cycle)
+    assert refused.value.reason == "depth"
+
+
+def test_shared_references_that_unfold_to_terabytes_are_too_large_at_once() -> None:
+    for fold in (lambda x: [x, x], lambda x: (x, x), lambda x: {0: x, 1: x}):
+        value: Any = []
+        for _ in range(60):
+            value = fold(value)
+        began = time.process_time()
+        with pytest.raises(InvalidValue) as refused:
+            encode(value)
+        assert refused.value.reason == "size"
+        assert time.process_time() - began < 10
+
+
+def test_a_count_of_billions_is_malformed_before_anything_is_made_of_it() -> None:
+    for tag in (b"l", b"t", b"e", b"z", b"d", b"s", b"b", b"i"):
+        with pytest.raises(InvalidValue):
+            decode(tag + b"\xff\xff\xff\xff")
+
+
+def test_keys_that_all_collide_are_refused_rather_than_put_into_a_table() -> None:
+    keys = [i * (2**61 - 1) for i in range(30_000)]  # the hash of each is 0
+    members = b"".join(encode(key) for key in keys)
+    began = time.process_time()
+    with pytest.raises(InvalidValue, match="share one hash"):
+        decode(b"e" + len(keys).to_bytes(4, "big") + members)
+    with pytest.raises(InvalidValue, match="share one hash"):
+        parse_value("{" + ",".join(map(str, keys)) + "}")
+    assert time.process_time() - began < 10
+
+
+@given(VALUES)
+def test_rendered_text_is_read_back_as_the_same_value(value: Any) -> None:
+    text = render(value)
+    assert same(parse_value(text), value)
+    text.encode("utf-8")
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.binary(),
+                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3), max_leaves=8))  # fmt: skip
+def test_python_s_own_repr_is_read_back(value: Any) -> None:
+    assert same(parse_value(repr(value)), value)
+
+
+PIECES = ["1", "-", "+", "2j", "(", ")", "[", "]", "{", "}", ",", ":", "'a'", 'b"x"', "None", "True", "0x1f", "1.5e3", " ", "\n",
+          "set()", "'\\x41'", "r'\\n'", "'''a'''", "00", "01", "1_0", "_", "if", "*", ".", "=", "#x", "f'x'", "\\", "'"]  # fmt: skip
+
+
+@settings(max_examples=400)
+@given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
+def test_where_python_reads_a_literal_the_grammar_reads_the_same_or_refuses(text: str) -> None:
+    try:
+        ours = parse_value(text)
+    except InvalidValue:
+        return
+    assert same(ours, ast.literal_eval(text.strip()))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("inf", math.inf), ("-inf", -math.inf), ("float('-inf')", -math.inf), ("float('1e5')", 1e5), ("set()", set()),
+        ("frozenset()", frozenset()), ("frozenset({1})", frozenset({1})), ("dict(a=1, b=[2])", {"a": 1, "b": [2]}),
+        ("dict([(1, 2)])", {1: 2}), ("list((1, 2))", [1, 2]), ("tuple([1])", (1,)), ("set([1, 1])", {1}), ("1, 2", (1, 2)),
+        ("1,", (1,)), ("()", ()), ("(1)", 1), ("1+2j", 1 + 2j), ("-1-2j", -1 - 2j), ("--1", 1), ("'a' 'b'", "ab"),
+        ("'\\u00e9\\x41\\101\\N{BULLET}'", "éAA•"), ("b'\\xff'", b"\xff"), ("'\\ud800'", "\ud800"), ("complex(1, 2)", 1 + 2j),
+    ],
+)  # fmt: skip
+def test_these_texts_are_values(text: str, value: Any) -> None:
+    assert same(parse_value(text), value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a", "a.b", "f(1)", "1 + 1", "2 ** 9", "'a' * 9", "[x for x in ()]", "lambda: 1", "__import__('os')", "1 if 1 else 2",
+        "{**{}}", "[*()]", "f'{1}'", "not 1", "1 < 2", "x := 1", "eval('1')", "float(a=1)", "open('x')", "print", "...",
+        "", " ", "\0", "'\0'", "\ud800", "'\ud800'", "1\n2", "[1", "1]", "[1 2]", "{1: 2, 3}", "{[]}", "{{}}", "[" * 5000,
+        "(" * 90000 + ")" * 90000, "-" * 100000 + "1", "1) or (True", "9" * 5000, "list({1})", "dict(1)", "'a' b'b'", "0b2",
+        "'\\x4'", "'\\N{NO SUCH}'", "b'\\u1234'é", "1__0", "01", "float('x')", "set(1)", "{1} | {2}", "1;2", "int('1')",
+    ],
+)  # fmt: skip
+def test_these_texts_are_not(text: str) -> None:
+    with pytest.raises(InvalidValue):
+        parse_value(text)
+
+
+def test_arguments_are_positional_and_named_values() -> None:
+    assert parse_arguments("1, [2], key='a=,)'") == ((1, [2]), {"key": "a=,)"})
+    assert parse_arguments("") == ((), {})
+    assert parse_arguments("(1, 2),") == (((1, 2),), {})
+
+
+@pytest.mark.parametrize("text", ["a=1, 2", "a=1, a=2", "*[1]", "**{}", "1) or (True", "1=2", "None=1", "x", "1 2", ",", "a==1", "a.b=1"])
+def test_what_is_no_list_of_arguments_is_refused(text: str) -> None:
+    with pytest.raises(InvalidValue):
+        parse_arguments(text)
+
+
+def test_long_text_is_refused_by_its_size() -> None:
+    with pytest.raises(InvalidValue) as refused:
+        parse_value("[" + "1," * values.MAX_BYTES + "]")
+    assert refused.value.reason == "size"
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [(True, 1), (5, 5.0), (0.0, -0.0), (1 + 0j, 1), ({1}, frozenset({1})), ({1: 2, 3: 4}, {3: 4.0, True: 2}),
+     (math.nan, math.nan), ([math.nan], [float("nan")]), ({math.nan: 1}, {float("nan"): 1}), (2**60, float(2**60))],
+)  # fmt: skip
+def test_these_are_equal(a: Any, b: Any) -> None:
+    assert equal(a, b)
+    assert digest(a) == digest(b)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [([1], (1,)), ("1", 1), (b"a", "a"), ({}, []), (2**53 + 1, float(2**53)), (None, False), ({1}, [1]), (math.nan, None), (1j, 1)],
+)
+def test_these_are_not(a: Any, b: Any) -> None:
+    assert not equal(a, b)
+
+
+@given(VALUES, VALUES)
+def test_equality_is_python_s_where_there_is_no_nan(a: Any, b: Any) -> None:
+    if "nan" not in repr(a) + repr(b):
+        assert equal(a, b) == (a == b)
+    assert equal(a, a)
+
+
+def test_an_object_that_says_it_equals_everything_is_not_compared() -> None:
+    always = type("Always", (int,), {"__eq__": lambda self, other: True})()
+    with pytest.raises(InvalidValue):
+        equal(always, 5)
