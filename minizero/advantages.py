@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from minizero.config.learning import AdvantageConfig, Estimator
-from minizero.rewards.own import load_function
+from minizero.rewards.own import load_function, source_of
 from minizero.types import EstimatorError, Role, Rollout
 
 EPS = 1e-8  # added to the variance, as the official code does (azr-spec 6.1)
@@ -33,6 +33,16 @@ def estimate(rollouts: Sequence[Rollout], config: AdvantageConfig) -> Tensor:
         places = [i for i, rollout in enumerate(rollouts) if rollout.role is role]
         result[places] = _estimate([rollouts[i] for i in places], estimator)
     return result
+
+
+def load_estimators(config: AdvantageConfig) -> dict[str, str]:
+    """Load the user's own estimators before the run starts; returns file name -> text for the run directory."""
+    sources = {}
+    for name in {config.propose.function, config.solve.function} - {""}:
+        load_function(name, EstimatorError)
+        file, text = source_of(name, EstimatorError)
+        sources[file] = text
+    return sources
 
 
 def _estimate(rollouts: Sequence[Rollout], estimator: Estimator) -> Tensor:

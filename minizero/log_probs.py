@@ -50,10 +50,13 @@ class _ChunkedLogProbs(torch.autograd.Function):
         for start in range(0, len(hidden), rows):
             part = slice(start, start + rows)
             z = _logits(hidden[part], weight, temperature, exact)
-            normaliser[part] = torch.logsumexp(z, dim=-1)
-            z -= normaliser[part, None]  # now log-probabilities, so that no large numbers are multiplied below
-            log_probs[part] = z.gather(1, targets[part, None])[:, 0]
-            entropy[part] = -(z.exp() * z).sum(dim=-1)
+            top = z.amax(dim=-1)
+            z -= top[:, None]  # the largest is 0: nothing overflows, and a confident token loses no digits
+            p = z.exp()
+            total = p.sum(dim=-1)
+            normaliser[part] = top + total.log()
+            log_probs[part] = z.gather(1, targets[part, None])[:, 0] - total.log()
+            entropy[part] = total.log() - p.mul_(z).sum(dim=-1) / total
         ctx.save_for_backward(hidden, weight, targets, normaliser, entropy)
         ctx.temperature, ctx.rows = temperature, rows
         ctx.set_materialize_grads(False)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from minizero.advantages import advantages, estimate
+from minizero.advantages import advantages, estimate, load_estimators
 from minizero.config.learning import AdvantageConfig, Estimator, prompt_group_problems
 from minizero.types import Completion, EstimatorError, Role, Rollout, TaskType
 from tests.azr_vectors import azr_records
@@ -215,6 +215,7 @@ def test_an_own_estimator_is_called_with_rewards_lengths_groups_and_baseline(tmp
     file = tmp_path / "mine.py"
     file.write_text("def half(rewards, lengths, groups, baseline):\n    return rewards / 2 + 0 * lengths\n")
     assert run(Estimator.model_validate(f"{file}:half"), [1.0, -0.5]) == [0.5, -0.25]
+    assert load_estimators(AdvantageConfig.model_validate(f"{file}:half")) == {"mine.py": file.read_text()}
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,17 @@ def test_equal_logits_give_minus_ln_v_and_entropy_ln_v() -> None:
     assert float(entropy[0]) == pytest.approx(math.log(8))
 
 
+def test_extreme_logits_stay_finite() -> None:
+    hidden = torch.tensor([[1.0]], requires_grad=True)
+    weight = torch.tensor([[300.0], [0.0], [-300.0]])
+    log_probs, entropy = chunked_log_probs(hidden, weight, torch.tensor([2]))
+    (log_probs + entropy).sum().backward()
+    assert log_probs.tolist() == [-600.0]
+    assert entropy.tolist() == [0.0]
+    assert hidden.grad is not None
+    assert hidden.grad.tolist() == [[-600.0]]  # the weight of the target less the mean weight
+
+
 def test_no_tokens_give_nothing() -> None:
     log_probs, entropy = chunked_log_probs(torch.zeros(0, 4), torch.zeros(6, 4), torch.zeros(0, dtype=torch.long))
     assert (len(log_probs), len(entropy)) == (0, 0)
