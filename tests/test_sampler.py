@@ -76,13 +76,15 @@ def test_generation_ends_at_eos_and_keeps_it(loaded: LoadedModel) -> None:
 
 
 def test_generation_ends_after_a_stop_string(loaded: LoadedModel) -> None:
-    free = run(loaded, [request("s", "abc", n=4, max_tokens=30)])
-    stop = next(c.text[3] for c in free.values() if len(c.text) > 8)
-    held = run(loaded, [Request("s", Prompt((Message("user", "abc"),), stop=(stop,)), 30, 3, n=4)])
-    for place, completion in held.items():
-        if stop in free[place].text:
-            assert completion.finish == "stop"
-            assert completion.text == free[place].text[: free[place].text.index(stop) + 1]
+    free = run(loaded, [request("s", "abc", n=12, max_tokens=40)])
+    stop = next(symbol for c in free.values() for symbol in c.text[2:-2] if symbol.isascii())
+    held = run(loaded, [Request("s", Prompt((Message("user", "abc"),), stop=(stop,)), 40, 3, n=12)])
+    cut = [place for place in held if stop in free[place].text]
+    assert cut
+    for place in cut:
+        assert held[place].finish == "stop"
+        assert held[place].text.index(stop) == len(held[place].text) - 1
+        assert held[place].ids == free[place].ids[: len(held[place].ids)]
 
 
 def test_the_token_limit_is_told(loaded: LoadedModel) -> None:

@@ -1,0 +1,219 @@
+"""The policy: its gradient does not depend on how the work is split, and it learns in the direction of the reward."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from minizero.config import load_config
+from minizero.policy import Policy
+from minizero.types import CheckpointError, Completion, ConfigError, ModelError, Role, Rollout, TaskType
+
+
+def make_policy(model: Path, *overrides: str) -> Policy:
+    base = ("optim.lr=1e-3", "adapter.rank=4", "model.device=cpu", "run.threads=1")
+    return Policy(load_config(overrides=[f"model.name={str(model)!r}", *base, *overrides]))
+
+
+def rollouts(policy: Policy, count: int = 12) -> list[Rollout]:
+    """Completions of random tokens, of many lengths, with the policy's own log-probabilities."""
+    generator = torch.Generator().manual_seed(3)
+    made = []
+    for i in range(count):
+        prompt, length = 3 + i % 5, 2 + (7 * i) % 11
+        ids = torch.randint(0, 250, (prompt + length,), generator=generator).tolist()
+        completion = Completion(f"r{i}", 0, tuple(ids[:prompt]), tuple(ids[prompt:]), (0.0,) * length, "", "stop")
+        reward = [1.0, -0.5, 0.25, -1.0][i % 4]
+        kind = list(TaskType)[i % 3]
+        made.append(Rollout(list(Role)[i % 2], kind, f"p{i // 6}", completion, reward, {}))
+    found = policy.log_probs(made)
+    return [
+        replace(r, completion=replace(r.completion, log_probs=tuple(values.tolist())))
+        for r, values in zip(made, found, strict=True)
+    ]
+
+
+def gradients(policy: Policy, batch: list[Rollout]) -> dict[str, torch.Tensor]:
+    """The summed gradients of one update, caught before the optimiser uses them."""
+    caught: dict[str, torch.Tensor] = {}
+    step = policy.optimiser.step
+
+    def catch() -> dict[str, float]:
+        caught.update({name: g.clone() for name, g in policy.optimiser._sums.items()})
+        return step()
+
+    policy.optimiser.step = catch  # type: ignore[method-assign]
+    policy.update(batch)
+    return caught
+
+
+@pytest.mark.parametrize("aggregation", ["group_token_mean", "token_mean", "sequence_mean", "constant"])
+def test_the_gradient_is_the_same_for_any_micro_batch_split(random_model: Path, aggregation: str) -> None:
+    settings = ("adapter.kind=full", f"loss.aggregation={aggregation}")
+    found = []
+    for tokens in (16, 40, 10_000):
+        policy = make_policy(random_model, *settings, f"optim.micro_batch_tokens={tokens}")
+        found.append(gradients(policy, rollouts(policy)))
+    for other in found[1:]:
+        for name, value in found[0].items():
+            assert torch.allclose(value, other[name], rtol=1e-3, atol=1e-6), name
+
+
+def test_the_gradient_is_the_same_for_any_order(random_model: Path) -> None:
+    first, second = (make_policy(random_model, "adapter.kind=full") for _ in range(2))
+    batch = rollouts(first)
+    left, right = gradients(first, batch), gradients(second, batch[::-1])
+    for name, value in left.items():
+        assert torch.allclose(value, right[name], rtol=1e-3, atol=1e-6), name
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_an_update_makes_rewarded_completions_likelier(random_model: Path, kind: str) -> None:
+    policy = make_policy(random_model, f"adapter.kind={kind}", "advantage=reinforce++")
+    batch = rollouts(policy)
+    before = [values.mean() for values in policy.log_probs(batch)]
+    for _ in range(5):
+        policy.update(batch)
+    change = [float(values.mean() - old) for values, old in zip(policy.log_probs(batch), before, strict=True)]
+    good = [c for c, r in zip(change, batch, strict=True) if r.reward == 1.0]
+    bad = [c for c, r in zip(change, batch, strict=True) if r.reward == -1.0]
+    assert sum(good) / len(good) > sum(bad) / len(bad) + 0.02
+
+
+def test_sampler_and_trainer_agree_on_their_own_tokens(random_model: Path) -> None:
+    policy = make_policy(random_model)
+    told = policy.update(rollouts(policy))
+    assert told["policy/sampler_gap_max"] < 1e-4
+    assert told["policy/kl_sampler"] < 1e-6
+    assert told["policy/effective_sample_frac"] == pytest.approx(1, abs=1e-3)
+
+
+def test_wrong_sampler_log_probs_show_in_the_health_line(random_model: Path) -> None:
+    policy = make_policy(random_model)
+    batch = [
+        replace(r, completion=replace(r.completion, log_probs=tuple(v - 0.5 for v in r.completion.log_probs)))
+        for r in rollouts(policy)
+    ]
+    assert policy.update(batch)["policy/sampler_gap_mean"] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_frozen_run_moves_nothing(random_model: Path) -> None:
+    policy = make_policy(random_model, "optim.freeze=true", "adapter.kind=full")
+    batch = rollouts(policy)
+    before = policy.log_probs(batch)
+    told = policy.update(batch)
+    assert told["policy/grad_norm"] > 0
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.log_probs(batch), strict=True))
+
+
+def test_several_updates_per_step_use_the_policy_that_sampled_as_the_old_one(random_model: Path) -> None:
+    policy = make_policy(random_model, "optim.updates_per_step=3", "adapter.kind=full", "optim.lr=1e-2")
+    told = policy.update(rollouts(policy))
+    assert policy.optimiser.updates == 3
+    assert told["policy/kl_old"] != 0  # the last share was sampled two updates ago
+
+
+def test_equal_rewards_teach_nothing(random_model: Path) -> None:
+    policy = make_policy(random_model)
+    told = policy.update([replace(r, reward=1.0) for r in rollouts(policy)])
+    assert told["advantage/zero_frac"] == 1
+    assert told["policy/grad_norm"] == 0
+    assert told["policy/trained_tokens"] == 0
+
+
+def test_the_adapter_can_be_switched_off_and_on(random_model: Path) -> None:
+    policy = make_policy(random_model, "optim.lr=1e-2")
+    batch = rollouts(policy)
+    base = policy.log_probs(batch)
+    for _ in range(3):
+        policy.update(batch)
+    trained = policy.log_probs(batch)
+    assert not torch.allclose(base[0], trained[0], atol=1e-3)
+    with policy.adapter_off():
+        assert torch.allclose(base[0], policy.log_probs(batch)[0], atol=1e-5)
+    assert torch.equal(trained[0], policy.log_probs(batch)[0])
+
+
+def test_full_parameters_have_no_adapter_to_switch_off(random_model: Path) -> None:
+    with pytest.raises(ModelError, match="no adapter"), make_policy(random_model, "adapter.kind=full").adapter_off():
+        pass
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_a_kl_penalty_pulls_back_to_the_reference(random_model: Path, kind: str) -> None:
+    weak, strong = (
+        make_policy(random_model, f"adapter.kind={kind}", "optim.lr=3e-3", f"loss.kl_weight={w}", "optim.grad_clip=100")
+        for w in (0.001, 10.0)
+    )
+    batch = rollouts(weak)
+    for policy in (weak, strong):
+        for _ in range(15):
+            told = policy.update(batch)
+        if policy is weak:
+            far = told["policy/kl_ref"]
+    assert told["policy/kl_ref"] < 0.5 * far
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_a_saved_state_continues_exactly(random_model: Path, tmp_path: Path, kind: str) -> None:
+    one, two = (make_policy(random_model, f"adapter.kind={kind}") for _ in range(2))
+    batch = rollouts(one)
+    one.update(batch)
+    one.save_state(tmp_path)
+    two.load_state(tmp_path)
+    one.update(batch)
+    two.update(batch)
+    assert all(torch.equal(a, b) for a, b in zip(one.log_probs(batch), two.log_probs(batch), strict=True))
+
+
+def test_a_state_of_another_adapter_is_refused(random_model: Path, tmp_path: Path) -> None:
+    make_policy(random_model, "adapter.kind=full").save_state(tmp_path)
+    with pytest.raises(CheckpointError, match="another model or adapter"):
+        make_policy(random_model).load_state(tmp_path)
+
+
+def test_the_adapter_is_plain_peft(random_model: Path, tmp_path: Path) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    policy = make_policy(random_model, "optim.lr=1e-2")
+    batch = rollouts(policy)
+    policy.update(batch)
+    policy.save_adapter(tmp_path)
+    base = AutoModelForCausalLM.from_pretrained(random_model, dtype=torch.float32)
+    loaded = PeftModel.from_pretrained(base, tmp_path / "adapter")
+    completion = batch[0].completion
+    ids = torch.tensor([completion.prompt_ids + completion.ids])
+    values = torch.log_softmax(loaded(input_ids=ids).logits[0].float(), -1)
+    start = len(completion.prompt_ids)
+    expected = torch.stack([values[start + i - 1, token] for i, token in enumerate(completion.ids)])
+    assert torch.allclose(policy.log_probs(batch)[0], expected, atol=1e-4)
+
+
+def test_bfloat16_weights_still_learn_from_small_updates(random_model: Path) -> None:
+    policy = make_policy(random_model, "model.dtype=bfloat16", "adapter.kind=full", "optim.lr=1e-6")
+    batch = rollouts(policy)
+    name, parameter = next(iter(policy.optimiser.parameters.items()))
+    before = policy.optimiser.masters[name].clone()
+    policy.update(batch)
+    assert parameter.dtype == torch.bfloat16
+    assert not torch.equal(before, policy.optimiser.masters[name])
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory(random_model: Path) -> None:
+    plain, careful = (make_policy(random_model, f"optim.gradient_checkpointing={v}") for v in ("false", "true"))
+    batch = rollouts(plain)
+    left, right = gradients(plain, batch), gradients(careful, batch)
+    assert left.keys() == right.keys()
+    assert all(torch.allclose(left[name], right[name], rtol=1e-4, atol=1e-7) for name in left)
+
+
+def test_unknown_adapter_targets_name_the_layers_there_are(random_model: Path) -> None:
+    with pytest.raises(ConfigError, match="q_proj"):
+        make_policy(random_model, 'adapter.targets=["nothing"]')
+
+
