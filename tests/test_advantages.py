@@ -199,6 +199,15 @@ def test_equal_estimators_see_both_roles_as_one_batch() -> None:
     assert estimate(rollouts, AdvantageConfig.model_validate("trrpp")).tolist() == [0.0, 0.0]
 
 
+def test_a_preset_for_both_roles_can_be_changed_for_one() -> None:
+    config = AdvantageConfig.model_validate(
+        {"preset": "grpo", "solve": {"preset": "rloo"}, "propose": {"scale_by": "none"}}
+    )
+    assert (config.solve.baseline, config.solve.scale_by) == ("leave_one_out", ())
+    assert (config.propose.baseline_by, config.propose.scale_by) == (("prompt",), ())
+    assert AdvantageConfig.model_validate(config.model_dump()) == config
+
+
 def test_a_missing_greedy_completion_is_named() -> None:
     with pytest.raises(EstimatorError, match="1 of 2 rollouts have no greedy completion"):
         estimate(

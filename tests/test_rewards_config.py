@@ -47,6 +47,7 @@ def test_a_number_is_a_weight() -> None:
         ({"terms": {"novelty": {"wight": 1}}}, "wight"),
         ({"terms": {"novelty": {"target": 0.3}}}, "only the term difficulty"),
         ({"terms": {"answer_diversity": {"types": ["induction"]}}}, "cannot apply to induction"),
+        ({"terms": {"learnability": {"weight": 1, "types": ["deduction"]}}}, "is the base"),
         ({"combine": "add"}, "sum_multiply"),
         ({"preset": "arz"}, "azr"),
         ({"extremes": float("inf")}, "finite"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -65,6 +67,20 @@ def test_edit_distance_is_zero_to_itself_and_without_examples() -> None:
     assert own is not None
     assert terms.edit_distance(outcome()) == 0.0
     assert terms.edit_distance(outcome(examples=(own, own))) == 0.0
+
+
+@pytest.mark.parametrize("name", ["complexity", "halstead", "edit_distance", "novelty", "requested_length"])
+@pytest.mark.parametrize(
+    "expression", ["+".join("x" * 3000), "0x" + "f" * 20_000, "'\\ud800'"], ids=["nested", "long", "odd"]
+)
+def test_no_admitted_program_can_stop_a_run(name: str, expression: str) -> None:
+    pytest.importorskip("complexipy", reason="pip install 'minizero[rewards]'")
+    pytest.importorskip("radon", reason="pip install 'minizero[rewards]'")
+    strange = outcome(f"def f(x):\n    return {expression}", known={"same_skeleton": 0}, requested_lines=1)
+    strange = replace(strange, examples=(strange.task,))  # type: ignore[arg-type]
+    reward, values = reward_proposal(strange, ProposeReward.model_validate({"terms": {name: 1}}))
+    assert 0 <= values[name] < 5
+    assert math.isfinite(reward)
 
 
 def test_requested_length_falls_linearly() -> None:

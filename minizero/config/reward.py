@@ -156,6 +156,8 @@ class ProposeReward(Section):
         known_name(self.base, PROPOSE_TERMS, "propose term")
         if PROPOSE_TERMS.get(self.base, ALL) != ALL:
             raise ValueError(f"base = {self.base!r} cannot apply to all task types; a base must. Try learnability")
+        if self.base in self.terms and self.terms[self.base].types:
+            raise ValueError(f"{self.base}.types: {self.base} is the base and applies to all task types. Remove types")
         _check_terms(self.terms, PROPOSE_TERMS, "propose term")
         return self
 

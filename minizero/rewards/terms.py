@@ -8,6 +8,7 @@ on the official code.
 from __future__ import annotations
 
 import ast
+import contextlib
 import difflib
 import json
 from collections.abc import Callable, Mapping
@@ -57,7 +58,9 @@ def complexity(outcome: ProposalOutcome) -> float:
         from complexipy import code_complexity
     except ImportError:
         raise MissingPackage("complexipy", "the reward term complexity", INSTALL) from None
-    return float(code_complexity(_program(outcome)).complexity) / 15
+    with _model_text():
+        return float(code_complexity(_program(outcome)).complexity) / 15
+    return 0.0
 
 
 def halstead(outcome: ProposalOutcome) -> float:
@@ -70,10 +73,12 @@ def halstead(outcome: ProposalOutcome) -> float:
         from radon.metrics import h_visit
     except ImportError:
         raise MissingPackage("radon", "the reward term halstead", INSTALL) from None
-    total = h_visit(_program(outcome)).total
-    cyclomatic = max((block.complexity for block in cc_visit(_program(outcome))), default=0)
-    value = 0.5 * min(total.effort / 10000, 1) + 0.3 * min(cyclomatic / 10, 1) + 0.2 * min(total.volume / 500, 1)
-    return round(float(value), 3)
+    with _model_text():
+        total = h_visit(_program(outcome)).total
+        cyclomatic = max((block.complexity for block in cc_visit(_program(outcome))), default=0)
+        value = 0.5 * min(total.effort / 10000, 1) + 0.3 * min(cyclomatic / 10, 1) + 0.2 * min(total.volume / 500, 1)
+        return round(float(value), 3)
+    return 0.0
 
 
 def requested_length(outcome: ProposalOutcome) -> float:
@@ -94,9 +99,11 @@ def edit_distance(outcome: ProposalOutcome) -> float:
     """
     if not outcome.examples:
         return 0.0
-    own = _tree_text(_program(outcome))
-    ratios = [difflib.SequenceMatcher(None, own, _tree_text(example.program)).ratio() for example in outcome.examples]
-    return sum(1 - ratio for ratio in ratios) / len(ratios)
+    with _model_text():
+        own, shown = _tree_text(_program(outcome)), [_tree_text(example.program) for example in outcome.examples]
+        ratios = [difflib.SequenceMatcher(None, own, text).ratio() for text in shown]
+        return sum(1 - ratio for ratio in ratios) / len(ratios)
+    return 0.0
 
 
 def novelty(outcome: ProposalOutcome) -> float:
@@ -170,6 +177,12 @@ PROPOSE: Mapping[str, Callable[..., Any]] = {
     "requested_length": requested_length,
 }
 SOLVE: Mapping[str, Callable[..., Any]] = {"binary": binary, "accuracy": accuracy, "any": any_right}
+
+
+def _model_text() -> contextlib.suppress:
+    """What a metric cannot read scores 0, as in AZR: a program that runs but has, say, a thousand nested terms or a
+    number of five thousand digits must not end a run. Users' own terms get no such leave."""
+    return contextlib.suppress(Exception)
 
 
 def _program(outcome: ProposalOutcome) -> str:
