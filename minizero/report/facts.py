@@ -1,0 +1,112 @@
+"""The sober end of the report: what was set, what it cost, and on what machine it ran.
+
+Reading order: settings_section, cost_section, manifest_section.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel
+
+from minizero.config import Config, difference
+from minizero.report.reading import RunData
+from minizero.report.tags import Html, Section, details, section, table, tag
+from minizero.report.words import duration, number
+
+
+def settings_section(run: RunData) -> Section:
+    """What differs from the defaults, each with its sentence; the whole file folds away."""
+    if run.config is None:
+        changed = {name: tuple(pair) for name, pair in run.manifest.get("difference", {}).items()}
+    else:
+        changed = difference(run.config)
+    rows = [
+        [tag("code", name), tag("code", _value(new)), tag("code", _value(old)), _help(name)]
+        for name, (old, new) in changed.items()
+    ]
+    lead = f"{len(rows)} settings differ from the defaults." if rows else "All settings are the defaults."
+    text = (run.path / "config.toml").read_text(encoding="utf-8", errors="replace")
+    return section(
+        "settings",
+        "Settings",
+        tag("p", lead, class_="note"),
+        table(["setting", "here", "default", ""], rows) if rows else Html(),
+        details("config.toml, all settings of this run", tag("pre", text)),
+    )
+
+
+def cost_section(run: RunData) -> Section | None:
+    """Where time and tokens went, in sums over the steps."""
+    rows = run.step_rows
+    if not rows:
+        return None
+
+    def total(name: str) -> float:
+        return float(sum(row.get(name, 0.0) for row in rows))
+
+    whole, tokens = total("time/step_s"), total("rollout/generated_tokens")
+    parts = sorted({name for row in rows for name in row if name.startswith("time/step_s/")})
+    lines: list[list[str | None]] = [["time of all steps", duration(whole), f"{duration(whole / len(rows))} a step"]]
+    for name in parts:
+        share = f"{total(name) / whole:.0%}" if whole else ""
+        lines.append([f"of it {name.rpartition('/')[2]}", duration(total(name)), share])
+    lines.append(["generated tokens", number(tokens), f"{number(round(tokens / len(rows)))} a step"])
+    if any("policy/trained_tokens" in row for row in rows):
+        trained = total("policy/trained_tokens")
+        lines.append(
+            ["trained tokens", number(trained), f"{trained / tokens:.0%} of the generated ones" if tokens else ""]
+        )
+    if any("sandbox/jobs" in row for row in rows):
+        lines.append(["programs run in the sandbox", number(total("sandbox/jobs")), ""])
+    peak = max((row["memory/peak_gib"] for row in rows if "memory/peak_gib" in row), default=None)
+    if peak is not None:
+        lines.append(["peak memory", f"{peak:.2f} GiB", ""])
+    note = "Sums over the run's steps; loading the model and validations are not in them."
+    return section("spent", "What it cost", table(["", "", ""], lines, "plain"), tag("p", note, class_="note"))
+
+
+def manifest_section(run: RunData) -> Section | None:
+    """What a reader needs to repeat the run."""
+    shown = {name: value for name, value in run.manifest.items() if name != "difference"}
+    rows = [[name, tag("code", text)] for name, text in _flat(shown)]
+    if not rows:
+        return None
+    lead = "Versions, machine, command and the sandbox's layers, as they were when the run began."
+    return section("manifest", "To repeat it", tag("p", lead, class_="note"), table(["", ""], rows))
+
+
+def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """A nested value as (dotted name, text) lines; a list of plain values on one line."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _flat(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):
+        for place, inner in enumerate(value):
+            yield from _flat(inner, f"{name}.{place}")
+    else:
+        yield name, _value(value)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value or '""'
+    if isinstance(value, list | tuple) and all(isinstance(inner, str) for inner in value) and value:
+        text = ", ".join(value)
+    else:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 300 else f"{text[:300]} …"
+
+
+def _help(name: str) -> str:
+    """The sentence under a setting in the schema; "" for names inside free tables."""
+    model: Any = Config
+    description = ""
+    for part in name.split("."):
+        fields = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
+        if part not in fields:
+            return ""
+        description, model = fields[part].description or "", fields[part].annotation
+    return " ".join(description.split())

@@ -1,0 +1,85 @@
+"""What to try after a run: one sentence and one command that works as it is printed.
+
+Reading order: suggest (continue, measure, calm down, then an overlay of configs/ablations, then a control), command.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minizero.report.reading import RunData
+from minizero.report.words import visible
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A sentence that ends with a colon, and the command line that it introduces."""
+
+    words: str
+    command: str
+
+
+def suggest(run: RunData, *, is_better: bool, is_falling: bool) -> Suggestion:
+    """The next step after this run. `is_falling`: held-out skill fell, or the proposer collapsed."""
+    config = run.config
+    if config is None:
+        return Suggestion("To see how this version would run:", command("selfplay", "--dry-run"))
+    model = config.model.name
+
+    def again(arguments: str) -> str:
+        return command("selfplay", arguments, model=model)
+
+    if not run.is_finished:
+        return Suggestion("To continue this run where it stands:", again(f"--resume {run.path}"))
+    if config.eval.tasks == "none":
+        return Suggestion("To measure what is learned, give it held-out tasks:", again("--set eval.tasks=tiny"))
+    if is_falling:
+        softer = f"--set optim.lr={config.optim.lr / 2:.3g}"
+        return Suggestion("To try the same more gently, with half the learning rate:", again(softer))
+    overlay = _overlay(config.model_dump(mode="json"))
+    if overlay:
+        path, words = overlay
+        return Suggestion(f"To try next ({words}):", again(f"--config {path}"))
+    if is_better and not config.selfplay.shuffle_rewards:
+        control = "--set selfplay.shuffle_rewards=true"
+        return Suggestion(
+            "To see that it is the rewards that teach, run the control with shuffled ones:", again(control)
+        )
+    longer = f"--resume {run.path} --steps {2 * max(1, run.done)}"
+    return Suggestion("To see where it goes, continue this run to twice its length:", again(longer))
+
+
+def command(name: str, arguments: str, *, model: str = "tiny") -> str:
+    """The command line as it is typed here: by make in a checkout, else by the console script."""
+    if Path("Makefile").is_file():
+        if name == "replay":
+            return f"make replay RUN={arguments}"
+        named = "" if model == "tiny" else f" MODEL={model}"
+        return f'make {name}{named} ARGS="{arguments}"'
+    named = "" if model == "tiny" or name != "selfplay" else f" {model}"
+    return f"minizero {name}{named} {arguments}"
+
+
+def _overlay(settings: dict[str, Any]) -> tuple[Path, str] | None:
+    """The first overlay of configs/ablations that would change something, and its first comment line."""
+    for root in (Path(), Path(__file__).parents[2]):
+        for path in sorted((root / "configs" / "ablations").rglob("*.toml")):
+            try:
+                text = path.read_text(encoding="utf-8")
+                tree = tomllib.loads(text)
+            except (OSError, ValueError):
+                continue  # a broken overlay is told when it is used
+            if not _holds(settings, tree):
+                comments = (line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#"))
+                return path, visible(next((words for words in comments if words), path.stem)).rstrip(".:")
+    return None
+
+
+def _holds(settings: Any, tree: Any) -> bool:
+    """Whether the settings have every value of the overlay already."""
+    if isinstance(tree, dict) and isinstance(settings, dict):
+        return all(_holds(settings.get(key), value) for key, value in tree.items())
+    return bool(settings == tree)
