@@ -1,7 +1,7 @@
 """Seed tasks: AZR's zero triplet, the package's own, or a JSON Lines file in AZR's format or ours.
 
 AZR's rows (azr-spec section 1): {"snippet", "input", "output", ...} seeds deduction and abduction, {"snippet", "inputs",
-"outputs", "message", ...} seeds induction. Ours are the lines of a run's tasks.jsonl.
+"outputs", "message", ...} seeds induction; ours (minizero seed) also name a task_type. Or the lines of a run's tasks.jsonl.
 """
 
 from __future__ import annotations
@@ -87,4 +87,5 @@ def _tasks(row: Mapping[str, Any]) -> list[Task]:
         pairs = tuple(Pair(str(i), render(parse_value(str(o)))) for i, o in zip(row["inputs"], row["outputs"], strict=True))
         return [Task(TaskType.INDUCTION, program, pairs, str(row["message"]), len(pairs) // 2)]
     pair = Pair(str(row["input"]), render(parse_value(str(row["output"]))))
-    return [Task(TaskType.DEDUCTION, program, (pair,)), Task(TaskType.ABDUCTION, program, (pair,))]
+    kinds = [TaskType(row["task_type"])] if "task_type" in row else [TaskType.DEDUCTION, TaskType.ABDUCTION]
+    return [Task(kind, program, (pair,)) for kind in kinds]

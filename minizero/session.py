@@ -94,7 +94,7 @@ class Session:
         from minizero.policy import Policy
         from minizero.rollout.make import make_sampler
 
-        self.policy: Policy = Policy(config)
+        self.policy: Policy = Policy(config, tick=lambda: teller.tick(0))
         self.style = self.policy.style if config.prompt.style == "auto" else config.prompt.style
         self.sampler = make_sampler(config, self.policy)
         self._stack.callback(self.sampler.close)

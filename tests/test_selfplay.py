@@ -50,7 +50,7 @@ def clever(request: Request, index: int) -> str:
         number = int(name) + request.seed % 997
         return f"def f(x):\n    return x + {number}\n```\n\n```input\n1\n```"
     if role == "propose":
-        return "1\n```\n\n```input\n'a'\n```\n```input\n[2]\n```\n```input\n3\n```\n```message\nsay it back\n```"
+        return "1\n```\n\n```input\n4\n```\n```input\n2\n```\n```input\n3\n```\n```message\nsay it back\n```"
     text = request.prompt.messages[-1].content
     if role == "attempt" and index % 2:
         return "0\n```"

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from minizero.config.learning import prompt_group_problems, unusable_terms
 from minizero.config.schema import Config
-from minizero.types import ConfigError, Role
+from minizero.types import ConfigError, Role, TaskType
 
 Tree = dict[str, Any]
 
@@ -82,6 +82,11 @@ def check(config: Config) -> list[str]:
     play, problems = config.selfplay, []
     if not play.task_types:
         problems.append("selfplay.task_types is empty: name at least one of deduction, abduction, induction.")
+    if set(play.task_types) == {TaskType.INDUCTION} and play.proposals and config.buffer.seeds == "zero":
+        problems.append(
+            "selfplay.task_types = induction alone: an induction proposal is about a deduction or abduction task's program, "
+            'and there will be none. Add a type, or set selfplay.proposals=0 with seeds of your own.'
+        )
     if play.proposals == 0 and play.solves == 0:
         problems.append("selfplay.proposals = 0 and selfplay.solves = 0: a step would do nothing. Set one of them.")
     if play.attempts == 1:

@@ -1,0 +1,162 @@
+"""A run killed at any moment continues and ends bit for bit where an uninterrupted one ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minizero.config import load_config
+from minizero.run import RunDirectory
+from minizero.session import Session, Stopped, resume, start
+from minizero.telling import Teller
+from minizero.types import RunExists
+
+ROOT = Path(__file__).parent.parent
+SMALL = [
+    "selfplay.steps=4", "selfplay.proposals=4", "selfplay.solves=4", "selfplay.attempts=3", "eval.limit=9",
+    "eval.samples=2", "run.threads=1", "run.checkpoint_every=2", "run.name=test", "sandbox.workers=1", "sandbox.wall_s=60",
+]  # fmt: skip
+UNSTEADY = ("time/", "memory/", "rollout/tokens_per_s", "sandbox/wait_s")  # the clock's, not the run's
+
+
+def command(run_dir: Path, *more: str) -> list[str]:
+    settings = [f"--set={text}" for text in [*SMALL, f"run.dir={str(run_dir)!r}"]]
+    return [sys.executable, "-m", "minizero", "selfplay", "tiny", *settings, *more]
+
+
+def the_run(run_dir: Path) -> Path:
+    (path,) = run_dir.iterdir()
+    return path
+
+
+def outcome(path: Path) -> dict[str, Any]:
+    """All that a run leaves behind but clock readings: metrics, buffer, rollouts, weights, optimiser, generators."""
+    run = RunDirectory.open(path)
+    rows = [{k: v for k, v in row.items() if not k.startswith(UNSTEADY)} for row in run.metrics()]
+    state = json.loads((path / "state" / "step-000004" / "state.json").read_text())
+    files = [*path.glob("rollouts/*"), *path.glob("eval/*"), path / "tasks.jsonl", *path.glob("state/*04/*.safetensors")]
+    files += path.glob("checkpoints/*/*/*.safetensors")
+    return {
+        "metrics": rows,
+        "rng": state["rng"],
+        "files": {str(file.relative_to(path)): file.read_bytes() for file in files},
+    }
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    run_dir = tmp_path_factory.mktemp("whole")
+    subprocess.run(command(run_dir), check=True, cwd=ROOT, capture_output=True, timeout=300)
+    return outcome(the_run(run_dir))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_run_killed_at_random_moments_ends_where_an_uninterrupted_one_ends(
+    tmp_path: Path, uninterrupted: dict[str, Any], seed: int
+) -> None:
+    rng, kills = random.Random(seed), 0
+    while True:
+        begun = tmp_path.exists() and any(tmp_path.iterdir())
+        again = [sys.executable, "-m", "minizero", "selfplay", "--resume"]
+        asked = [*again, str(the_run(tmp_path))] if begun else command(tmp_path)
+        with (tmp_path.parent / f"errors-{seed}").open("w") as errors:
+            process = subprocess.Popen(asked, cwd=ROOT, stdout=errors, stderr=errors, start_new_session=True)
+        try:
+            # Killed only once it has something to lose: importing torch takes most of a short life.
+            process.wait(timeout=rng.uniform(4, 16) if kills < 4 else 300)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+            continue
+        assert process.returncode == 0, (tmp_path.parent / f"errors-{seed}").read_text()
+        break
+    assert kills > 0
+    assert outcome(the_run(tmp_path)) == uninterrupted
+
+
+@pytest.mark.parametrize("moment", ["log", "append", "write_rollouts", "save_state", "checkpoint", "rename"])
+def test_a_run_killed_while_writing_continues_exactly(
+    tmp_path: Path, uninterrupted: dict[str, Any], moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    calls = 0
+
+    def dying(method: Any) -> Any:
+        def call(self: Any, *arguments: Any, **named: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 3:
+                if moment == "append":  # torn in the middle of a line
+                    with (self.path / arguments[0]).open("a") as file:
+                        file.write(arguments[1][: len(arguments[1]) // 2])
+                raise Killed
+            return method(self, *arguments, **named)
+
+        return call
+
+    owner: Any = Path if moment == "rename" else RunDirectory
+    config = load_config([ROOT / "configs" / "tiny.toml"], [*SMALL, f"run.dir={str(tmp_path)!r}"])
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, moment, dying(getattr(owner, moment)))
+        with pytest.raises(Killed):
+            start(config, teller=Teller())
+    resume(the_run(tmp_path), teller=Teller())
+    assert outcome(the_run(tmp_path)) == uninterrupted
+
+
+def test_ctrl_c_finishes_the_step_and_leaves_a_resumable_run(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    config = load_config([ROOT / "configs" / "tiny.toml"], [*SMALL, f"run.dir={str(tmp_path)!r}"])
+    step = Session.step
+
+    def interrupted(self: Session) -> None:
+        if self.done == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        step(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Session, "step", interrupted)
+        with pytest.raises(Stopped, match=r"stopped after step 2\. Continue with  --resume"):
+            start(config, teller=Teller())
+    resume(the_run(tmp_path), teller=Teller())
+    assert outcome(the_run(tmp_path)) == uninterrupted
+
+
+def test_ctrl_c_twice_stops_at_once_and_leaves_a_resumable_run(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
+    process = subprocess.Popen(command(tmp_path), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step   1/4"):
+            break
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) in (0, 130)
+    process.stdout.close()
+    resume(the_run(tmp_path), teller=Teller())
+    assert outcome(the_run(tmp_path)) == uninterrupted
+
+
+def test_more_steps_can_be_asked_of_a_finished_run(tmp_path: Path) -> None:
+    few = [*SMALL, "selfplay.steps=1", "eval.tasks=none", f"run.dir={str(tmp_path)!r}"]
+    path = start(load_config([ROOT / "configs" / "tiny.toml"], few), teller=Teller())
+    resume(path, teller=Teller(), steps=2)
+    assert [row["step"] for row in RunDirectory.open(path).metrics()] == [1, 2]
+
+
+def test_starting_into_an_existing_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(RunExists, match="--resume"):
+        start(load_config(), path=tmp_path / "there", teller=Teller())
