@@ -144,9 +144,11 @@ def _importer(importable: frozenset[str], really: Callable[..., Any]) -> Callabl
         level: int = 0,
     ) -> types.ModuleType:
         listed = name in importable or (name in sys.modules and name.partition(".")[0] in tops)
-        # Modules of the standard library import what they like; only programs are held to the list.
-        if level == 0 and not listed and (globals is None or globals.get("__name__") in ("program", "__main__")):
-            raise DeniedImport(f"the sandbox does not allow the module {name!r} here", name=name)
+        if level == 0 and not listed:
+            asker = sys._getframe(1).f_globals if globals is None else globals
+            # Modules of the standard library import what they like; only programs are held to the list.
+            if asker.get("__name__") in ("program", "__main__"):
+                raise DeniedImport(f"the sandbox does not allow the module {name!r} here", name=name)
         return really(name, globals, locals, fromlist, level)  # type: ignore[no-any-return]
 
     return guarded

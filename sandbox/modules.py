@@ -18,7 +18,7 @@ TRAINING: Final = _words(
     """__future__ abc array ast asyncio base64 binascii bisect calendar cmath collections collections.abc colorsys
     contextlib contextvars copy copyreg csv dataclasses datetime decimal difflib enum fnmatch fractions functools
     graphlib hashlib heapq hmac html html.parser io itertools json json.decoder json.encoder keyword math numbers
-    operator pprint random re reprlib statistics string struct sys textwrap time types typing unicodedata
+    operator pprint random re reprlib statistics string struct sys textwrap time traceback types typing unicodedata
     urllib.parse warnings weakref zlib"""
 )
 """The harmless standard library: data structures, text, numbers, dates. No processes, files, network, threads."""
@@ -57,6 +57,9 @@ def preloaded_modules(imports: Imports) -> tuple[str, ...]:
     names = sorted(TRAINING if imports == "training" else TRAINING | _STDLIB_EXTRA)
     return (*names, *(f"encodings.{name}" for name in sorted(ENCODINGS)), *HIDDEN)
 
+
+SUBMODULES: Final = {"numpy": ("numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random", "numpy.testing")}
+"""Submodules that a package loads when they are first used, which would be too late."""
 
 _NEVER: Final = frozenset({"antigravity", "this", "idlelib", "turtle", "turtledemo", "tkinter", "ensurepip", "lib2to3"})
 """Modules with a screen, a browser or a download behind them."""

@@ -148,11 +148,12 @@ def _load(setup: dict[str, Any]) -> None:
     if setup["imports"] == "training":
         sys.modules["ssl"] = None  # type: ignore[assignment]  # asyncio would load it, and half as much again with it
     sys.path.extend(setup["package_paths"])
-    for name in (*modules.preloaded_modules(setup["imports"]), *setup["packages"]):
+    packages = [each for name in setup["packages"] for each in (name, *modules.SUBMODULES.get(name, ()))]
+    for name in (*modules.preloaded_modules(setup["imports"]), *packages):
         try:
             importlib.import_module(name)
         except ImportError:
-            if name in setup["packages"]:
+            if name in packages:
                 raise
     if setup["imports"] == "training":
         del sys.modules["ssl"]

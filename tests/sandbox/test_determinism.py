@@ -1,0 +1,81 @@
+"""Determinism: equal programs give equal results, and what depends on chance is found out and said.
+
+Reading order: what agrees, what does not, what is merely steady.
+"""
+
+import pytest
+
+from sandbox import Job, Sandbox, Status
+
+AGREEING = {
+    "arithmetic": "def f(): return 1 + 1",
+    "a set as a set": "def f(): return {'a', 'b', 'c', 'd', 'e'}",
+    "a sorted set": "def f(): return sorted({'a', 'b', 'c', 'd', 'e'})",
+    "a seeded generator": "import random\ndef f():\n    random.seed(1)\n    return random.random(), random.Random(2).random()",
+    "a fixed date": "import datetime\ndef f(): return datetime.date(2020, 1, 1).isoformat()",
+    "an error": "def f(): raise ValueError",
+    "nan": "def f(): return [float('nan')]",
+    "slept time": "import time\ndef f():\n    time.sleep(2)\n    return 1",
+}
+CHANCY = {
+    "the order of a set": "def f(): return list({'a', 'b', 'c', 'd', 'e', 'f', 'g'})",
+    "the order of a set, printed": "def f(): return str({'a', 'b', 'c', 'd', 'e', 'f', 'g'})",
+    "popping from a set": "def f():\n    s = {'apple', 'pear', 'plum', 'fig', 'kiwi', 'lime'}\n    return [s.pop() for _ in range(5)]",
+    "a hash of text": "def f(): return hash('text')",
+    "a hash of an object": "def f(): return hash(object())",
+    "an address": "def f(): return id([])",
+    "an address in a repr": "def f(): return repr(object())",
+    "unseeded random": "import random\ndef f(): return random.random()",
+    "a new unseeded generator": "import random\ndef f(): return random.Random().random()",
+    "seeding with nothing": "import random\ndef f():\n    random.seed()\n    return random.random()",
+    "a system generator": "import random\ndef f(): return random.SystemRandom().random()",
+    "shuffling": "import random\ndef f():\n    x = list(range(9)); random.shuffle(x)\n    return x",
+    "the time": "import time\ndef f(): return time.time()",
+    "the time in whole days": "import time\ndef f(): return int(time.time() // 86400)",
+    "a clock": "import time\ndef f(): return time.perf_counter_ns()",
+    "elapsed time": "import time\ndef f():\n    t = time.monotonic()\n    return time.monotonic() - t",
+    "the date": "import datetime\ndef f(): return datetime.date.today().isoformat()",
+    "now": "import datetime\ndef f(): return datetime.datetime.now().isoformat()",
+    "now in utc": "import datetime\ndef f(): return str(datetime.datetime.now(datetime.timezone.utc))",
+    "the year of the clock": "import time\ndef f(): return time.localtime().tm_yday",
+    "an error that depends on chance": "import random\ndef f():\n    raise [ValueError, KeyError, TypeError, OSError][hash('chance') % 4]",
+}
+STDLIB_CHANCY = {
+    "a process number": "import os\ndef f(): return os.getpid()",
+    "random bytes": "import os\ndef f(): return os.urandom(8)",
+    "secrets": "import secrets\ndef f(): return secrets.token_hex(4)",
+    "uuid4": "import uuid\ndef f(): return str(uuid.uuid4())",
+    "uuid1": "import uuid\ndef f(): return str(uuid.uuid1())",
+}
+
+
+@pytest.mark.parametrize("name", AGREEING)
+def test_what_does_not_depend_on_chance_agrees(name: str, box: Sandbox) -> None:
+    verdict = box.check_deterministic(Job(AGREEING[name], args=""))
+    assert (verdict.agrees, verdict.difference) == (True, "")
+
+
+@pytest.mark.parametrize("name", [*CHANCY, *STDLIB_CHANCY])
+def test_what_depends_on_chance_is_found_out_and_said(name: str, box: Sandbox) -> None:
+    imports = "training" if name in CHANCY else "stdlib"
+    job = Job((CHANCY | STDLIB_CHANCY)[name], args="", imports=imports)  # type: ignore[arg-type]
+    verdict = box.check_deterministic(job)
+    assert verdict.result.status in (Status.OK, Status.ERROR), verdict.result
+    assert not verdict.agrees
+    assert verdict.difference.startswith(("value: ", "error: "))
+
+
+@pytest.mark.parametrize("name", [name for name in CHANCY if "address" not in name and "object" not in name])
+def test_one_kind_of_zygote_gives_the_same_result_every_time(name: str, box: Sandbox) -> None:
+    results = [box.submit(Job(CHANCY[name], args="")) for _ in range(8)]
+    assert len({repr((each.result().value, each.result().error_type)) for each in results}) == 1
+
+
+def test_a_job_that_ends_by_its_limits_has_nothing_to_compare(box: Sandbox) -> None:
+    verdict = box.check_deterministic(Job("def f():\n    while True: pass", args=""))
+    assert (verdict.agrees, verdict.difference) == (False, "nothing to compare: timeout")
+
+
+def test_counting_calls_does_not_survive_to_the_second_run(box: Sandbox) -> None:
+    program = "import math\ndef f():\n    math.calls = getattr(math, 'calls', 0) + 1\n    return math.calls"
+    assert box.check_deterministic(Job(program, args="")).agrees
