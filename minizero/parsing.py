@@ -23,7 +23,7 @@ REASONS = {
     "several_functions": "The program defines more than one function, and admission.several_functions is false.",
     "input_in_program": "The program tests itself or shows its input, and admission.reject_input_in_program is true.",
     "no_input": "There is no input block, nor anything else that can be read as the input.",
-    "too_few_inputs": "An induction proposal has fewer inputs than were asked for.",
+    "too_few_inputs": "An induction proposal has fewer inputs than admission.min_inputs.",
     "no_message": "An induction proposal has no message.",
 }
 
@@ -41,13 +41,14 @@ def parse_proposal(
 ) -> Proposal | ParseError:
     """Read what a propose completion (with its prefill) proposes.
 
-    Induction asks for `inputs` inputs and a message about the shown `program`; without one the text must hold it.
+    Induction asks for `inputs` inputs (settings.min_inputs suffice) and a message about the shown `program`; without
+    one the text must hold it.
     """
     text = _answer_part(text, style)
     if not text.strip():
         return ParseError("no_answer")
     if task_type is TaskType.INDUCTION and program is not None:
-        return _induction(text, program, inputs)
+        return _induction(text, program, min(inputs, settings.min_inputs))
     found = _program(text, settings)
     if isinstance(found, ParseError):
         return found
@@ -63,7 +64,7 @@ def parse_proposal(
         prints=settings.remove_print,
     )
     if task_type is TaskType.INDUCTION:
-        return _induction(text, found, inputs)
+        return _induction(text, found, min(inputs, settings.min_inputs))
     if argument_text is None:
         return ParseError("no_input")
     return Proposal(task_type, found, (clean_arguments(argument_text),))
@@ -141,15 +142,15 @@ def _program(text: str, settings: AdmissionConfig) -> str | ParseError:
     return name_entry_f(program, settings.entry) or ParseError("no_function")
 
 
-def _induction(text: str, program: str, count: int) -> Proposal | ParseError:
-    """All inputs in order, from a block each or from the lines of one; admission keeps the last `count` of them."""
+def _induction(text: str, program: str, needed: int) -> Proposal | ParseError:
+    """All inputs in order, from a block each or from the lines of one; admission keeps the last ones of them."""
     found: list[str] = []
     for block in _blocks(text, _INPUT):
         lines = _lines(block)
         one_each = len(lines) > 1 and not _is_arguments(block) and all(map(_is_arguments, map(clean_arguments, lines)))
         found += map(clean_arguments, lines if one_each else [block])
-    if len(found) < count:
-        return ParseError("too_few_inputs", f"{len(found)} of {count}")
+    if len(found) < needed:
+        return ParseError("too_few_inputs", f"{len(found)} of {needed}")
     message = _section(text, "message", last=False) or _tagged(text, "message")
     if not message or not message.strip():
         return ParseError("no_message")
@@ -220,7 +221,10 @@ def _tagged(text: str, label: str) -> str | None:
 
 def _lines(text: str) -> list[str]:
     """Its non-blank lines without list marks (`- `, `2. `) and trailing commas."""
-    lines = [re.sub(r"^\s*(?:[-*]|\d+[.)])\s+", "", line).strip().rstrip(",;") for line in text.split("\n")]
+    lines = [
+        re.sub(r"^\s*(?:[-*]\s+|\d+[.)](?:\s+|(?=[\[({'\"])))", "", line).strip().rstrip(",;")
+        for line in text.split("\n")
+    ]
     return [line for line in lines if line]
 
 

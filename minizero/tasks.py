@@ -31,7 +31,7 @@ REASONS = {
     "held_out": "The program belongs to the held-out tasks.",
     "duplicate": "A task like this one is known already (admission.duplicate_by).",
     "bad_input": "An input is no list of constants.",
-    "few_inputs": "An induction proposal has fewer different inputs than were asked for.",
+    "few_inputs": "An induction proposal has fewer different inputs than admission.min_inputs.",
     "error": "The program raised an exception, or does not accept its input; the detail names the exception.",
     "denied": "The program failed on something that the sandbox forbids: a module, a file, a process.",
     "timeout": "The program ran too long.",
@@ -65,6 +65,8 @@ _FAILED = {
     Status.CRASHED: "crashed",
     Status.DENIED: "denied",
 }
+# One such run spoils an induction proposal; other failures may be the fault of that one input.
+_OF_THE_PROGRAM = ("timeout", "memory", "crashed", "denied", "not_deterministic")
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -92,7 +94,8 @@ def admit(
 ) -> Future[Task | Rejection]:
     """Make a task of the proposal, or say why not: first what its text shows, then by running it.
 
-    inputs, shown: pairs of an induction task, and how many of them the solver sees. lines: what was asked for.
+    inputs, shown: pairs of an induction task, and how many of them the solver sees (fewer in proportion where inputs
+    were dropped). lines: what was asked for.
     known: whether there is such a task already. held_out: program keys (program_key) that are never admitted.
     """
     rejection = _inspect(proposal, settings, lines=lines, held_out=held_out)
@@ -114,8 +117,8 @@ def admit(
     else:
         once = _gather([box.submit(job) for job in jobs])
         runs = _then(once, lambda found: [Determinism(result, True) for result in found])
-    hidden_from = shown if proposal.type is TaskType.INDUCTION else 0
-    return _then(runs, lambda found: _task(proposal, texts, found, settings, step=step, shown=hidden_from))
+    shown_frac = shown / inputs if proposal.type is TaskType.INDUCTION else 0.0
+    return _then(runs, lambda found: _task(proposal, texts, found, settings, step=step, shown_frac=shown_frac))
 
 
 def check(task: Task, answer: Answer | ParseError, box: Box, settings: AdmissionConfig) -> Future[Verdict]:
@@ -217,8 +220,8 @@ def _input_texts(proposal: Proposal, settings: AdmissionConfig, count: int) -> l
         return texts[-1:]
     if settings.distinct_inputs:
         texts = list(dict.fromkeys(texts))
-    if len(texts) < count:
-        return Rejection("few_inputs", f"{len(texts)} of {count}")
+    if len(texts) < min(count, settings.min_inputs):
+        return Rejection("few_inputs", f"{len(texts)} of {min(count, settings.min_inputs)}")
     return texts[-count:]
 
 
@@ -229,28 +232,40 @@ def _task(
     settings: AdmissionConfig,
     *,
     step: int,
-    shown: int,
+    shown_frac: float,
 ) -> Task | Rejection:
     """The task that the runs make of the proposal, or the first thing that is wrong with them."""
-    pairs = []
+    pairs, values, rejections = [], [], []
     for text, run in zip(texts, runs, strict=True):
-        result = run.result
-        if not result.ok:
-            detail = f"{result.error_type}: {result.message}" if result.error_type else result.message
-            return Rejection(_FAILED[result.status], detail)
-        if not run.agrees:
-            return Rejection("not_deterministic", run.difference)
-        if result.value is None and not settings.accept_none:
-            return Rejection("none")
-        output = render(result.value)
-        if len(output) > settings.max_output_chars:
-            return Rejection("output_too_long", f"{len(output)} characters")
-        pairs.append(Pair(text, output))
-    if proposal.type is TaskType.INDUCTION and settings.vary_outputs:
-        first = runs[0].result.value
-        if all(equal(run.result.value, first) for run in runs):
-            return Rejection("constant", pairs[0].output)
+        rejection = _reject_run(run, settings)
+        if rejection is not None and rejection.reason in _OF_THE_PROGRAM:
+            return rejection
+        if rejection is not None:
+            rejections.append(rejection)
+            continue
+        pairs.append(Pair(text, render(run.result.value)))
+        values.append(run.result.value)
+    is_induction = proposal.type is TaskType.INDUCTION
+    needed = min(len(texts), settings.min_inputs) if is_induction else 1
+    if len(pairs) < needed:
+        return rejections[0]
+    if is_induction and settings.vary_outputs and all(equal(value, values[0]) for value in values):
+        return Rejection("constant", pairs[0].output)
+    shown = int(shown_frac * len(pairs))
     return Task(proposal.type, proposal.program, tuple(pairs), message=proposal.message, shown=shown, step=step)
+
+
+def _reject_run(run: Determinism, settings: AdmissionConfig) -> Rejection | None:
+    result = run.result
+    if not result.ok:
+        detail = f"{result.error_type}: {result.message}" if result.error_type else result.message
+        return Rejection(_FAILED[result.status], detail)
+    if not run.agrees:
+        return Rejection("not_deterministic", run.difference)
+    if result.value is None and not settings.accept_none:
+        return Rejection("none")
+    length = len(render(result.value))
+    return Rejection("output_too_long", f"{length} characters") if length > settings.max_output_chars else None
 
 
 def _check_output(task: Task, text: str) -> Verdict:

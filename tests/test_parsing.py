@@ -17,7 +17,7 @@ from tests.azr_vectors import azr_records
 
 DEDUCTION, ABDUCTION, INDUCTION = TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION
 SETTINGS = AdmissionConfig()
-AZR = AdmissionConfig(several_functions=False, entry="first", input_from_call=False)
+AZR = AdmissionConfig(several_functions=False, entry="first", input_from_call=False, min_inputs=10)
 AZR_PROPOSALS = {
     "gen_code_io_default(on raw text)": AZR,
     "gen_code_io_default(on extract_answer)": AZR,
@@ -168,7 +168,8 @@ def test_inputs_of_induction_stand_in_blocks_of_their_own_or_on_lines_of_one() -
     expected = Proposal(INDUCTION, program, ("1, [2]", "3, []"), "add them")
     blocks = "```input\n1, [2]\n```\n```input\n3, []\n```\n```message\nadd them\n```"
     lines = "```input\n1, [2]\nf(3, [])\n```\n```message\nadd them\n```"
-    for text in (blocks, lines):
+    numbered = "```input\n1. 1, [2]\n2. 3, []\n```\n```message\nadd them\n```"
+    for text in (blocks, lines, numbered):
         found = parse_proposal(INDUCTION, text, style="chat", settings=SETTINGS, program=program, inputs=2)
         assert found == expected
 

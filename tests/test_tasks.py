@@ -135,9 +135,22 @@ def test_each_defect_of_an_induction_proposal_has_its_reason(box: Sandbox) -> No
     assert why("def f(x):\n    return x", ("1",) * 10, as_azr) == "admitted"
     assert why("def f(x):\n    return 7", TEN) == "constant"
     assert why("def f(x):\n    return 7", TEN, AdmissionConfig(vary_outputs=False)) == "admitted"
-    assert why("def f(x):\n    return 1 // x", TEN) == "error"
+    assert why("def f(x):\n    return 1 // x", TEN, AdmissionConfig(min_inputs=10)) == "error"
+    assert why("def f(x):\n    return 1 // (x > 5)", TEN) == "error"
+    assert why("def f(x):\n    while x == 9: pass\n    return x", TEN) == "timeout"
     found = admitted(box, Proposal(INDUCTION, "def f(x):\n    return x", TEN, "m" * 1001))
     assert found == Rejection("message_too_long", "1001 characters")
+
+
+def test_inputs_that_fail_are_dropped_as_long_as_enough_remain(box: Sandbox) -> None:
+    proposal = Proposal(INDUCTION, "def f(x):\n    return x // (x > 3)", TEN, "m")
+    task = admitted(box, proposal)
+    assert isinstance(task, Task)
+    assert [pair.input for pair in task.pairs] == ["4", "5", "6", "7", "8", "9"]
+    assert task.shown == 3
+    as_azr = admitted(box, proposal, AdmissionConfig(min_inputs=10))
+    assert isinstance(as_azr, Rejection)
+    assert as_azr.reason == "error"
 
 
 def test_admission_does_not_wait(box: Sandbox) -> None:

@@ -101,6 +101,9 @@ class AdmissionConfig(Section):
     """An output of None makes a task, as in AZR; a solve rate of 1 costs the proposer more surely than a rule."""
     vary_outputs: bool = True
     """Induction: reject when all outputs are equal (any constant function solves it). Ours; AZR accepts."""
+    min_inputs: int = Field(6, ge=2)
+    """Induction: so many of the inputs asked for must be there and run; others that raise are dropped. AZR: all ten,
+    else the proposal is rejected. Ours, since a 1.5B model gets all ten right in few of its proposals."""
     distinct_inputs: bool = True
     """Induction: repeated inputs count once. Ours; AZR accepts ten times the same input."""
     exact_lines: bool = False

@@ -6,7 +6,7 @@ Reading order: propose, solve, after the texts. What a 1.5B model gets wrong wit
   is what the programs look like that it learned from;
 - it invents a form: its examples are earlier turns of its own, in exactly the form asked for;
 - it writes variables or calculations as input: a rule says no, the examples show it, parsing mends some;
-- it loses count over ten blocks: the inputs of an induction proposal are lines of one block.
+- it loses count over ten blocks: the inputs of an induction proposal are numbered lines of one block.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ of some of your calls, and the hint, must find out what the function does.
 {program}
 ```
 
-- First an input block with {inputs} lines. Each line holds the arguments of one call, as they stand between the \
-parentheses of f( ): {shape}. Only constants such as 3, 'text', [1, 2] or {{'a': 1}}; no names, no calculations.
+- First an input block with {inputs} numbered lines. Each line holds the arguments of one call, as they stand between \
+the parentheses of f( ): {shape}. Only constants such as 3, 'text', [1, 2] or {{'a': 1}}; no names, no calculations.
 - The {inputs} lines all differ, and together they show everything that the function does: short and long, usual and \
 special cases.
 - Then a message block with one or two sentences that help to find the function, without code."""
@@ -117,10 +117,11 @@ def propose(task_type: TaskType, examples: Sequence[Task], *, lines: int | None,
         turns = []
         for task in earlier or [_INDUCTION_EXAMPLE]:
             turns.append(Message("user", _induction_question(task, inputs)))
-            arguments = "\n".join(pair.input for pair in task.pairs[:inputs])
+            lines_of_arguments = [f"{i}. {pair.input}" for i, pair in enumerate(task.pairs[:inputs], 1)]
+            arguments = "\n".join(lines_of_arguments)
             turns.append(Message("assistant", f"```input\n{arguments}\n```\n```message\n{task.message}\n```"))
         turns.append(Message("user", _induction_question(examples[0], inputs)))
-        return _prompt(turns, prefill="```input\n")
+        return _prompt(turns, prefill="```input\n1. ")
     request = _PROPOSE.format(goal=_GOALS[task_type])
     turns = []
     for task in examples if len(examples) > 1 else [*examples, _FORM_EXAMPLE]:
