@@ -200,9 +200,8 @@ def test_equal_estimators_see_both_roles_as_one_batch() -> None:
 
 
 def test_a_preset_for_both_roles_can_be_changed_for_one() -> None:
-    config = AdvantageConfig.model_validate(
-        {"preset": "grpo", "solve": {"preset": "rloo"}, "propose": {"scale_by": "none"}}
-    )
+    table = {"preset": "grpo", "solve": {"preset": "rloo"}, "propose": {"scale_by": "none"}}
+    config = AdvantageConfig.model_validate(table)
     assert (config.solve.baseline, config.solve.scale_by) == ("leave_one_out", ())
     assert (config.propose.baseline_by, config.propose.scale_by) == (("prompt",), ())
     assert AdvantageConfig.model_validate(config.model_dump()) == config
