@@ -60,13 +60,15 @@ def test_early_programs_are_shorter_than_late_ones():
 
 def test_loss_falls_on_completions_and_on_outputs_shown_in_induction_prompts():
     tokenizer = build_tokenizer()
-    batch = _draw_batch(Curriculum(random.Random(0)), tokenizer, Settings(batch=64, prompt_weight=0.5), 1.0)
+    batch = _draw_batch(
+        Curriculum(random.Random(0)), tokenizer, Settings(batch=64, prompt_weight=0.5, propose_weight=0.25), 1.0
+    )
     learned = set()
     for ids, weights in batch:
         for row, row_weights in zip(ids.tolist(), weights.tolist(), strict=True):
             assert row_weights[0] == 0
             end = row.index(tokenizer.eos_token_id)
-            assert row_weights[end] == 1
+            assert row_weights[end] in (1, 0.25)
             assert not any(row_weights[end + 1 :])
             in_prompt = [token for token, weight in zip(row, row_weights, strict=True) if weight == 0.5]
             learned.update(in_prompt)
@@ -130,7 +132,15 @@ def test_the_card_is_made_of_measurements():
     assert "| deduction | 1 | 1 | 50.0 | 100.0 | 100.0 | 100.0 |" in scores
     assert "| deduction | 4 | 50.0 | 50.0 | 100.0 | 50.0 | error 2 |" in scores
     record = {"parameters": 2_000_000, "steps": 10, "batch": 64, "seed": 0, "tokens": 1_500_000, "wall_s": 120}
-    record |= {"cpu_s": 60, "threads": 1, "machine": "x86_64", "bf16": True, "torch": "2.13.0", "prompt_weight": 0.2}
+    record |= {
+        "cpu_s": 60,
+        "threads": 1,
+        "machine": "x86_64",
+        "bf16": True,
+        "torch": "2.13.0",
+        "prompt_weight": 0.2,
+        "propose_weight": 0.3,
+    }
     card = model_card(record, {"heldout": 1200, "validation": 600, "seeds": 384}, scores)
     assert "2.00 million parameters" in card
     assert "the held-out set (1,200 tasks)" in card

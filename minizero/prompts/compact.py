@@ -26,6 +26,7 @@ INPUT = "```input\n"
 OUTPUT = "```output\n"
 MESSAGE = "```message\n"
 CLOSE = "\n```\n"
+INSTRUCTION = "# "  # begins the prompts that ask for a proposal, and no others
 
 
 def propose(task_type: TaskType, examples: Sequence[Task], *, lines: int | None, inputs: int) -> Prompt:
@@ -34,12 +35,12 @@ def propose(task_type: TaskType, examples: Sequence[Task], *, lines: int | None,
     Deduction and abduction show the examples' programs and inputs and ask for another pair. Induction shows the program
     of examples[0] and asks for `inputs` inputs and a message; `lines` then has no meaning.
     """
-    parts = [f"# propose {task_type.value}\n"]
+    parts = [f"{INSTRUCTION}propose {task_type.value}\n"]
     if task_type is TaskType.INDUCTION:
-        parts += [f"# {inputs} inputs\n", _block(PYTHON, examples[0].program)]
+        parts += [f"{INSTRUCTION}{inputs} inputs\n", _block(PYTHON, examples[0].program)]
         return _prompt(parts, INPUT)
     if lines is not None:
-        parts.append(f"# {lines} lines\n")
+        parts.append(f"{INSTRUCTION}{lines} lines\n")
     for example in examples:
         parts += [_block(PYTHON, example.program), _block(INPUT, example.input)]
     return _prompt(parts, PYTHON)

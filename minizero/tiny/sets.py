@@ -1,6 +1,7 @@
 """The task sets that ship with the tiny model: held-out and validation tasks, and seed tasks for self-play's buffer.
 
-Reading order: `load`, then `write_sets`, which made the files (`python -m minizero.tiny.sets`).
+Reading order: `load`, then `write_sets`, which made the files
+(`python -c "from minizero.tiny.sets import write_sets; write_sets()"`).
 """
 
 from __future__ import annotations
@@ -87,7 +88,3 @@ def _from_json(data: dict[str, object]) -> Task:
         message=str(data.get("message", "")),
         shown=int(str(data.get("shown", 0))),
     )
-
-
-if __name__ == "__main__":
-    write_sets()

@@ -35,7 +35,7 @@ REPORT_EVERY = 20  # steps
 class Settings:
     """What a training run is made of. `steps` fixes its length, so that the result does not depend on the speed."""
 
-    steps: int = 4000
+    steps: int = 3600
     seed: int = 0
     minutes: float | None = None  # the schedule follows the clock instead of the steps: for trials, not reproducible
     batch: int = 64  # sequences a step
@@ -45,6 +45,9 @@ class Settings:
     warmup_steps: int = 50
     decay_frac: float = 0.5  # the last part of the run, in which the learning rate falls to 2 %
     prompt_weight: float = 0.2  # loss weight of the outputs shown in induction prompts: they tell what the program does
+    propose_weight: float = (
+        0.3  # loss weight of proposals: mostly free choice, which would drown what there is to learn
+    )
     save_every: int = 400  # steps; also measures 240 validation tasks
 
 
@@ -118,9 +121,10 @@ def _draw_batch(
     prompts, completions = encode([t.prompt for t in texts]), encode([t.completion for t in texts])
     eos = tokenizer.convert_tokens_to_ids(EOS)
     rows = []
-    for prompt, completion in zip(prompts, completions, strict=True):
+    for text, prompt, completion in zip(texts, prompts, completions, strict=True):
         weights = _prompt_weights(prompt.ids, tokenizer, settings.prompt_weight)
-        rows.append(([*prompt.ids, *completion.ids, eos], weights + [1.0] * (len(completion.ids) + 1)))
+        weight = settings.propose_weight if text.prompt.startswith(compact.INSTRUCTION) else 1.0
+        rows.append(([*prompt.ids, *completion.ids, eos], weights + [weight] * (len(completion.ids) + 1)))
     rows.sort(key=lambda row: len(row[0]))
     size = settings.batch // settings.micro_batches
     return [_pad(rows[k : k + size]) for k in range(0, len(rows), size)]
