@@ -133,7 +133,7 @@ def _answer_part(text: str, style: str) -> str:
 
 def _program(text: str, settings: AdmissionConfig) -> str | ParseError:
     """The first program block, its entry named f."""
-    programs = _blocks(text, _PYTHON) or _bare_blocks(text)
+    programs = _blocks(text, _PYTHON) or _bare_blocks(text) or _unclosed_program(text)
     if not programs:
         return ParseError("no_program")
     program = programs[0]
@@ -177,6 +177,12 @@ def _bare_blocks(text: str) -> list[str]:
     """Contents of the blocks without a label. Fences are paired from the start: no closing one opens a block."""
     pairs = re.finditer(r"```([^`\n]*)\n(.*?)```", text, re.DOTALL)
     return [m[2].strip("\n").rstrip() for m in pairs if not m[1].strip()]
+
+
+def _unclosed_program(text: str) -> list[str]:
+    """A program that ends the text without closing its block, when it is complete: with a call of its f."""
+    found = re.search(rf"```{_PYTHON}\n([^`]*)\Z", text, re.IGNORECASE)
+    return [found[1].rstrip()] if found and split_call(found[1]) is not None else []
 
 
 def _section(text: str, label: str, *, last: bool) -> str | None:

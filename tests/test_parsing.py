@@ -136,6 +136,12 @@ def test_a_call_under_the_function_is_the_input_when_there_is_no_block() -> None
     assert propose(text, AdmissionConfig(input_from_call=False)) == ParseError("no_input")
 
 
+def test_a_program_that_is_complete_with_its_call_needs_no_closing_fence() -> None:
+    text = "```python\ndef f(a):\n    return a\n\nf(1)"
+    assert propose(text) == Proposal(DEDUCTION, "def f(a):\n    return a", ("1",))
+    assert not format_ok(Role.PROPOSE, DEDUCTION, text, style="chat")
+
+
 def test_helpers_are_allowed_unless_the_setting_says_otherwise() -> None:
     text = "```python\ndef g(x):\n    return x\ndef f(x):\n    return g(x)\n```\n```input\n1\n```"
     assert isinstance(propose(text), Proposal)
