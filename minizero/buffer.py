@@ -13,8 +13,10 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Literal
 
+from minizero.rewards import diversity
 from minizero.types import CheckpointError, Pair, Task, TaskType
 
 Key = Callable[[Task], str]
@@ -34,6 +36,8 @@ class TaskBuffer:
     ) -> None:
         self._key, self._cap, self._evict, self._keep = key, cap, evict, keep
         self._shelves = {kind: _Shelf() for kind in TaskType}
+        self._inputs, self._outputs = diversity.Counts(), diversity.Counts()
+        self._skeletons: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return sum(len(shelf.tasks) for shelf in self._shelves.values())
@@ -58,7 +62,11 @@ class TaskBuffer:
             if self._evict == "newest":
                 arrivals = arrivals[: max(0, self._cap - len(shelf.tasks))]
             shelf.append([task for task, _ in arrivals], self._key)
-            shelf.drop_oldest(len(shelf.tasks) - self._cap, self._key)
+            gone = shelf.drop_oldest(len(shelf.tasks) - self._cap, self._key)
+            for task, _ in arrivals:
+                self._count(task, +1)
+            for task in gone:
+                self._count(task, -1)
             stored += arrivals
         return stored
 
@@ -113,23 +121,39 @@ class TaskBuffer:
         return tuple(chosen.values())
 
     def describe(self, task: Task) -> dict[str, float]:
-        """What rewards may ask about a task that is not in the buffer yet (keys: rewards/diversity.py)."""
-        return {}
+        """What rewards may ask about a task that is not in the buffer yet; the keys are explained in rewards/diversity.py."""
+        known = {diversity.SAME_SKELETON: float(self._skeletons[diversity.skeleton(task.program)])}
+        if task.type is not TaskType.INDUCTION:
+            counts, text = (self._outputs, task.output) if task.type is TaskType.DEDUCTION else (self._inputs, task.input)
+            return known | {
+                diversity.ANSWER_SURPRISE: counts.surprise(text),
+                diversity.ANSWER_SURPRISE_BY_TYPE: counts.surprise_by_type(text),
+            }
+        given, answers = [pair.input for pair in task.pairs], [pair.output for pair in task.pairs]
+        return known | {
+            diversity.INPUT_SURPRISE: fmean(map(self._inputs.surprise, given)),
+            diversity.INPUT_SURPRISE_BY_TYPE: fmean(map(self._inputs.surprise_by_type, given)),
+            diversity.OUTPUT_SURPRISE: fmean(map(self._outputs.surprise, answers)),
+            diversity.OUTPUT_SURPRISE_BY_TYPE: fmean(map(self._outputs.surprise_by_type, answers)),
+        }
 
-    def surprise(self, task_type: TaskType, side: Literal["input", "output"], text: str) -> float:
-        """1 - share of this text among all inputs or outputs of a task type; 1.0 if unseen (AZR's answer diversity)."""
-        counts = self._shelves[task_type].texts[side]
-        total = counts.total()
-        return 1.0 - counts[text] / total if total else 1.0
+    def _count(self, task: Task, by: int) -> None:
+        """Keep what `describe` answers from. As in AZR, the counts of texts are shared by all task types."""
+        for pair in task.pairs:
+            self._inputs.add(pair.input, by)
+            self._outputs.add(pair.output, by)
+        shape = diversity.skeleton(task.program)
+        self._skeletons[shape] += by
+        if not self._skeletons[shape]:
+            del self._skeletons[shape]
 
 
 class _Shelf:
-    """The tasks of one type, with what makes drawing fast: keys, cumulative steps, counts of texts."""
+    """The tasks of one type, with what makes drawing fast: keys and cumulative steps."""
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
         self.keys: Counter[str] = Counter()
-        self.texts: dict[str, Counter[str]] = {"input": Counter(), "output": Counter()}
         self._steps: list[int] = []
         self._sums: list[int] = []  # running sum of steps, for weighted draws in logarithmic time
         self._gone = 0  # sum of the steps of dropped tasks
@@ -143,13 +167,16 @@ class _Shelf:
             self._count(task, key, +1)
         self.tasks.extend(tasks)
 
-    def drop_oldest(self, count: int, key: Key) -> None:
+    def drop_oldest(self, count: int, key: Key) -> list[Task]:
+        """Forget the first `count` tasks and return them."""
         if count <= 0:
-            return
-        for task in self.tasks[:count]:
+            return []
+        gone = self.tasks[:count]
+        for task in gone:
             self._count(task, key, -1)
         self._gone = self._sums[count - 1]
         del self.tasks[:count], self._steps[:count], self._sums[:count]
+        return gone
 
     def since(self, step: int) -> list[Task]:
         """Tasks admitted at `step` or later. Steps never decrease along the shelf."""
@@ -169,13 +196,10 @@ class _Shelf:
         return self.tasks[bisect.bisect_right(self._sums, self._gone + rng.randrange(total))]
 
     def _count(self, task: Task, key: Key, by: int) -> None:
-        counted = [(self.keys, key(task))]
-        for pair in task.pairs:
-            counted += [(self.texts["input"], pair.input), (self.texts["output"], pair.output)]
-        for counter, text in counted:
-            counter[text] += by
-            if not counter[text]:
-                del counter[text]
+        name = key(task)
+        self.keys[name] += by
+        if not self.keys[name]:
+            del self.keys[name]
 
 
 def _by_type(entry: Entry) -> str:

@@ -208,7 +208,7 @@ def _told(values: dict[str, Tensor]) -> dict[str, float]:
         "importance_clipped_frac": "corrected_frac",
     }
     told = {f"policy/{names[name]}": value for name, value in apart.items()}
-    for name in ("entropy", "clip_frac", "kl_old", "kl_ref"):
+    for name in ("entropy", "clip_frac", "dual_frac", "kl_old", "kl_ref"):
         if name in values:
             told[f"policy/{name}"] = float(values[name].double().mean())
     return told | {"policy/trained_tokens": float(len(values["trainer"]))}

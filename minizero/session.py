@@ -6,11 +6,11 @@ The sandbox starts before torch is imported: its processes then stay small and i
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +26,7 @@ from minizero.buffer import TaskBuffer, entry_line, read_entries
 from minizero.config import Config, config_from, difference, read_toml, to_toml
 from minizero.evaluation.heldout import Validation, held_out_keys, held_out_tasks, validate
 from minizero.mirror import open_mirror
+from minizero.models import locate
 from minizero.rewards import load_terms
 from minizero.rollout.protocol import stream_seed
 from minizero.run import RunDirectory, State
@@ -33,6 +34,7 @@ from minizero.scoring import rollout_row
 from minizero.seeds import seed_tasks
 from minizero.selfplay import SelfPlay, task_key
 from minizero.telling import Teller
+from minizero.types import MiniZeroError
 from sandbox import Limits, Sandbox
 
 if TYPE_CHECKING:
@@ -46,14 +48,20 @@ class Stopped(Exception):
 def start(config: Config, *, path: Path | None = None, teller: Teller | None = None) -> Path:
     """Run self-play from the start in a new directory (runs/<date>-<model>-<name>); returns the directory."""
     path = path or default_path(config)
-    sources = load_terms(config.reward)  # a missing or broken reward file is told before anything else starts
+    locate(config.model.name)  # a wrong model name and a broken reward file are told before anything else starts
+    sources = load_terms(config.reward)
     with Sandbox(**sandbox_settings(config)) as box:
         manifest = make_manifest(config, box)
         run = RunDirectory.create(path, config_toml=to_toml(config), manifest=manifest)
         for name, text in sources.items():
             run.write_text(name, text)
-        with Session(config, run, box, teller or Teller()) as session:
-            session.run()
+        try:
+            with Session(config, run, box, teller or Teller()) as session:
+                session.run()
+        except MiniZeroError:
+            if run.newest_state(lambda text: None) is None:
+                shutil.rmtree(path)  # nothing was done yet, so there is nothing to continue
+            raise
     return path
 
 
@@ -87,13 +95,24 @@ class Session:
         self._interrupted = False
 
     def __enter__(self) -> Session:
+        try:
+            self._open()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def _open(self) -> None:
         config, teller = self.config, self.teller
         teller.total = config.selfplay.steps
         self._stack.enter_context(teller)
         teller.phase(f"loading {config.model.name}")
+        from minizero.advantages import load_estimators
         from minizero.policy import Policy
         from minizero.rollout.make import make_sampler
 
+        for name, text in load_estimators(config.advantage).items():
+            self.directory.write_text(name, text)
         self.policy: Policy = Policy(config, tick=lambda: teller.tick(0))
         self.style = self.policy.style if config.prompt.style == "auto" else config.prompt.style
         self.sampler = make_sampler(config, self.policy)
@@ -113,7 +132,6 @@ class Session:
             self._restore(self.state)
         else:
             self._begin()
-        return self
 
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
@@ -295,12 +313,3 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
-
-
-def summary(path: Path) -> dict[str, Any]:
-    """The first and the last validation of a run and their paired difference, as numbers for words and reports."""
-    files = sorted((path / "eval").glob("step-*.json"))
-    if len(files) < 2:
-        return {}
-    before, after = (Validation.from_json(files[i].read_text()) for i in (0, -1))
-    return json.loads(json.dumps({"before": before.metrics(), "after": after.metrics(), "step": after.step}))

@@ -132,3 +132,20 @@ def test_what_the_buffer_holds_reads_back_to_the_same_buffer(tmp_path: Path) -> 
     again = TaskBuffer(lambda t: t.program, cap=3, evict="oldest")
     again.add(read_entries(path, len(text)))
     assert again.tasks(DEDUCTION) == buffer.tasks(DEDUCTION)
+
+
+def test_the_buffer_tells_how_unusual_a_task_is() -> None:
+    buffer = TaskBuffer(lambda t: t.program, cap=2, evict="oldest")
+    assert buffer.describe(task(1))["answer_surprise"] == 1.0
+    buffer.add([(task(1), None), (task(2), None)])  # outputs "2" and "3"; the same shape of program
+    assert buffer.describe(task(1)) == {"same_skeleton": 2, "answer_surprise": 0.5, "answer_surprise_by_type": 0.25}
+    buffer.add([(task(3), None)])  # drops task(1)
+    assert buffer.describe(task(1))["answer_surprise"] == 1.0
+
+
+def test_induction_tasks_are_described_by_all_of_their_pairs() -> None:
+    buffer = TaskBuffer(lambda t: t.program)
+    buffer.add([(task(1), None)])  # input "1", output "2"
+    other = Task(INDUCTION, "def f(x):\n    return x", (Pair("1", "5"), Pair("6", "2")), "m", 1)
+    known = buffer.describe(other)
+    assert (known["input_surprise"], known["output_surprise"]) == (0.5, 0.5)

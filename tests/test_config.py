@@ -58,6 +58,10 @@ def test_grouping_by_prompt_with_one_sample_names_what_to_do() -> None:
     assert "advantage.solve" in found[0]
 
 
+def test_induction_alone_has_no_programs_to_be_about() -> None:
+    assert "induction alone" in problems('selfplay.task_types=["induction"]')[0]
+
+
 def test_an_override_without_a_value_is_told() -> None:
     assert "expected  --set section.name=value" in problems("optim.lr")[0]
 

@@ -113,13 +113,14 @@ def test_a_count_that_the_buffer_did_not_give_is_an_error() -> None:
     ],
 )
 def test_surprise_is_one_minus_the_share_seen(text: str, flat: float, by_type: float) -> None:
-    assert diversity.surprise(text, COUNTS) == pytest.approx(flat)
-    assert diversity.surprise_by_type(text, COUNTS) == pytest.approx(by_type)
+    assert diversity.Counts(COUNTS).surprise(text) == pytest.approx(flat)
+    assert diversity.Counts(COUNTS).surprise_by_type(text) == pytest.approx(by_type)
 
 
 @given(st.dictionaries(st.sampled_from("123"), st.integers(1, 5)), st.text(max_size=5))
 def test_surprise_stays_in_zero_to_one(counts: dict[str, int], text: str) -> None:
-    for value in (diversity.surprise(text, {"int": counts}), diversity.surprise_by_type(text, {"int": counts})):
+    seen = diversity.Counts({"int": counts})
+    for value in (seen.surprise(text), seen.surprise_by_type(text)):
         assert 0 <= value <= 1
 
 

@@ -1,13 +1,13 @@
 """How unusual a value or a program is among those seen before: pure functions of counts that the buffer keeps.
 
-Reading order: the keys of ProposalOutcome.known, then type_name, surprise, surprise_by_type, skeleton.
+Reading order: the keys of ProposalOutcome.known, then type_name, Counts, skeleton.
 
 | key of `known` | what the buffer puts there | read by the term |
 |---|---|---|
-| answer_surprise | surprise of the output among outputs (deduction), of the input among inputs | answer_diversity |
-| answer_surprise_by_type | the same with surprise_by_type | answer_diversity_by_type |
+| answer_surprise | Counts.surprise of the output among outputs (deduction), of the input among inputs | answer_diversity |
+| answer_surprise_by_type | the same with Counts.surprise_by_type | answer_diversity_by_type |
 | input_surprise, output_surprise | induction: mean surprise of its inputs, its outputs | input_, output_diversity |
-| input_surprise_by_type, output_surprise_by_type | the same with surprise_by_type | ..._by_type |
+| input_surprise_by_type, output_surprise_by_type | the same with Counts.surprise_by_type | ..._by_type |
 | same_skeleton | number of buffered tasks of any type whose program has the same skeleton() | novelty |
 
 All counts are those of before the task itself was added (azr-spec 5.4).
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 
 ANSWER_SURPRISE = "answer_surprise"
@@ -47,29 +48,45 @@ def type_name(text: str) -> str:
     return "str"
 
 
-def surprise(text: str, counts: TypeCounts) -> float:
-    """1 - count(text) / total over all types, in [0, 1]; 1 when unseen (azr-spec 5.4, answer_diversity).
+class Counts:
+    """How often each text was seen, by the type of its value; totals are kept, so that a question costs no sum."""
 
-    >>> surprise("1", {"int": {"1": 3, "2": 1}, "str": {"'a'": 2}})
-    0.5
-    """
-    total = sum(sum(of_type.values()) for of_type in counts.values())
-    count = sum(of_type.get(text, 0) for of_type in counts.values())
-    return 1 - count / total if count else 1.0
+    def __init__(self, table: TypeCounts | None = None) -> None:
+        self._texts: dict[str, Counter[str]] = {}
+        self._totals: Counter[str] = Counter()
+        for texts in (table or {}).values():
+            for text, count in texts.items():
+                self.add(text, count)
 
+    def add(self, text: str, count: int = 1) -> None:
+        """Count a text `count` times more; a negative count takes back."""
+        kind = type_name(text)
+        texts = self._texts.setdefault(kind, Counter())
+        texts[text] += count
+        self._totals[kind] += count
+        if not texts[text]:
+            del texts[text]
 
-def surprise_by_type(text: str, counts: TypeCounts) -> float:
-    """Mean of 1 - (share of its type) and 1 - (share of the text inside it), in [0, 1] (azr-spec 5.4, hierarchical).
+    def surprise(self, text: str) -> float:
+        """1 - count(text) / total over all types, in [0, 1]; 1 when unseen (azr-spec 5.4, answer_diversity).
 
-    >>> round(surprise_by_type("11", {"int": {"1": 3, "2": 1}, "str": {"'a'": 2}}), 4)  # (1 - 4/6 + 1) / 2
-    0.6667
-    """
-    of_type = counts.get(type_name(text), {})
-    of_type_total = sum(of_type.values())
-    total = sum(sum(texts.values()) for texts in counts.values())
-    type_surprise = 1 - of_type_total / total if of_type_total else 1.0
-    inside = 1 - of_type.get(text, 0) / of_type_total if of_type_total else 1.0
-    return (type_surprise + inside) / 2
+        >>> Counts({"int": {"1": 3, "2": 1}, "str": {"'a'": 2}}).surprise("1")
+        0.5
+        """
+        count = self._texts.get(type_name(text), {}).get(text, 0)
+        return 1 - count / self._totals.total() if count else 1.0
+
+    def surprise_by_type(self, text: str) -> float:
+        """Mean of 1 - (share of its type) and 1 - (share of the text inside it), in [0, 1] (azr-spec 5.4, hierarchical).
+
+        >>> round(Counts({"int": {"1": 3, "2": 1}, "str": {"'a'": 2}}).surprise_by_type("11"), 4)  # (1 - 4/6 + 1) / 2
+        0.6667
+        """
+        kind = type_name(text)
+        of_type = self._totals[kind]
+        if not of_type:
+            return 1.0
+        return (1 - of_type / self._totals.total() + 1 - self._texts[kind].get(text, 0) / of_type) / 2
 
 
 def skeleton(program: str) -> str:

@@ -115,12 +115,12 @@ def novelty(outcome: ProposalOutcome) -> float:
 
 
 def answer_diversity(outcome: ProposalOutcome) -> float:
-    """Surprise of the text to be predicted: 1 - count / total. azr-spec 5.4; see diversity.surprise."""
+    """Surprise of the text to be predicted: 1 - count / total. azr-spec 5.4; see diversity.Counts.surprise."""
     return _known(outcome, diversity.ANSWER_SURPRISE)
 
 
 def answer_diversity_by_type(outcome: ProposalOutcome) -> float:
-    """The same, half for the type and half inside it. azr-spec 5.4, hierarchical; see diversity.surprise_by_type."""
+    """The same, half for the type and half inside it. azr-spec 5.4, hierarchical; see diversity.Counts.surprise_by_type."""
     return _known(outcome, diversity.ANSWER_SURPRISE_BY_TYPE)
 
 
