@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 
 from sandbox import codec
 from sandbox.host import Setup
+from sandbox.layers import LAYERS
 from sandbox.pool import Order, Pool
 from sandbox.report import Report
 from sandbox.text import parse_arguments
@@ -47,6 +48,9 @@ class Sandbox:
     ) -> None:
         if workers < 1:
             raise ValueError(f"Sandbox(workers={workers}): expected at least 1")
+        for name in without:
+            if name not in LAYERS:
+                raise ValueError(f"Sandbox(without=...): no layer {name!r}; there are {', '.join(LAYERS)}")
         self.limits = limits or Limits()
         self._workers = workers
         self._setup = Setup(0, "training", tuple(packages), _package_paths(packages), tuple(without), unsafe)
