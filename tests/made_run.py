@@ -29,9 +29,9 @@ from minizero.types import (
 )
 
 PROGRAMS = (
-    "def f(x):\n    x = sorted(x)\n    return x[::-1]",
-    "def f(x):\n    return [y * 2 for y in x if y > 1]",
-    "def f(x):\n    total = 0\n    for y in x:\n        total += y * y\n    return total",
+    "def f(x):\n    x = sorted(x)\n    return x[:{n}]",
+    "def f(x):\n    return [y * 2 for y in x if y > {n}]",
+    "def f(x):\n    total = {n}\n    for y in x:\n        total += y * y\n    return total",
 )
 REJECTED = ("duplicate", "wrong_length", "error", "syntax", "no_program", "timeout", "no_value", "bad_input", "denied")
 MANIFEST: dict[str, Any] = {
@@ -88,10 +88,12 @@ def _write_step(run: RunDirectory, config: Config, step: int, rng: random.Random
     for index in range(24):
         kind = list(TaskType)[index % 3]
         done = _completion(f"propose/{kind}/{index:04d}", rng)
-        shown = text or "```python\n" + rng.choice(PROGRAMS) + "\n```\n```input\n[1, 2]\n```"
+        shown = text or "```python\n" + _program(rng.randrange(10**6)) + "\n```\n```input\n[1, 2]\n```"
         if rng.random() < 0.45 - 0.3 * step / steps:
             reason = rng.choice(REJECTED)
-            proposal = None if reason == "no_program" else Proposal(kind, text or rng.choice(PROGRAMS), ("[1, 2]",))
+            proposal = (
+                None if reason == "no_program" else Proposal(kind, text or _program(rng.randrange(10**6)), ("[1, 2]",))
+            )
             proposals.append((ProposalOutcome(kind, shown, reason != "no_program", reason, proposal), done))
             continue
         task = a_task(kind, step, rng.randrange(10**6), text)
@@ -100,7 +102,7 @@ def _write_step(run: RunDirectory, config: Config, step: int, rng: random.Random
             answer = _answer(task, rng, rng.random(), text)
             verdicts.append(answer.verdict)
             attempts.append((answer, _completion(f"attempt/{kind}/{task.id}", rng, i)))
-        rate = sum(v.correct for v in verdicts) / len(verdicts)
+        rate = sum(v.correct for v in verdicts) / len(verdicts) if verdicts else None
         known = {"same_skeleton": float(rng.randrange(4))}
         proposals.append(
             (ProposalOutcome(kind, shown, True, "", Proposal(kind, task.program, ("[1, 2]",)), task, (), 2,
@@ -125,16 +127,20 @@ def _write_step(run: RunDirectory, config: Config, step: int, rng: random.Random
 
 
 def a_task(kind: TaskType, step: int, number: int, text: str = "") -> Task:
-    program = text or PROGRAMS[number % len(PROGRAMS)]
+    program = text or _program(number)
     pairs = tuple(Pair(f"[{number}, {i}]", f"[{i * 2}]") for i in range(8 if kind is TaskType.INDUCTION else 1))
     if kind is TaskType.INDUCTION:
         return Task(kind, program, pairs, text or "twice", 4, step)
     return Task(kind, program, pairs, step=step)
 
 
+def _program(number: int) -> str:
+    return PROGRAMS[number % len(PROGRAMS)].format(n=number)
+
+
 def _answer(task: Task, rng: random.Random, chance: float, text: str) -> AnswerOutcome:
     if rng.random() < chance:
-        said = PROGRAMS[0] if task.type is TaskType.INDUCTION else task.output
+        said = _program(0) if task.type is TaskType.INDUCTION else task.output
         return AnswerOutcome(task, text or said, True, Verdict(True, 1.0, "correct"), Answer(task.type, said))
     reason = rng.choice(["wrong", "wrong", "error", "unparsable"])
     said = text or rng.choice(["[1]", "[0, 2]", "None"])

@@ -101,7 +101,7 @@ def _changes(run: RunData, found: Findings) -> list[Html]:
     every = [*found.solve_rate, *found.greedy]
     reach = max(1.0, max(max(abs(change.low), abs(change.high)) for change in every)) * 1.05
     names = ("held-out tasks", "before", "after", "change, 95 % interval", "")
-    classes = ("", "num", "num", "num", "bar-cell")
+    classes = ("", "num", "num", "num interval", "bar-cell")
     cells = [tag("span", name, class_=kind) for name, kind in zip(names, classes, strict=True)]
     rows = [tag("div", *cells, class_="row head")]
     for title, changes in (
@@ -129,7 +129,7 @@ def _change_row(change: Change, reach: float) -> Html:
         name,
         tag("span", percent(change.before), class_="num"),
         tag("span", percent(change.after), class_="num"),
-        tag("span", words, class_="num"),
+        tag("span", words, class_="num interval"),
         tag("span", change_bar(change.low, change.points, change.high, reach, change.kind), class_="bar-cell"),
         class_="row",
     )

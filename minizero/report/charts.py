@@ -99,7 +99,7 @@ def stacked_chart(
             read.append(f"{band.label} {show(band.values[i])}")
             bars.append(
                 tag("rect", class_=f"bar {band.style}", x=f"{LEFT + i * wide:.1f}", y=f"{high:.1f}",
-                    width=f"{wide * 0.9:.1f}", height=f"{max(0.0, low - high):.1f}")
+                    width=f"{wide - min(1.5, 0.1 * wide):.1f}", height=f"{max(0.0, low - high):.1f}")
             )  # fmt: skip
         shapes.append(tag("g", tag("title", f"step {name}: " + ", ".join(reversed(read))), *bars))
     shapes.append(_label(LEFT, HEIGHT - 6, f"step {columns[0]}", "start"))

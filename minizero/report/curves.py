@@ -67,6 +67,7 @@ GROUPS: Sequence[tuple[str, str, tuple[str, ...], tuple[str, ...]]] = (
     ("Other", "Measured by this run and defined nowhere in this version.", ("",), ()),
 )
 BY_TERM = ", by term"
+RIGHT_FIRST = ("c2", "c1", "c3", "c5", "c4", "c0", "c6", "c7")
 STACKED = ("propose/rejected", "solve/verdict")
 _SHARES = ("_frac", "solve_rate", "greedy", "rejected", "verdict")
 
@@ -175,7 +176,9 @@ def _stacked(base: str, names: list[str], rows: Sequence[Row]) -> tuple[Html, Ht
     used = [row for row in rows if any(name.startswith(has_any) for name in row)]
     groups = bins(range(len(used)))
     totals = {name: sum(row.get(name, 0.0) for row in used) for name in names}
-    ranked = sorted(names, key=lambda name: -totals[name])
+    ranked = sorted(names, key=lambda name: (not name.endswith("/correct"), -totals[name]))
+    # Right answers are green and lie at the bottom whatever their share; the rest by how frequent they are.
+    colours = RIGHT_FIRST if ranked[0].endswith("/correct") else tuple(f"c{i}" for i in range(8))
     single, merged = (ranked, []) if len(ranked) <= 8 else (ranked[:7], ranked[7:])
 
     def mean(of: Sequence[str], group: Sequence[int]) -> float:
@@ -183,7 +186,7 @@ def _stacked(base: str, names: list[str], rows: Sequence[Row]) -> tuple[Html, Ht
 
     bands = [
         Band(name.removeprefix(f"{base}/"), style, tuple(mean([name], group) for group in groups))
-        for name, style in ((name, f"c{i}") for i, name in enumerate(single))
+        for name, style in zip(single, colours, strict=False)
     ]
     if merged:
         label = f"{len(merged)} rarer ones"

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from minizero.config import Config, difference
 from minizero.report.reading import RunData
 from minizero.report.tags import Html, Section, details, section, table, tag
-from minizero.report.words import duration, number
+from minizero.report.words import duration, number, percent
 
 
 def settings_section(run: RunData) -> Section:
@@ -33,7 +33,7 @@ def settings_section(run: RunData) -> Section:
         "settings",
         "Settings",
         tag("p", lead, class_="note"),
-        table(["setting", "here", "default", ""], rows) if rows else Html(),
+        table(["setting", "here", "default", ""], rows, "settings") if rows else Html(),
         details("config.toml, all settings of this run", tag("pre", text)),
     )
 
@@ -51,13 +51,17 @@ def cost_section(run: RunData) -> Section | None:
     parts = sorted({name for row in rows for name in row if name.startswith("time/step_s/")})
     lines: list[list[str | None]] = [["time of all steps", duration(whole), f"{duration(whole / len(rows))} a step"]]
     for name in parts:
-        share = f"{total(name) / whole:.0%}" if whole else ""
+        share = percent(total(name) / whole, 0) if whole else ""
         lines.append([f"of it {name.rpartition('/')[2]}", duration(total(name)), share])
     lines.append(["generated tokens", number(tokens), f"{number(round(tokens / len(rows)))} a step"])
     if any("policy/trained_tokens" in row for row in rows):
         trained = total("policy/trained_tokens")
         lines.append(
-            ["trained tokens", number(trained), f"{trained / tokens:.0%} of the generated ones" if tokens else ""]
+            [
+                "trained tokens",
+                number(trained),
+                f"{percent(trained / tokens, 0)} of the generated ones" if tokens else "",
+            ]
         )
     if any("sandbox/jobs" in row for row in rows):
         lines.append(["programs run in the sandbox", number(total("sandbox/jobs")), ""])
@@ -65,7 +69,7 @@ def cost_section(run: RunData) -> Section | None:
     if peak is not None:
         lines.append(["peak memory", f"{peak:.2f} GiB", ""])
     note = "Sums over the run's steps; loading the model and validations are not in them."
-    return section("spent", "What it cost", table(["", "", ""], lines, "plain"), tag("p", note, class_="note"))
+    return section("spent", "What it cost", table([], lines), tag("p", note, class_="note"))
 
 
 def manifest_section(run: RunData) -> Section | None:
@@ -75,7 +79,7 @@ def manifest_section(run: RunData) -> Section | None:
     if not rows:
         return None
     lead = "Versions, machine, command and the sandbox's layers, as they were when the run began."
-    return section("manifest", "To repeat it", tag("p", lead, class_="note"), table(["", ""], rows))
+    return section("manifest", "To repeat it", tag("p", lead, class_="note"), table([], rows))
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minizero.config import Config
-from minizero.report.charts import Band, bin_name, bins, stacked_chart
+from minizero.report.charts import WIDTH, Band, bin_name, bins, stacked_chart
 from minizero.report.curves import legend
 from minizero.report.reading import Digest, Row, digests, find_tasks, spread
 from minizero.report.tags import Html, Section, code, details, section, table, tag
@@ -56,12 +56,19 @@ def _difficulty(found: Sequence[Digest], read: str) -> Section | None:
         for label, style, holds in RATE_BANDS
     ]
     columns = [bin_name([rated[i].step for i in group]) for group in groups]
-    chart = stacked_chart(columns, bands, show=lambda value: percent(value, 0), top=1.0, width=760)
+    charts = [
+        tag(
+            "div",
+            stacked_chart(columns, bands, show=lambda value: percent(value, 0), top=1.0, width=width),
+            class_=screen,
+        )
+        for width, screen in ((760, "on-desk"), (WIDTH, "on-phone"))
+    ]
     keys = legend([(band.style, band.label) for band in bands])
     lead = "Admitted tasks by their solve rate. Only the blue ones, sometimes solved and sometimes not, can teach."
     count = sum(len(digest.solve_rates) for digest in rated)
     note = f"{read}; {number(count)} tasks with attempts."
-    figure = tag("figure", chart, keys, class_="broad")
+    figure = tag("figure", *charts, keys, class_="broad")
     return section(
         "difficulty",
         "How hard its own tasks were",
@@ -86,7 +93,8 @@ def _tasks(found: Sequence[Digest], config: Config | None) -> Section | None:
 
 def _task_card(row: Row, attempts: dict[str, list[Row]], config: Config | None) -> Html:
     task = row["task_content"]
-    asked = f"{row['requested_lines']} lines asked for" if row.get("requested_lines") else ""
+    lines = row.get("requested_lines")
+    asked = f"asked for {lines} line{'' if lines == 1 else 's'}" if lines and row["type"] != TaskType.INDUCTION else ""
     head = tag("div", tag("strong", row["type"]), tag("span", asked, class_="note"), class_="top")
     return tag(
         "article",
@@ -224,7 +232,7 @@ def _rejected(found: Sequence[Digest], read: str) -> Section | None:
         "rejected",
         "Rejected proposals",
         tag("p", lead, class_="note"),
-        table(["reason", "proposals", "share", ""], rows),
+        table(["reason", "count", "share", ""], rows, "reasons"),
     )
 
 

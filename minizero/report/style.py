@@ -20,7 +20,7 @@ html { font: 16px/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans",
   background: var(--page); -webkit-text-size-adjust: 100%; }
 body { margin: 0 auto; padding: 3rem 1.25rem 6rem; max-width: 68rem; }
 h1 { font-size: 2.1rem; line-height: 1.2; margin: .2rem 0 1.2rem; letter-spacing: -.02em; font-weight: 650;
-  max-width: 24ch; }
+  max-width: 26ch; text-wrap: balance; }
 h2 { font-size: 1.35rem; margin: 4.5rem 0 .4rem; letter-spacing: -.01em; }
 h3 { font-size: 1rem; margin: 2.2rem 0 .8rem; }
 p { margin: .5rem 0; max-width: 44rem; }
@@ -94,9 +94,22 @@ th, td { padding: .35rem 1.2rem .35rem 0; border-bottom: 1px solid var(--faint);
   overflow-wrap: anywhere; }
 td code { white-space: pre-wrap; }
 .meter { display: inline-block; height: .6rem; border-radius: 2px; background: var(--c0); vertical-align: middle; }
-@media (max-width: 40rem) { body { padding-top: 1.5rem; } h1 { font-size: 1.7rem; } h2 { margin-top: 3.2rem; }
-  .changes { grid-template-columns: 1fr auto auto auto; gap: .25rem .8rem; font-size: .86rem; }
-  .changes .bar-cell { grid-column: 1 / -1; padding-bottom: .5rem; } .changes .head .bar-cell { display: none; } }
+.settings td:first-child { white-space: nowrap; }
+.reasons td:nth-child(-n+3) { white-space: nowrap; }
+.on-phone { display: none; }
+@media (max-width: 40rem) {
+  body { padding-top: 1.5rem; } h1 { font-size: 1.7rem; } h2 { margin-top: 3.2rem; }
+  .on-phone { display: block; } .on-desk { display: none; }
+  .changes { grid-template-columns: 1fr auto auto; gap: .1rem 1rem; font-size: .92rem; }
+  .changes .interval { grid-column: 1; text-align: left; color: var(--soft); padding-bottom: .5rem; }
+  .changes .bar-cell { grid-column: 2 / -1; padding-bottom: .5rem; }
+  .changes .head .interval, .changes .head .bar-cell { display: none; }
+  .reasons thead { display: none; } .reasons, .reasons tbody { display: block; }
+  .reasons tr { display: grid; grid-template-columns: 1fr auto auto; padding: .5rem 0;
+    border-bottom: 1px solid var(--faint); }
+  .reasons td { border: 0; padding: .1rem 0 .1rem .8rem; }
+  .reasons td:first-child, .reasons td:last-child { padding-left: 0; } .reasons td:last-child { grid-column: 1 / -1; }
+}
 @media print { figure, .card { break-inside: avoid; } nav { display: none; } }
 """
 

@@ -61,7 +61,8 @@ def code(text: str, **attributes: object) -> Html:
 def table(head: Iterable[Child], rows: Iterable[Iterable[Child]], class_: str = "") -> Html:
     """A table that scrolls sideways by itself on a narrow screen."""
     body = [tag("tr", *(tag("td", cell) for cell in row)) for row in rows]
-    names = tag("thead", tag("tr", *(tag("th", cell) for cell in head)))
+    cells = [tag("th", cell) for cell in head]
+    names = tag("thead", tag("tr", *cells)) if cells else Html()
     return tag("div", tag("table", names, tag("tbody", *body), class_=class_ or None), class_="scroll")
 
 

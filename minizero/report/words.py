@@ -50,13 +50,13 @@ def percent(fraction: float, digits: int = 1) -> str:
 
 
 def points(value: float) -> str:
-    """A difference in percentage points, signed (a true minus sign, and never -0.0).
+    """A difference in percentage points, signed by a true minus sign or plus, zero by neither.
 
     >>> points(-0.04), points(4.61)
-    ('+0.0', '+4.6')
+    ('0.0', '+4.6')
     """
-    rounded = round(value, 1) + 0.0
-    return f"{'−' if rounded < 0 else '+'}{abs(rounded):.1f}"
+    rounded = round(value, 1)
+    return f"{'−' if rounded < 0 else '+' if rounded > 0 else ''}{abs(rounded):.1f}"
 
 
 def number(value: float) -> str:

@@ -1,0 +1,228 @@
+"""The report: whole for every run, true to the run directory, and safe to open whatever a model wrote."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minizero.metrics import METRICS
+from minizero.report import POLICY, write_report
+from minizero.report.charts import binned, bins
+from minizero.report.reading import spread
+from minizero.report.tags import EMPTY, escape, tag
+from minizero.report.words import number, percent
+from minizero.types import RunError
+from tests.made_run import make_run
+
+
+class Page(HTMLParser):
+    """The elements of a page; an unclosed or misnested one is an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.seen: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self._open, self._open
+
+    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.seen[name] += 1
+        self.attributes += attributes
+        if name not in EMPTY - {"rect"}:
+            self._open.append(name)
+
+    def handle_startendtag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.seen[name] += 1
+        self.attributes += attributes
+
+    def handle_endtag(self, name: str) -> None:
+        assert self._open.pop() == name
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def page(path: Path) -> Page:
+    return Page(write_report(path).read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Page]:
+    run = make_run(tmp_path_factory.mktemp("runs") / "run", steps=6, gain=0.25, tasks=150)
+    return run, page(run.path)
+
+
+def test_the_report_begins_with_the_verdict_in_words(finished: tuple[Any, Page]) -> None:
+    text = finished[1].text
+    assert text.index("The model got better at tasks it never trained on.") < text.index("Held-out skill")
+
+
+def test_it_fetches_nothing_and_runs_nothing(finished: tuple[Any, Page]) -> None:
+    seen = finished[1]
+    assert ("content", POLICY) in seen.attributes
+    assert not {"script", "img", "iframe", "link", "object"} & set(seen.seen)
+    assert not [value for name, value in seen.attributes if name == "src" or name.startswith("on")]
+    links = [value or "" for name, value in seen.attributes if name == "href"]
+    assert all(link.startswith("#") for link in links)
+
+
+def test_every_link_on_the_page_leads_somewhere(finished: tuple[Any, Page]) -> None:
+    anchors = {value for name, value in finished[1].attributes if name == "id"}
+    assert {(value or "")[1:] for name, value in finished[1].attributes if name == "href"} <= anchors
+
+
+def test_every_metric_of_the_run_stands_there_with_its_sentence_and_its_last_value(finished: tuple[Any, Page]) -> None:
+    run, seen = finished
+    last: dict[str, float] = {}
+    for row in run.metrics():
+        last |= row
+    for name, metric in METRICS.items():
+        if name in last:
+            assert metric.sentence in seen.text
+            assert percent(last[name]) in seen.text or number(last[name]) in seen.text or last[name] in (0, 1), name
+
+
+def test_rejected_proposals_are_counted_as_the_rollouts_have_them(finished: tuple[Any, Page]) -> None:
+    run, seen = finished
+    rows = [row for step in run.rollout_steps() for row in run.rollouts(step) if row["role"] == "propose"]
+    counts = Counter(row["reason"] for row in rows if row["reason"])
+    lost = sum(counts.values())
+    assert f"From all 6 steps: {lost} of {len(rows)} proposals did not become tasks" in seen.text
+    for reason, count in counts.items():
+        assert f"{reason} {count} {percent(count / len(rows))}" in seen.text
+
+
+def test_tasks_answers_settings_cost_and_manifest_are_there(finished: tuple[Any, Page]) -> None:
+    for title in ("Tasks it gave itself", "Answers, right and wrong", "How hard its own tasks were"):
+        assert title in finished[1].text
+    for words in ("optim.lr", "generated tokens", "torch 2.13.0", "seccomp in force", "attempts right", "term by term"):
+        assert words in finished[1].text, words
+
+
+def test_a_long_run_stays_small(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=20, tasks=60)
+    values = {name: value for name, value in run.metrics()[-2].items() if name != "step"}
+    for step in range(21, 1000):
+        run.log(step, values)
+    assert write_report(run.path).stat().st_size < 1_500_000
+
+
+HOSTILE = "</script></style></pre><img src=x onerror=alert(1)><svg/onload=alert(2)>\"' & \x1b[31m\x00\u202e\ud800 {{x}}"
+
+
+def test_what_a_model_wrote_is_text_and_never_markup(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=3, tasks=30, text=HOSTILE)
+    seen = page(run.path)
+    assert "<img src=x onerror=alert(1)>" in seen.text
+    assert not seen.seen["img"]
+    assert not [name for name, _ in seen.attributes if name.startswith("on")]
+    raw = (run.path / "report.html").read_bytes()
+    for harmful in (b"\x1b", b"\x00", "\u202e".encode()):
+        assert harmful not in raw
+
+
+def test_hostile_settings_names_and_messages_are_escaped_too(tmp_path: Path) -> None:
+    manifest = {"command": HOSTILE, "versions": {HOSTILE: HOSTILE}}
+    run = make_run(tmp_path / "a&b<i>", steps=1, tasks=9, manifest=manifest, settings={"model": {"name": "<img>"}})
+    run.log(1, {"own/<b>": 1.0})
+    seen = page(run.path)
+    assert not {"img", "i", "script"} & set(seen.seen)
+    assert "own/<b>" in seen.text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"done": 0},
+        {"done": 0, "validate_at": []},
+        {"done": 1},
+        {"done": 3, "validate_at": [0]},
+        {"validate_at": [], "settings": {"eval": {"tasks": "none"}}},
+        {"steps": 0},
+        {"settings": {"selfplay": {"attempts": 0, "train_propose": False}}},
+    ],
+    ids=[
+        "nothing but step 0",
+        "nothing at all",
+        "one step",
+        "no second validation",
+        "no held-out",
+        "no steps",
+        "no attempts",
+    ],
+)
+def test_every_run_has_a_report(tmp_path: Path, options: dict[str, Any]) -> None:
+    run = make_run(tmp_path / "run", **{"steps": 5, "tasks": 30, **options})
+    assert page(run.path).seen["h1"] == 1
+
+
+def test_a_torn_metrics_line_and_a_broken_rollouts_file_are_passed_over(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=4, tasks=30)
+    run.append("metrics.jsonl", '{"step": 5, "pro')
+    (run.path / "rollouts" / "step-000002.jsonl.gz").write_bytes(b"\x1f\x8b torn")
+    assert "4 of 4 steps" in page(run.path).text
+
+
+def test_values_that_are_not_finite_do_not_break_a_curve(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=3, tasks=30)
+    run.log(3, {"policy/grad_norm": float("nan"), "policy/kl_old": float("inf")})
+    text = write_report(run.path).read_text()
+    assert not re.search(r'(points|cx|cy)="[^"]*(nan|inf)', text)
+
+
+def test_a_config_of_another_version_still_gives_a_report(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=3, tasks=30)
+    with (run.path / "config.toml").open("a") as file:
+        file.write("\n[later]\nsetting = 1\n")
+    assert "config.toml cannot be read by this version" in page(run.path).text
+
+
+def test_unsafe_is_the_first_thing_on_the_page(tmp_path: Path) -> None:
+    text = page(make_run(tmp_path / "run", tasks=30, manifest={"unsafe": True}).path).text
+    assert text.index("unsafe:") < text.index("of 6 steps")
+
+
+def test_shuffled_rewards_are_named_where_terms_do_not_add_up(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", tasks=30, settings={"selfplay": {"shuffle_rewards": True}})
+    assert "Rewards were shuffled in this run." in page(run.path).text
+
+
+def test_a_folder_that_is_no_run_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not a run directory"):
+        write_report(tmp_path)
+
+
+def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=3, tasks=30)
+    assert write_report(run.path).read_bytes() == write_report(run.path).read_bytes()
+
+
+def test_attributes_are_escaped() -> None:
+    assert tag("p", title='"><b>') == '<p title="&quot;&gt;&lt;b&gt;"></p>'
+    assert escape("<a>") == "&lt;a&gt;"
+
+
+def test_long_curves_become_means_that_keep_the_overall_mean() -> None:
+    points = [(float(i), float(i % 7)) for i in range(2100)]
+    drawn = binned(points, 300)
+    assert len(drawn) == 300
+    assert sum(y for _, y in drawn) / 300 == pytest.approx(sum(y for _, y in points) / 2100)
+
+
+def test_bins_and_spreads_cover_what_they_are_given() -> None:
+    assert [step for group in bins(range(95), 10) for step in group] == list(range(95))
+    assert len(bins(range(95), 10)) <= 10
+    assert spread(list(range(100)), 7)[0] == 0
+    assert spread(list(range(100)), 7)[-1] == 99
