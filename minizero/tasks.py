@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from minizero.forbidden import find_forbidden
@@ -95,21 +96,18 @@ def admit(
     """Make a task of the proposal, or say why not: first what its text shows, then by running it.
 
     inputs, shown: pairs of an induction task, and how many of them the solver sees (fewer in proportion where inputs
-    were dropped). lines: what was asked for.
-    known: whether there is such a task already. held_out: program keys (program_key) that are never admitted.
+    were dropped). lines: what was asked for. known: whether there is such a task already; it is also asked from the
+    sandbox's threads. held_out: program keys (program_key) that are never admitted.
     """
     rejection = _inspect(proposal, settings, lines=lines, held_out=held_out)
-    texts: list[str] = []
-    if rejection is None:
-        texts_or_rejection = _input_texts(proposal, settings, inputs)
-        if isinstance(texts_or_rejection, Rejection):
-            rejection = texts_or_rejection
-        else:
-            texts = texts_or_rejection
-    if rejection is None and known is not None and known(proposal):
-        rejection = Rejection("duplicate")
     if rejection is not None:
         return _done(rejection)
+    texts = _input_texts(proposal, settings, inputs)
+    if isinstance(texts, Rejection):
+        return _done(texts)
+    proposal = replace(proposal, inputs=tuple(texts))
+    if known is not None and known(proposal):
+        return _done(Rejection("duplicate"))
     jobs = [Job(proposal.program, args=text) for text in texts]
     runs: Future[list[Determinism]]
     if settings.check_determinism:
@@ -118,7 +116,15 @@ def admit(
         once = _gather([box.submit(job) for job in jobs])
         runs = _then(once, lambda found: [Determinism(result, True) for result in found])
     shown_frac = shown / inputs if proposal.type is TaskType.INDUCTION else 0.0
-    return _then(runs, lambda found: _task(proposal, texts, found, settings, step=step, shown_frac=shown_frac))
+
+    def judge(found: list[Determinism]) -> Task | Rejection:
+        made = _task(proposal, found, settings, step=step, shown_frac=shown_frac)
+        if known is not None and isinstance(made, Task) and len(made.pairs) < len(found):
+            remaining = tuple(pair.input for pair in made.pairs)
+            return Rejection("duplicate") if known(replace(proposal, inputs=remaining)) else made
+        return made
+
+    return _then(runs, judge)
 
 
 def check(task: Task, answer: Answer | ParseError, box: Box, settings: AdmissionConfig) -> Future[Verdict]:
@@ -227,7 +233,6 @@ def _input_texts(proposal: Proposal, settings: AdmissionConfig, count: int) -> l
 
 def _task(
     proposal: Proposal,
-    texts: Sequence[str],
     runs: Sequence[Determinism],
     settings: AdmissionConfig,
     *,
@@ -236,7 +241,7 @@ def _task(
 ) -> Task | Rejection:
     """The task that the runs make of the proposal, or the first thing that is wrong with them."""
     pairs, values, rejections = [], [], []
-    for text, run in zip(texts, runs, strict=True):
+    for text, run in zip(proposal.inputs, runs, strict=True):
         rejection = _reject_run(run, settings)
         if rejection is not None and rejection.reason in _OF_THE_PROGRAM:
             return rejection
@@ -246,7 +251,7 @@ def _task(
         pairs.append(Pair(text, render(run.result.value)))
         values.append(run.result.value)
     is_induction = proposal.type is TaskType.INDUCTION
-    needed = min(len(texts), settings.min_inputs) if is_induction else 1
+    needed = min(len(runs), settings.min_inputs) if is_induction else 1
     if len(pairs) < needed:
         return rejections[0]
     if is_induction and settings.vary_outputs and all(equal(value, values[0]) for value in values):

@@ -148,6 +148,9 @@ def test_inputs_that_fail_are_dropped_as_long_as_enough_remain(box: Sandbox) -> 
     assert isinstance(task, Task)
     assert [pair.input for pair in task.pairs] == ["4", "5", "6", "7", "8", "9"]
     assert task.shown == 3
+    known = duplicate_key(task, "program_and_input")
+    again = admitted(box, proposal, known=lambda found: duplicate_key(found, "program_and_input") == known)
+    assert again == Rejection("duplicate")
     as_azr = admitted(box, proposal, AdmissionConfig(min_inputs=10))
     assert isinstance(as_azr, Rejection)
     assert as_azr.reason == "error"
