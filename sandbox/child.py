@@ -1,8 +1,8 @@
 """What happens in the one process that ever sees a program: run it, and claim a result.
 
-Reading order: Task, Stage, run_task, then the two kinds of run (functions, scripts), then how outcomes become claims.
-By the time this runs every protection is in force. Nothing here defends itself against the program: a program that
-rewrites this code forges its own result and nothing else.
+Reading order: Task, Stage, open_request, run_task (functions, then scripts), then how outcomes become claims. By the
+time a program runs every protection is in force. Nothing here defends itself against it: a program that rewrites this
+code forges its own result and nothing else.
 """
 
 import atexit
@@ -26,13 +26,14 @@ DIGESTED_BYTES: Final = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A job as the zygote hands it to a child."""
+    """A job as a child reads it."""
 
     program: str
     entry: str
     inputs: list[bytes]
     """Encoded (args, kwargs), one for each run; empty for a script."""
-    script: bool
+    stdin: str | None
+    """Standard input of a script; None for a function."""
     fresh_globals: bool
     digest_above: int | None
     result_bytes: int
@@ -88,14 +89,26 @@ class Stage:
         return namespace
 
 
-def run_task(task: Task, first: int, channel: int, nonce: bytes, stage: Stage) -> None:
-    """Run the task from its input number `first` on, writing one claim per input (or one, for a script)."""
-    if task.script:
+def open_request(request: bytes) -> Task:
+    """The task that the host has sent; a script's standard input is put where it can be read."""
+    task = Task(**codec.decode(request, max_bytes=1 << 32))
+    if task.stdin is not None:
+        file = os.memfd_create("stdin")
+        frames.write_all(file, task.stdin.encode("utf-8", "surrogatepass"))
+        os.lseek(file, 0, os.SEEK_SET)
+        os.dup2(file, 0)
+        os.close(file)
+    return task
+
+
+def run_task(task: Task, channel: int, nonce: bytes, stage: Stage) -> None:
+    """Run the task, writing one claim per input (or one, for a script)."""
+    if task.stdin is not None:
         frames.write_all(channel, frames.claim(nonce, _claim(task, _script(task, stage), "")))
         return
     function: Callable[..., Any] | None = None
     code: Any = None
-    for number in range(first, len(task.inputs)):
+    for arguments in task.inputs:
         stage.reset(task.stdout_bytes)
         outcome: tuple[str, object]
         try:
@@ -105,7 +118,7 @@ def run_task(task: Task, first: int, channel: int, nonce: bytes, stage: Stage) -
                 namespace = stage.namespace("program")
                 exec(code, namespace)
                 function = namespace[task.entry] if task.entry in namespace else _missing(task.entry)
-            args, kwargs = codec.decode(task.inputs[number], max_bytes=1 << 32)
+            args, kwargs = codec.decode(arguments, max_bytes=1 << 32)
             outcome = ("ok", function(*args, **kwargs))
         except BaseException as error:
             outcome = ("raised", error)
@@ -199,11 +212,11 @@ def _describe(error: BaseException) -> tuple[str, str, str]:
     return "error", name, text
 
 
-def seal_descriptors(channel: int, silent: int, stdin: int | None, stdout: int | None) -> int:
-    """Keep 0, 1, 2 (nothing, or a script's input and output) and the result channel as 3; close all others."""
+def seal_descriptors(channel: int, silent: int, stdout: int | None) -> int:
+    """Keep 0, 1, 2 (nothing, or a script's output) and the result channel as 3; close all others."""
     # A zygote holds its socket, /dev/null and statm, so a new pipe is above 3 and nothing here overwrites another.
-    assert min(channel, stdin or 9, stdout or 9) > 3 <= silent, "a descriptor would be overwritten"
-    os.dup2(silent if stdin is None else stdin, 0)
+    assert min(channel, stdout or 9) > 3 <= silent, "a descriptor would be overwritten"
+    os.dup2(silent, 0)
     os.dup2(silent if stdout is None else stdout, 1)
     os.dup2(silent, 2)
     os.dup2(channel, 3)

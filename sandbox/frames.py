@@ -1,6 +1,7 @@
 """Frames: how host, zygote and child delimit messages on a byte stream.
 
-Reading order: send and receive (host and zygote trust each other), then claim and read_claims (a child is not trusted).
+Reading order: send and receive (host and zygote trust each other), then claim and claimed_size (a child is not
+trusted), then moving bytes.
 A claim is a nonce that only this job's process was told, a length and that many bytes; whatever else arrives on the
 channel ends the job as crashed.
 """
@@ -8,10 +9,12 @@ channel ends the job as crashed.
 import os
 import socket
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 LENGTH = struct.Struct(">Q")
 NONCE_BYTES: Final = 16
+HEAD_BYTES: Final = NONCE_BYTES + LENGTH.size
 
 
 class BadFrame(Exception):
@@ -25,8 +28,8 @@ def send(channel: socket.socket, body: bytes) -> None:
 
 def receive(channel: socket.socket) -> bytes:
     """Read one message. Raises EOFError when the other side is gone."""
-    (length,) = LENGTH.unpack(_exactly(channel, LENGTH.size))
-    return _exactly(channel, length)
+    (length,) = LENGTH.unpack(receive_exactly(channel, LENGTH.size))
+    return receive_exactly(channel, length)
 
 
 def claim(nonce: bytes, body: bytes) -> bytes:
@@ -34,21 +37,51 @@ def claim(nonce: bytes, body: bytes) -> bytes:
     return nonce + LENGTH.pack(len(body)) + body
 
 
-def read_claims(nonce: bytes, buffer: bytearray, max_bytes: int) -> list[bytes]:
-    """Take every complete claim off the front of the buffer. Raises BadFrame for anything else than a claim."""
-    bodies = []
-    while len(buffer) >= NONCE_BYTES + LENGTH.size:
-        if buffer[:NONCE_BYTES] != nonce:
-            raise BadFrame("a message on the result channel without the job's nonce")
-        (length,) = LENGTH.unpack_from(buffer, NONCE_BYTES)
-        if length > max_bytes:
-            raise BadFrame(f"a result of {length} bytes, more than {max_bytes}")
-        end = NONCE_BYTES + LENGTH.size + length
-        if len(buffer) < end:
-            break
-        bodies.append(bytes(buffer[NONCE_BYTES + LENGTH.size : end]))
-        del buffer[:end]
-    return bodies
+def claimed_size(head: bytes, nonce: bytes, max_bytes: int) -> int:
+    """The length that a claim's first HEAD_BYTES announce. Raises BadFrame for anything else than a claim."""
+    if head[:NONCE_BYTES] != nonce:
+        raise BadFrame("a message on the result channel without the job's nonce")
+    (length,) = LENGTH.unpack_from(head, NONCE_BYTES)
+    if length > max_bytes:
+        raise BadFrame(f"a result of {length} bytes, more than {max_bytes}")
+    return int(length)
+
+
+def moved(source: int, target: int, count: int) -> Iterator[int]:
+    """Move bytes between a pipe and a socket inside the kernel; yields how many each step moved, until none are left.
+
+    Ends early when the source does. Where there is no splice the bytes are copied, and their memory is not wiped.
+    """
+    while count:
+        if hasattr(os, "splice"):
+            step = os.splice(source, target, count)
+        else:
+            part = os.read(source, min(count, 1 << 16))
+            write_all(target, part)
+            step = len(part)
+        if not step:
+            return
+        count -= step
+        yield step
+
+
+def send_file(channel: socket.socket, source: int, count: int) -> None:
+    """Send the first bytes of a file from within the kernel."""
+    at = 0
+    while at < count:
+        at += os.sendfile(channel.fileno(), source, at, count - at)
+
+
+def read_exactly(descriptor: int, count: int) -> bytes:
+    """os.read until that many bytes have come. Raises EOFError when they do not."""
+    parts = []
+    while count:
+        part = os.read(descriptor, min(count, 1 << 20))
+        if not part:
+            raise EOFError("the other side closed the pipe")
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
@@ -58,7 +91,8 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _exactly(channel: socket.socket, length: int) -> bytes:
+def receive_exactly(channel: socket.socket, length: int) -> bytes:
+    """Read that many bytes. Raises EOFError when the other side is gone."""
     parts = []
     while length:
         part = channel.recv(min(length, 1 << 20))

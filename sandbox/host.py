@@ -1,6 +1,6 @@
 """The host's end of a zygote: start it, hand it requests, read its messages, end it.
 
-Reading order: Zygote.start, run, close, then what a request and a message are made of.
+Reading order: Setup, Zygote (start, hello, run, close), then what results are made of.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,6 +52,7 @@ class Zygote:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
+        self.silence_s = PATIENCE_S
         self.channel, theirs = socket.socketpair()
         _channels.add(self.channel)
         with theirs:
@@ -81,14 +82,66 @@ class Zygote:
             )
         return dict(report)
 
-    def run(self, request: bytes, expected: int, silence_s: float) -> Iterator[tuple[str, bytes, float, float, bytes]]:
-        """Send a request and yield its `expected` messages. Raises ZygoteLost."""
+    def run(self, job: Job, inputs: list[bytes], limits: Limits) -> Iterator[Result]:
+        """Run a job and yield one result per input (or one, for a script). Raises ZygoteLost.
+
+        After an input on which the process had to be ended, the remaining ones run in a new one.
+        """
+        wanted = 1 if job.args is None else len(inputs)
+        done = ended = 0
+        while done < wanted:
+            if ended >= limits.timeouts_per_batch:
+                yield Result(Status.TIMEOUT, message="not run: the program was ended on earlier inputs already")
+                done += 1
+                continue
+            self._send(job, inputs[done:], limits)
+            whole = True
+            while whole and done < wanted:
+                result, whole = self._result(job, limits)
+                yield result
+                done += 1
+            ended += 1
+
+    def _send(self, job: Job, inputs: list[bytes], limits: Limits) -> None:
+        request = {
+            "program": job.program,
+            "entry": job.entry,
+            "inputs": inputs,
+            "stdin": job.stdin if job.args is None else None,
+            "fresh_globals": job.fresh_globals,
+            "digest_above": job.digest_above,
+            "result_bytes": limits.result_bytes,
+            "stdout_bytes": limits.stdout_bytes,
+        }
+        body = codec.encode(request, max_bytes=1 << 32)
+        script = job.args is None
+        head = {"limits": asdict(limits), "wanted": 1 if script else len(inputs), "script": script, "size": len(body)}
+        self.silence_s = limits.wall_s + PATIENCE_S
         try:
-            frames.send(self.channel, request)
+            self.channel.settimeout(self.silence_s)
+            frames.send(self.channel, codec.encode(head))
+            self.channel.sendall(body)
         except OSError as error:
             raise ZygoteLost(str(error)) from None
-        for _ in range(expected):
-            yield self._receive(silence_s + PATIENCE_S)
+
+    def _result(self, job: Job, limits: Limits) -> tuple[Result, bool]:
+        """One result, and whether the process goes on to the next input."""
+        message = self._message()
+        if job.args is None:
+            return result_of_script(message, self._message(), limits), False
+        result = result_of(message, limits)
+        return result, message.kind == "claim" and message.whole
+
+    def _message(self) -> "Message":
+        kind, text, wall_s, cpu_s, size = self._receive(self.silence_s)
+        if not size and kind not in ("claim", "printed"):
+            return Message(kind, text, wall_s, cpu_s, b"", True)
+        try:
+            body = frames.receive_exactly(self.channel, size)
+            whole = frames.receive_exactly(self.channel, 1) == b"\1"
+        except (OSError, EOFError) as error:
+            raise ZygoteLost(str(error)) from None
+        return Message(kind, text, wall_s, cpu_s, body, whole)
 
     def _receive(self, silence_s: float) -> Any:
         try:
@@ -128,37 +181,52 @@ def _forget_channels() -> None:
 os.register_at_fork(after_in_child=_forget_channels)
 
 
-def request_of(job: Job, inputs: list[bytes], limits: Limits) -> bytes:
-    """What a zygote is told about a job."""
-    request = {
-        "program": job.program,
-        "entry": job.entry,
-        "inputs": inputs,
-        "stdin": job.stdin,
-        "fresh_globals": job.fresh_globals,
-        "digest_above": job.digest_above,
-        "limits": asdict(limits),
-    }
-    return codec.encode(request, max_bytes=1 << 32)
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a zygote says about one input: a claim, or how the process ended; or what a script has printed."""
+
+    kind: str
+    text: str
+    wall_s: float
+    cpu_s: float
+    body: bytes
+    whole: bool
+    """False when the process was ended while it wrote its claim."""
 
 
-def result_of(message: tuple[str, bytes, float, float, bytes], limits: Limits, script: bool) -> Result:
+def result_of(message: Message, limits: Limits) -> Result:
     """Read one message. A claim is the program's word, so whatever does not decode makes the job `crashed`."""
-    kind, body, wall_s, cpu_s, printed = message
-    text = printed.decode("utf-8", "replace")
-    if kind == "exited":
-        return Result(Status.OK, value=text, stdout=text, wall_s=wall_s, cpu_s=cpu_s)
-    if kind != "claim":
-        return Result(Status(kind), message=body.decode(), stdout=text, wall_s=wall_s, cpu_s=cpu_s)
+
+    def failed(status: Status, words: str) -> Result:
+        return Result(status, message=words, wall_s=message.wall_s, cpu_s=message.cpu_s)
+
+    if message.kind == "exited":
+        return failed(Status.CRASHED, message.text)
+    if message.kind != "claim":
+        return failed(Status(message.kind), message.text)
+    if not message.whole:
+        return failed(Status.CRASHED, "the program ended, or was ended, while it wrote its result")
     try:
-        status, error_type, said, value_bytes, digest, stdout = _claim(body)
+        status, error_type, said, value_bytes, digest, stdout = _claim(message.body)
         value = codec.decode(value_bytes, max_bytes=limits.result_bytes) if value_bytes else None
         result_status = Status(status)
     except (codec.InvalidValue, TypeError, ValueError) as error:
-        return Result(Status.CRASHED, message=f"a malformed result: {error}", wall_s=wall_s, cpu_s=cpu_s)
-    if script:
-        value, stdout = (text if result_status is Status.OK else None), text
-    return Result(result_status, value, error_type, said, stdout[: limits.stdout_bytes], wall_s, cpu_s, digest)
+        return failed(Status.CRASHED, f"a malformed result: {error}")
+    kept = stdout[: limits.stdout_bytes]
+    return Result(
+        result_status, value, error_type[:200], said[:4000], kept, message.wall_s, message.cpu_s, digest=digest[:64]
+    )
+
+
+def result_of_script(message: Message, printed: Message, limits: Limits) -> Result:
+    """A script's claim says whether it failed; what it has printed is its value."""
+    text = printed.body.decode("utf-8", "replace")
+    result = result_of(message, limits)
+    if message.kind == "exited":
+        result = replace(result, status=Status.OK, message="")
+    if printed.text:
+        return replace(result, status=Status.OUTPUT_LIMIT, message="more standard output than the limit", stdout=text)
+    return replace(result, value=text if result.status is Status.OK else None, stdout=text)
 
 
 def _claim(body: bytes) -> tuple[str, str, str, bytes, str, str]:

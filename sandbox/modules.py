@@ -58,7 +58,9 @@ def preloaded_modules(imports: Imports) -> tuple[str, ...]:
     return (*names, *(f"encodings.{name}" for name in sorted(ENCODINGS)), *HIDDEN)
 
 
-SUBMODULES: Final = {"numpy": ("numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random", "numpy.testing")}
+SUBMODULES: Final = {
+    "numpy": ("numpy.fft", "numpy.linalg", "numpy.ma", "numpy.polynomial", "numpy.random", "numpy.testing")
+}
 """Submodules that a package loads when they are first used, which would be too late."""
 
 _NEVER: Final = frozenset({"antigravity", "this", "idlelib", "turtle", "turtledemo", "tkinter", "ensurepip", "lib2to3"})

@@ -12,7 +12,7 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sandbox.host import Setup, Zygote, ZygoteLost, request_of, result_of
+from sandbox.host import Setup, Zygote, ZygoteLost
 from sandbox.types import Job, Limits, Result, SandboxError
 
 ATTEMPTS: Final = 2
@@ -121,16 +121,12 @@ class Pool:
 
     def execute(self, zygote: Zygote, order: Order) -> list[Result]:
         """Run one order. Raises ZygoteLost."""
-        script = order.job.args is None
         inputs = [one for one in order.inputs if isinstance(one, bytes)]
-        expected = 1 if script else len(inputs)
-        results = []
-        if expected:
-            request = request_of(order.job, inputs, order.limits)
-            for message in zygote.run(request, expected, order.limits.wall_s):
-                results.append(result_of(message, order.limits, script))
-        ran = iter(results)
-        answers = results if script else [next(ran) if isinstance(one, bytes) else one for one in order.inputs]
+        ran = zygote.run(order.job, inputs, order.limits)
+        if order.job.args is None:
+            answers = list(ran)
+        else:
+            answers = [next(ran) if isinstance(one, bytes) else one for one in order.inputs]
         for answer in answers:
             self.count("jobs")
             self.count(answer.status.value)

@@ -1,7 +1,9 @@
-"""Watching one child: fork it sealed, pass its claims on, end it in time, say how it ended.
+"""Watching one child: fork it sealed, hand it its job, pass its claims on, end it in time, say how it ended.
 
-Reading order: Watch (fork, until_end, reap), then how_it_ended. Processor time is read from the child's own clock, so
-limits are exact to milliseconds, hold for each input, and there is no timer in the child that it could stop.
+Reading order: Watch (fork, become_child, until_end, relay, reap), then how_it_ended. Job and claims only pass through
+the kernel on their way between host and child (splice): a zygote's memory, which every later job gets a copy of, never
+holds another job's program, inputs or results. Processor time is read from the child's own clock, so limits are exact
+to milliseconds, hold for each input, and there is no timer in the child that it could stop.
 """
 
 import gc
@@ -14,7 +16,6 @@ from time import clock_gettime, monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox import child, frames
-from sandbox.child import Task
 from sandbox.layers import seal_child
 
 if TYPE_CHECKING:
@@ -28,140 +29,130 @@ HANGUP: Final = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
 class Watch:
-    """One child, from fork to reaping."""
+    """One child, from fork to reaping. `job` is the request's head: limits, wanted (claims), script, size (bytes)."""
 
     def __init__(
-        self,
-        zygote: "Zygote",
-        task: Task,
-        limits: dict[str, Any],
-        stdin: str | None,
-        first: int,
-        run: Callable[["Watch", int], None] | None = None,
+        self, zygote: "Zygote", job: dict[str, Any], run: Callable[["Watch", int], None] | None = None
     ) -> None:
-        self.zygote, self.task, self.limits, self.first = zygote, task, limits, first
-        self.tell = zygote.tell
-        self.claimed = b""
-        self.script_in: int | None = None
-        self.script_out: int | None = None
-        if stdin is not None:
-            self.script_in, self.script_out = os.memfd_create("stdin"), os.memfd_create("stdout")
-            frames.write_all(self.script_in, stdin.encode("utf-8", "surrogatepass"))
-            os.lseek(self.script_in, 0, os.SEEK_SET)
+        self.zygote, self.job, self.limits = zygote, job, job["limits"]
+        self.socket = zygote.channel.fileno()
+        self.printed: int | None = os.memfd_create("stdout") if job["script"] else None
         self.nonce = urandom(frames.NONCE_BYTES)
-        self.pipe, pipe_in = os.pipe()
-        self.started = monotonic()
-        self.cpu_before = 0.0
+        self.pipe, claims = os.pipe()
+        feed, self.feed = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
-            self.become_child(pipe_in, run)
-        os.close(pipe_in)
+            self.become_child(claims, feed, run)
+        os.close(claims)
+        os.close(feed)
+        for _ in frames.moved(self.socket, self.feed, job["size"]):
+            pass
+        os.close(self.feed)
+        self.started, self.cpu_before = monotonic(), 0.0
+        self.poll = select.poll()
+        self.poll.register(self.pipe, select.POLLIN)
+        self.poll.register(self.socket, HANGUP)
 
-    def become_child(self, pipe_in: int, run: Callable[["Watch", int], None] | None) -> None:
-        """Put on every protection, then run the task. Never returns."""
+    def become_child(self, claims: int, feed: int, run: Callable[["Watch", int], None] | None) -> None:
+        """Read the job, put on every protection, then run. Never returns."""
         try:
-            zygote = self.zygote
-            base = zygote.base_bytes
-            file_bytes = self.limits["result_bytes"] + 1 if self.task.script else 0
-            channel = child.seal_descriptors(pipe_in, zygote.silent, self.script_in, self.script_out)
-            runs = max(1, len(self.task.inputs) - self.first)
-            seal_child(zygote.layers, zygote.pid, self.limits, base, runs, file_bytes)
+            zygote, job = self.zygote, self.job
+            request = frames.read_exactly(feed, job["size"])
+            channel = child.seal_descriptors(claims, zygote.silent, self.printed)
+            task = child.open_request(request)
+            file_bytes = self.limits["result_bytes"] + 1 if job["script"] else 0
+            # What the request takes is not the program's doing.
+            base = zygote.base_bytes + 6 * len(request)
+            seal_child(zygote.layers, zygote.pid, self.limits, base, job["wanted"], file_bytes)
             if run is not None:
                 run(self, channel)
                 os._exit(0)
             if zygote.layers.filter is not None:
                 zygote.layers.filter.install()
             gc.enable()
-            child.run_task(self.task, self.first, channel, self.nonce, zygote.stage)
+            child.run_task(task, channel, self.nonce, zygote.stage)
             os._exit(0)
         finally:
             os._exit(99)
 
-    def until_end(self, wanted: int) -> int:
-        """Pass claims on until all have come or the child is over; returns how many inputs are now accounted for."""
-        buffer, finished, reason = bytearray(), 0, ""
-        cap = self.limits["result_bytes"] + self.limits["stdout_bytes"] * 2 + CLAIM_ROOM
-        poll = select.poll()
-        poll.register(self.pipe, select.POLLIN)
-        poll.register(self.zygote.channel, HANGUP)
-        while self.first + finished < wanted and not reason:
-            left_s, reason = self.time_left()
-            if reason:
+    def until_end(self) -> None:
+        """Pass claims on until all have come or the child is over; the last message tells how, if not with a claim."""
+        reason, claimed, head = "", 0, b""
+        while claimed < self.job["wanted"] and not reason:
+            reason = self.wait()
+            if reason and not self.late_claim(head):
                 break
-            events = dict(poll.poll(max(1, int(left_s * 1000) + 1)))
-            if self.zygote.channel.fileno() in events:
-                os._exit(0)  # the host is gone, and PDEATHSIG takes the child along
-            if self.pipe not in events:
-                continue
-            part = os.read(self.pipe, 1 << 20)
-            if not part:
-                reason = "ended"
-                break
-            buffer += part
-            try:
-                for body in frames.read_claims(self.nonce, buffer, cap):
-                    self.account(body, finished)
-                    finished += 1
-            except frames.BadFrame as error:
-                reason = f"crashed:{error}"
-        return finished + self.reap(reason)
+            part = os.read(self.pipe, frames.HEAD_BYTES - len(head))
+            head += part
+            reason = "" if part else "ended"
+            if len(head) == frames.HEAD_BYTES:
+                try:
+                    size = frames.claimed_size(head, self.nonce, self.claim_cap())
+                except frames.BadFrame as error:
+                    reason = f"crashed:{error}"
+                    break
+                head, claimed = b"", claimed + 1
+                if not self.relay(size):
+                    return self.reap("")  # the host has been told by the claim that is not whole
+        self.reap(reason)
 
-    def time_left(self) -> tuple[float, str]:
-        wall = monotonic() - self.started
-        cpu = self.cpu() - self.cpu_before
-        if wall >= self.limits["wall_s"]:
-            return 0.0, f"timeout:{self.limits['wall_s']:g} s by the clock"
-        if cpu >= self.limits["cpu_s"]:
-            return 0.0, f"timeout:{self.limits['cpu_s']:g} s of processor time"
-        # One thread cannot use processor time faster than the clock runs, so there is no need to look earlier.
-        return min(self.limits["wall_s"] - wall, self.limits["cpu_s"] - cpu), ""
+    def late_claim(self, head: bytes) -> bool:
+        """Whether a claim lies ready although time is up: on a busy machine it is we who come late to look."""
+        return not head and any(descriptor == self.pipe for descriptor, _ in self.poll.poll(0))
+
+    def wait(self) -> str:
+        """Wait until the child has written something; the reason to end it, if it ran out of time before."""
+        while True:
+            wall, cpu = monotonic() - self.started, self.cpu() - self.cpu_before
+            if wall >= self.limits["wall_s"]:
+                return f"timeout:{self.limits['wall_s']:g} s by the clock"
+            if cpu >= self.limits["cpu_s"]:
+                return f"timeout:{self.limits['cpu_s']:g} s of processor time"
+            # One thread cannot use processor time faster than the clock runs, so there is no need to look earlier.
+            left_s = min(self.limits["wall_s"] - wall, self.limits["cpu_s"] - cpu)
+            for descriptor, _ in self.poll.poll(int(left_s * 1000) + 1):
+                if descriptor == self.socket:
+                    os._exit(0)  # the host is gone, and PDEATHSIG takes the child along
+                return ""
 
     def cpu(self) -> float:
         """Processor seconds of the child: the clock id of another process is made of its pid (see clock_getres(2))."""
         return clock_gettime((~self.pid << 3) | 2)
 
-    def account(self, body: bytes, finished: int) -> None:
+    def relay(self, size: int) -> bool:
+        """Pass the body of one claim on to the host; False if the child did not finish it in time."""
         wall, cpu = monotonic(), self.cpu()
-        if not self.task.script:
-            self.tell("claim", body, wall - self.started, cpu - self.cpu_before)
-        else:
-            self.claimed = body
+        self.zygote.tell("claim", "", wall - self.started, cpu - self.cpu_before, size)
         self.started, self.cpu_before = wall, cpu
+        left = size
+        while left and not self.wait():
+            count = next(frames.moved(self.pipe, self.socket, left), 0)
+            left -= count
+            if not count:
+                break
+        self.zygote.channel.sendall(bytes(left) + (b"\0" if left else b"\1"))
+        return not left
 
-    def reap(self, reason: str) -> int:
-        """Make sure that the child is over, and account for the input it was at, if it did not finish that one."""
+    def claim_cap(self) -> int:
+        return int(self.limits["result_bytes"] + self.limits["stdout_bytes"] * 2 + CLAIM_ROOM)
+
+    def reap(self, reason: str) -> None:
+        """Make sure that the child is over; tell how it ended, if it did not finish, and what a script has printed."""
         if reason == "ended":
             self.wait_a_moment()
         os.kill(self.pid, signal.SIGKILL)
         _, status, usage = os.wait4(self.pid, 0)
         os.close(self.pipe)
-        wall = monotonic() - self.started
-        cpu = usage.ru_utime + usage.ru_stime - self.cpu_before
-        if self.task.script:
-            self.tell_script(reason, status, wall, cpu)
-            return 1 if reason else 0
-        if not reason:
-            return 0
-        kind, text = how_it_ended(reason, status)
-        self.tell(kind, text.encode(), wall, cpu)
-        return 1
-
-    def tell_script(self, reason: str, status: int, wall: float, cpu: float) -> None:
-        assert self.script_in is not None
-        assert self.script_out is not None
-        size = os.fstat(self.script_out).st_size
-        printed = os.pread(self.script_out, min(size, self.limits["result_bytes"]), 0)
-        os.close(self.script_in)
-        os.close(self.script_out)
-        if size > self.limits["result_bytes"]:
-            self.tell("output-limit", b"more standard output than the limit", wall, cpu, printed)
-        elif not reason:
-            self.tell("claim", self.claimed, wall, cpu, printed)
-        elif reason == "ended" and status == 0:
-            self.tell("exited", b"", wall, cpu, printed)
-        else:
-            kind, text = how_it_ended(reason, status)
-            self.tell(kind, text.encode(), wall, cpu, printed)
+        wall, cpu = monotonic() - self.started, usage.ru_utime + usage.ru_stime - self.cpu_before
+        if reason:
+            self.zygote.tell(*how_it_ended(reason, status), wall, cpu)
+        if self.printed is not None:
+            size = os.fstat(self.printed).st_size
+            kept = min(size, self.limits["result_bytes"])
+            self.zygote.tell("printed", "too much" if size > kept else "", wall, cpu, kept)
+            frames.send_file(self.zygote.channel, self.printed, kept)
+            self.zygote.channel.sendall(b"\1")
+            os.close(self.printed)
 
     def wait_a_moment(self) -> None:
         """A process closes its files a little before it can be waited for."""
@@ -178,7 +169,10 @@ def how_it_ended(reason: str, status: int) -> tuple[str, str]:
     if kind != "ended":
         return kind, text
     if os.WIFEXITED(status):
-        return "crashed", f"the program ended its process (exit status {os.WEXITSTATUS(status)}) without a result"
+        code = os.WEXITSTATUS(status)
+        if code == 0:
+            return "exited", "the program ended its process before its result was out"
+        return "crashed", f"the program ended its process (exit status {code}) before its result was out"
     number = os.WTERMSIG(status)
     if number == signal.SIGKILL:
         return "crashed", "the program closed its result channel, or the system killed it"

@@ -75,23 +75,28 @@ class Zygote:
 
     def rehearse(self) -> None:
         """Run a job of our own a few times here: code that has run before writes to fewer pages in a child."""
-        task = Task("def f(x): return x + 1", "f", [codec.encode(((1,), {}))] * 20, False, True, None, 1 << 16, 1 << 16)
+        inputs = [codec.encode(((1,), {}))] * 20
+        task = Task("def f(x): return x + 1", "f", inputs, None, True, None, 1 << 16, 1 << 16)
         streams = sys.stdin, sys.stdout
-        run_task(task, 0, self.silent, bytes(16), self.stage)
+        run_task(task, self.silent, bytes(16), self.stage)
         sys.stdin, sys.stdout = streams
         self.stage.module = types.ModuleType("program")
 
     def probe(self) -> None:
         """Fork one child as for a job and let it try what no job may do."""
-        task = Task("", "", [b""], False, True, None, 1 << 16, 0)
         limits = {"cpu_s": 5.0, "wall_s": 20.0, "memory_mib": 64, "result_bytes": 1 << 16, "stdout_bytes": 0}
-        bodies: list[bytes] = []
-        watch = Watch(self, task, limits, None, 0, run=_try_everything)
-        watch.tell = lambda kind, body, *rest: bodies.append(body if kind == "claim" else b"")
-        watch.until_end(1)
-        if not bodies or not bodies[0]:
-            raise RuntimeError("the self-test's child did not answer")
-        self.layers.trials += [selftest.Trial(*row) for row in codec.decode(bodies[0])]
+        request = codec.encode(asdict(Task("", "", [], None, True, None, 1 << 16, 0)))
+        # The zygote plays the host, on a socket of its own.
+        ours, self.channel, real = *socket.socketpair(), self.channel
+        with ours, self.channel:
+            ours.sendall(request)
+            Watch(self, {"limits": limits, "wanted": 1, "script": False, "size": len(request)}, _try_acts).until_end()
+            kind, reason, _, _, size = codec.decode(frames.receive(ours))
+            if kind != "claim":
+                raise RuntimeError(f"the self-test's child did not answer: {reason}")
+            rows = codec.decode(frames.receive_exactly(ours, size))
+        self.channel = real
+        self.layers.trials += [selftest.Trial(*row) for row in rows]
 
     def greeting(self) -> dict[str, Any]:
         layers = self.layers
@@ -109,33 +114,15 @@ class Zygote:
             return 1 << 28
         return int(os.pread(self.sizes, 200, 0).split()[column]) * os.sysconf("SC_PAGESIZE")
 
-    def run(self, request: dict[str, Any]) -> None:
-        """Run one job, sending one message per input: (kind, claim or reason, wall_s, cpu_s, script output)."""
-        limits, stdin = request["limits"], request["stdin"]
-        task = Task(
-            program=request["program"],
-            entry=request["entry"],
-            inputs=request["inputs"],
-            script=stdin is not None,
-            fresh_globals=request["fresh_globals"],
-            digest_above=request["digest_above"],
-            result_bytes=limits["result_bytes"],
-            stdout_bytes=limits["stdout_bytes"],
-        )
-        if len(task.program) + sum(map(len, task.inputs)) > SLACK_BYTES // 8:  # reading it for each job costs too much
-            self.base_bytes = self.own_bytes() + SLACK_BYTES
-        wanted = 1 if task.script else len(task.inputs)
-        done = killed = 0
-        while done < wanted:
-            if killed >= limits["timeouts_per_batch"]:
-                self.tell("timeout", b"not run: earlier inputs of the same program were killed", 0.0, 0.0)
-                done += 1
-                continue
-            done += Watch(self, task, limits, stdin, done).until_end(wanted)
-            killed += 1
+    def run(self, job: dict[str, Any]) -> None:
+        """Run one job, whose request follows its head on the socket. Sends one message per claim, and one for the end
+        if there were fewer claims than wanted; for a script one more, with what it has printed.
+        """
+        Watch(self, job).until_end()
 
-    def tell(self, kind: str, body: bytes, wall_s: float, cpu_s: float, printed: bytes = b"") -> None:
-        frames.send(self.channel, codec.encode((kind, body, wall_s, cpu_s, printed), max_bytes=1 << 32))
+    def tell(self, kind: str, text: str, wall_s: float, cpu_s: float, size: int = 0) -> None:
+        """Send one message; `size` bytes and a byte that is 1 if they are whole are to follow."""
+        frames.send(self.channel, codec.encode((kind, text, wall_s, cpu_s, size)))
 
 
 def _load(setup: dict[str, Any]) -> None:
@@ -163,7 +150,7 @@ def _load(setup: dict[str, Any]) -> None:
     sys.path_importer_cache.clear()
 
 
-def _try_everything(watch: Watch, channel: int) -> None:
+def _try_acts(watch: Watch, channel: int) -> None:
     """In a sealed child, before and after its seccomp filter."""
     layers = watch.zygote.layers
     trials = [trial for name in selftest.CHILD_ACTS for trial in selftest.try_acts(name, selftest.CHILD_ACTS[name])]

@@ -91,9 +91,40 @@ def test_the_expected_answer_is_nowhere_in_the_process(name: str, box: Sandbox) 
 
 def test_a_process_does_not_hold_the_inputs_of_other_jobs(box: Sandbox) -> None:
     for _ in range(12):
-        box.run("def f(x): return x", "'the earlier input'")
-    search = SEARCHES["everything that is garbage collected"].replace("''.join", "'earlier' + ' input' in ''.join").replace("[:900_000]", "")
-    assert box.run(Job(search, args="1", imports="stdlib", limits=Limits(cpu_s=10, wall_s=60))).value is False
+        box.run(Job("def f(x): return x + ' and its result'", args="'the earlier input'", imports="stdlib"))
+    """Every readable byte of the process is searched, freed memory included, by libc's own memmem and by the collector."""
+    limits = Limits(cpu_s=20, wall_s=60, memory_mib=512)
+    job = Job(HEAP_SEARCH, args="'tupni reilrae eht', 'tupni gnissim eht'", imports="stdlib", limits=limits)
+    found = box.run(job)
+    assert found.ok, found
+    residue, pages, works = found.value
+    assert residue == 0, "an input of another job is in this process"
+    assert works, "the search must find a text that is there"
+    assert pages > 1000
+
+
+HEAP_SEARCH = """
+import ctypes, gc
+libc = ctypes.CDLL(None)
+libc.sbrk.restype = libc.memmem.restype = ctypes.c_void_p
+libc.memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t]
+libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+def count(pages, needle):
+    seen = 0
+    for page in pages:
+        at, end = page, page + 4096
+        while at < end and (at := libc.memmem(at, end - at, needle, len(needle))):
+            seen, at = seen + 1, at + 1
+    return seen
+def f(backwards, unused):
+    near = {(id(o) >> 20) + step for o in gc.get_objects() for step in (-1, 0, 1)}
+    heap = libc.sbrk(0) & ~4095
+    pages = {(number << 20) + offset for number in near for offset in range(0, 1 << 20, 4096)} | set(range(heap - (8 << 20), heap, 4096))
+    pages = sorted(page for page in pages if libc.madvise(page, 4096, 0) == 0)
+    planted = [bytearray(b'planted ' + b'needle')]
+    wanted, never = [bytes(reversed(text.encode())) for text in (backwards, unused)]
+    return count(pages, wanted) - count(pages, never), len(pages), count(pages, b'the <program>'[4:]) > 0
+"""
 
 
 ANSWERS = [
@@ -117,7 +148,7 @@ def test_a_judge_that_evaluates_would_have_fallen_for_it(answer: str) -> None:
 
 
 LEAKS = {
-    "builtins": ("import builtins\nbuiltins.len = lambda x: 666\ndef f(): return len([])", "def f(): return len([])", 0),
+    "builtins": ("import builtins\nbuiltins.ord = lambda x: 666\ndef f(): return ord('a')", "def f(): return ord('a')", 97),
     "a module's function": ("import math\nmath.sqrt = lambda x: 666\ndef f(): return math.sqrt(4)", "import math\ndef f(): return math.sqrt(4)", 2.0),
     "sys.modules": ("import sys, types\nm = types.ModuleType('json'); m.x = 666; sys.modules['json'] = m\ndef f():\n    import json\n    return json.x",
                     "import json\ndef f(): return json.dumps(1)", "1"),
