@@ -82,6 +82,7 @@ _ALL = [
     Metric("memory/peak_gib", "GiB", "down", "Peak memory: of the card, or resident memory of the process on a CPU."),
     Metric("eval/solve_rate", "", "up", "Held-out tasks solved at temperature 1 (mean over samples), and by task type. The evidence."),
     Metric("eval/greedy", "", "up", "Held-out tasks solved greedily, and by task type."),
+    Metric("eval/entropy", "nats", "neither", "Mean entropy of a token of the held-out answers at temperature 1."),
     Metric("eval/change", "points", "up", "Paired change of the held-out solve rate since step 0, in points."),
     Metric("eval/held_out_answers", "", "down", "Induction answers that equal a held-out program."),
 ]

@@ -28,11 +28,12 @@ STREAM = 7_001  # validation's random streams are fixed, whatever run.rng_seed i
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """Per task: its type, its program's length, whether the greedy answer was right, how many of the samples were."""
+    """Per task: its type, its program's length, whether the greedy answer was right, how many of the samples were, and
+    the samples' tokens and their summed -log-probability (their ratio estimates the entropy of a token)."""
 
     step: int
     samples: int
-    rows: tuple[dict[str, Any], ...]  # {"id", "type", "lines", "greedy": bool, "correct": int}
+    rows: tuple[dict[str, Any], ...]  # {"id", "type", "lines", "greedy": bool, "correct": int, "tokens": int, "nats": float}
 
     def solve_rates(self) -> list[float]:
         """Share of right samples per task, in the order of the tasks."""
@@ -43,7 +44,14 @@ class Validation:
         values = _means("eval/greedy", [(row["type"], float(row["greedy"])) for row in self.rows])
         if self.samples:
             values |= _means("eval/solve_rate", [(row["type"], row["correct"] / self.samples) for row in self.rows])
+            values["eval/entropy"] = self.entropy
         return values
+
+    @property
+    def entropy(self) -> float:
+        """Mean entropy of a sampled token, in nats, estimated by the samples' own -log-probabilities."""
+        tokens = sum(row["tokens"] for row in self.rows)
+        return sum(row["nats"] for row in self.rows) / tokens if tokens else 0.0
 
     def to_json(self) -> str:
         return json.dumps({"step": self.step, "samples": self.samples, "rows": list(self.rows)}) + "\n"
@@ -65,15 +73,24 @@ def validate(
     tick: Tick = lambda pending: None,
     adapter: bool = True,
     temperature: float = 1.0,
+    stream: int = STREAM,
 ) -> Validation:
-    """Ask every task greedily once and `eval.samples` times at a temperature; check the answers in the sandbox."""
+    """Ask every task greedily once and `eval.samples` times at a temperature; check the answers in the sandbox.
+
+    `stream` seeds the samples; another number gives another draw of the same quantity.
+    """
     exchange = Exchange(sampler, tick=tick)
     greedy: dict[int, bool] = {}
     correct: dict[int, int] = defaultdict(int)
+    tokens: dict[int, int] = defaultdict(int)
+    nats: dict[int, float] = defaultdict(float)
     checks: dict[tuple[int, str], Future[Verdict]] = {}
 
     def read(place: int, prefill: str, completion: Completion, is_greedy: bool) -> None:
         task = held_out[place]
+        if not is_greedy:
+            tokens[place] += len(completion.ids)
+            nats[place] -= sum(completion.log_probs)
         parsed = parse_answer(task.type, prefill + completion.text, style=style)
         said = parsed.reason if isinstance(parsed, ParseError) else parsed.text
         if (place, said) not in checks:
@@ -97,7 +114,7 @@ def validate(
                 name,
                 prompt,
                 config.selfplay.solve_max_tokens,
-                stream_seed(STREAM, name),
+                stream_seed(stream, name),
                 n=count,
                 temperature=0.0 if is_greedy else temperature,
                 adapter=adapter,
@@ -115,6 +132,8 @@ def validate(
             "lines": statement_lines(task.program),
             "greedy": greedy[place],
             "correct": correct[place],
+            "tokens": tokens[place],
+            "nats": round(nats[place], 6),
         }
         for place, task in enumerate(held_out)
     )
