@@ -18,7 +18,7 @@ from rich.text import Text
 
 from minizero.config import Config
 from minizero.report.reading import Row, find_tasks, read_run
-from minizero.report.words import Earned, earned, number, rejection_words, short, verdict_words
+from minizero.report.words import Earned, asked_lines, earned, number, rejection_words, short, verdict_words
 from minizero.run import RunDirectory
 from minizero.telling import step_line
 from minizero.types import RunError, TaskType
@@ -102,6 +102,8 @@ def _rollout(row: Row, task: Row | None, config: Config | None) -> RenderableTyp
         Rule(Text(f"{row['role']} {row['type']}  {row['id']}", style="bold"), align="left", style="dim")
     ]
     if row["role"] == "propose":
+        if asked := asked_lines(row):
+            parts.append(_line("asked for", asked))
         parts += _block("wrote", row["text"]) + _proposal(row)
     else:
         parts += (_task(task) if task else [_note("the task is not in this run's files")]) + _block(

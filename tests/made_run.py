@@ -40,7 +40,11 @@ MANIFEST: dict[str, Any] = {
     "rng_seed": 0,
     "versions": {"python": "3.12.1", "torch": "2.13.0"},
     "machine": {"system": "Linux", "processor": "a processor", "cores": 2},
-    "sandbox": {"unprotected": "", "layers": {"seccomp": "in force", "namespaces": "not offered here"}},
+    "sandbox": {
+        "in_force": {"seccomp": "in force"},
+        "missing": {"namespaces": "not offered here"},
+        "trials": [{"layer": "seccomp", "act": "open a socket", "refused": True, "answer": "EPERM"}],
+    },
     "unsafe": False,
 }
 
@@ -94,7 +98,9 @@ def _write_step(run: RunDirectory, config: Config, step: int, rng: random.Random
             proposal = (
                 None if reason == "no_program" else Proposal(kind, text or _program(rng.randrange(10**6)), ("[1, 2]",))
             )
-            proposals.append((ProposalOutcome(kind, shown, reason != "no_program", reason, proposal), done))
+            proposals.append(
+                (ProposalOutcome(kind, shown, reason != "no_program", reason, proposal, requested_lines=2), done)
+            )
             continue
         task = a_task(kind, step, rng.randrange(10**6), text)
         verdicts = []

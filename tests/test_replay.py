@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from minizero.replay import show, watch
-from minizero.report.words import earned, visible
+from minizero.report.words import earned, rejection_words, visible
 from minizero.run import RunDirectory
 from minizero.types import RunError
 from tests.made_run import make_run
@@ -40,6 +40,13 @@ def test_a_rollout_shows_text_outcome_and_reward_term_by_term(run: RunDirectory)
     assert "learnability" in text
     assert "novelty" in text
     assert "measured only" in text
+
+
+def test_a_rejected_proposal_says_why_and_what_was_asked_for(run: RunDirectory) -> None:
+    row = next(r for r in run.rollouts(3) if r["role"] == "propose" and r["reason"] and r["type"] != "induction")
+    text = " ".join(shown(run.path, role="propose", reason=row["reason"], limit=100).split())
+    assert f"rejected {row['reason']}: {rejection_words(row['reason'])}" in text
+    assert "asked for 2 lines" in text
 
 
 def test_the_last_step_is_shown_unless_another_is_asked_for(run: RunDirectory) -> None:

@@ -107,7 +107,15 @@ def test_rejected_proposals_are_counted_as_the_rollouts_have_them(finished: tupl
 def test_tasks_answers_settings_cost_and_manifest_are_there(finished: tuple[Any, Page]) -> None:
     for title in ("Tasks it gave itself", "Answers, right and wrong", "How hard its own tasks were"):
         assert title in finished[1].text
-    for words in ("optim.lr", "generated tokens", "torch 2.13.0", "seccomp in force", "attempts right", "term by term"):
+    for words in (
+        "optim.lr",
+        "generated tokens",
+        "torch 2.13.0",
+        "seccomp in force",
+        "open a socket",
+        "attempts right",
+        "term by term",
+    ):
         assert words in finished[1].text, words
 
 

@@ -75,11 +75,24 @@ def cost_section(run: RunData) -> Section | None:
 def manifest_section(run: RunData) -> Section | None:
     """What a reader needs to repeat the run."""
     shown = {name: value for name, value in run.manifest.items() if name != "difference"}
+    sandbox = shown.get("sandbox")
+    trials = sandbox.get("trials") if isinstance(sandbox, dict) else None
+    if trials:
+        shown["sandbox"] = {name: value for name, value in sandbox.items() if name != "trials"}
     rows = [[name, tag("code", text)] for name, text in _flat(shown)]
     if not rows:
         return None
     lead = "Versions, machine, command and the sandbox's layers, as they were when the run began."
-    return section("manifest", "To repeat it", tag("p", lead, class_="note"), table([], rows))
+    # What the sandbox tried against itself is long and of one kind: it folds away, as plain as it was written.
+    tried = [details(f"what the sandbox tried before it began ({len(trials)})", _table_of(trials))] if trials else []
+    return section("manifest", "To repeat it", tag("p", lead, class_="note"), table([], rows), *tried)
+
+
+def _table_of(items: list[Any]) -> Html:
+    """A list of JSON objects as a table of their keys."""
+    found = [item if isinstance(item, dict) else {"": item} for item in items]
+    head = list(dict.fromkeys(key for item in found for key in item))
+    return table(head, [[_value(item.get(key, "")) for key in head] for item in found])
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
@@ -96,7 +109,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
 
 def _value(value: Any) -> str:
     if isinstance(value, str):
-        return value or '""'
+        return value or "–"
     if isinstance(value, list | tuple) and all(isinstance(inner, str) for inner in value) and value:
         text = ", ".join(value)
     else:

@@ -14,7 +14,7 @@ from minizero.report.charts import WIDTH, Band, bin_name, bins, stacked_chart
 from minizero.report.curves import legend
 from minizero.report.reading import Digest, Row, digests, find_tasks, spread
 from minizero.report.tags import Html, Section, code, details, section, table, tag
-from minizero.report.words import earned, number, percent, rejection_words, short, verdict_words
+from minizero.report.words import asked_lines, earned, number, percent, rejection_words, short, verdict_words
 from minizero.run import RunDirectory
 from minizero.types import TaskType
 
@@ -93,8 +93,7 @@ def _tasks(found: Sequence[Digest], config: Config | None) -> Section | None:
 
 def _task_card(row: Row, attempts: dict[str, list[Row]], config: Config | None) -> Html:
     task = row["task_content"]
-    lines = row.get("requested_lines")
-    asked = f"asked for {lines} line{'' if lines == 1 else 's'}" if lines and row["type"] != TaskType.INDUCTION else ""
+    asked = f"asked for {asked_lines(row)}" if asked_lines(row) else ""
     head = tag("div", tag("strong", row["type"]), tag("span", asked, class_="note"), class_="top")
     return tag(
         "article",
@@ -218,9 +217,7 @@ def _rejected(found: Sequence[Digest], read: str) -> Section | None:
     for reason, count in counts.most_common():
         meter = tag("span", class_="meter", style=f"width: {max(2, round(100 * count / most))}px")
         examples = [(d.step, d.rejected_examples[reason]) for d in found if reason in d.rejected_examples]
-        shown = [
-            part for step, row in examples[-2:] for part in (_label(f"step {step}, {row['type']}"), _proposed(row))
-        ]
+        shown = [part for step, row in examples[-2:] for part in (_about(step, row), _proposed(row))]
         words = rejection_words(reason)
         share = tag("span", meter, f" {percent(count / proposals)}")
         rows.append([tag("code", reason), number(count), share, tag("div", words, details("examples", *shown))])
@@ -234,6 +231,11 @@ def _rejected(found: Sequence[Digest], read: str) -> Section | None:
         tag("p", lead, class_="note"),
         table(["reason", "count", "share", ""], rows, "reasons"),
     )
+
+
+def _about(step: int, row: Row) -> Html:
+    asked = asked_lines(row)
+    return _label(f"step {step}, {row['type']}" + (f", asked for {asked}" if asked else ""))
 
 
 def _proposed(row: Row) -> Html:

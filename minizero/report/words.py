@@ -76,7 +76,7 @@ def number(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """
-    >>> duration(42), duration(130), duration(7300)
+    >>> duration(42), duration(130), duration(7320)
     ('42 s', '2 min 10 s', '2 h 2 min')
     """
     whole = round(seconds)
@@ -95,6 +95,12 @@ def rejection_words(reason: str) -> str:
 def verdict_words(verdict: str) -> str:
     """The sentence behind the verdict of an answer; "" for one that nobody defined."""
     return tasks.VERDICTS.get(verdict, "")
+
+
+def asked_lines(row: Mapping[str, Any]) -> str:
+    """The length that a propose prompt asked for, in words; "" when none. Induction is given its program."""
+    lines = row.get("requested_lines")
+    return f"{lines} line{'' if lines == 1 else 's'}" if lines and row["type"] != "induction" else ""
 
 
 @dataclass(frozen=True, slots=True)
