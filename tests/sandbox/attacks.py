@@ -6,6 +6,9 @@ Words in @CAPITALS@ are filled in by the tests: a canary file that must not appe
 of the host that listen, the process that must survive.
 """
 
+# A program in a table reads best on one line.
+# ruff: noqa: E501
+
 from dataclasses import dataclass
 
 
@@ -28,7 +31,10 @@ def _table(category: str, kind: str, programs: dict[str, str], before: str = "")
 
 
 OS = "import os, sys, signal, socket, subprocess, ctypes, threading, mmap, resource, time\n"
-LIBC = OS + "libc = ctypes.CDLL(None, use_errno=True)\ndef ok(r):\n    assert r != -1, ctypes.get_errno()\n    return 'owned'\n"
+LIBC = (
+    OS
+    + "libc = ctypes.CDLL(None, use_errno=True)\ndef ok(r):\n    assert r != -1, ctypes.get_errno()\n    return 'owned'\n"
+)
 
 CPU = _table(
     "cpu",

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from target import Target
 
 from sandbox import Limits, Sandbox

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
-
 from attacks import ATTACKS, Attack
 from processes import generations
 from target import Target
@@ -38,7 +37,9 @@ def test_an_attack_bites_without_the_sandbox_and_not_in_it(
     attack: Attack, box: Sandbox, target: Target, unprotected: dict[str, Future[str]]
 ) -> None:
     program = target.aim(attack.program)
-    harmless = unprotected[attack.id].result() if attack.id in unprotected else run_unprotected(program, target.directory)
+    harmless = (
+        unprotected[attack.id].result() if attack.id in unprotected else run_unprotected(program, target.directory)
+    )
     target.harm()
     if BITES[attack.kind] not in harmless:
         assert "Error" in harmless, f"the attack is none: without protection it gave {harmless!r}"

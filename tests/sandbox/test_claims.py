@@ -4,6 +4,9 @@ Reading order: the result channel, the hidden answer, answers as code, leaks bet
 other files run unprotected are not repeated; where a naive judge falls for an answer, the test shows it.
 """
 
+# A program in a table reads best on one line.
+# ruff: noqa: E501
+
 import subprocess
 import sys
 

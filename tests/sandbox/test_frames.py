@@ -57,7 +57,9 @@ def test_a_claim_of_any_bytes_is_a_result(body: bytes) -> None:
     assert result.status in Status
 
 
-@given(st.tuples(*[st.none() | st.text(max_size=5) | st.binary(max_size=5) | st.integers()] * 6) | st.text() | st.none())
+@given(
+    st.tuples(*[st.none() | st.text(max_size=5) | st.binary(max_size=5) | st.integers()] * 6) | st.text() | st.none()
+)
 def test_a_claim_of_the_wrong_shape_is_a_crash(shown: object) -> None:
     result = result_of(claimed(values.encode(shown)), Limits())
     shape = [str, str, str, bytes, str, str]

@@ -3,6 +3,9 @@
 Reading order: the programs; each is run plainly here (they are ours) and in the sandbox, and the values compared.
 """
 
+# A program in a table reads best on one line.
+# ruff: noqa: E501
+
 import sys
 import types
 
@@ -104,7 +107,9 @@ def test_an_honest_program_gives_what_it_gives_outside(name: str, box: Sandbox) 
 
 
 def test_waiting_costs_no_time(box: Sandbox) -> None:
-    asynchronous = "import asyncio\nasync def g():\n    await asyncio.sleep(3600)\n    return 1\ndef f(): return asyncio.run(g())"
+    asynchronous = (
+        "import asyncio\nasync def g():\n    await asyncio.sleep(3600)\n    return 1\ndef f(): return asyncio.run(g())"
+    )
     result = box.run(asynchronous, "")
     assert (result.status, result.value) == (Status.OK, 1)
     assert result.cpu_s < 0.5

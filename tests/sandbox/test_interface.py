@@ -77,7 +77,9 @@ def test_a_denied_import_names_the_module_and_can_be_caught(box: Sandbox) -> Non
 
 
 def test_what_is_printed_comes_back_up_to_its_cap(box: Sandbox) -> None:
-    result = box.run(Job("def f():\n    for i in range(9999): print(i)\n    return 1", args="", limits=Limits(stdout_bytes=10)))
+    result = box.run(
+        Job("def f():\n    for i in range(9999): print(i)\n    return 1", args="", limits=Limits(stdout_bytes=10))
+    )
     assert (result.value, result.stdout) == (1, "0\n1\n2\n3\n4\n")
 
 
@@ -115,7 +117,9 @@ def test_the_time_of_an_input_begins_anew(box: Sandbox) -> None:
 
 def test_a_program_that_always_hangs_is_not_tried_on_every_input(box: Sandbox) -> None:
     program = "def f(x):\n    while True: pass"
-    results = box.run_many(program, [str(i) for i in range(30)], limits=Limits(cpu_s=0.2, wall_s=20, timeouts_per_batch=2))
+    results = box.run_many(
+        program, [str(i) for i in range(30)], limits=Limits(cpu_s=0.2, wall_s=20, timeouts_per_batch=2)
+    )
     assert {str(result.status) for result in results} == {"timeout"}
     assert sum(result.cpu_s for result in results) < 2
 
@@ -155,7 +159,9 @@ def test_a_script_that_fails_says_how_and_keeps_what_it_printed(box: Sandbox) ->
 
 def test_large_input_reaches_a_script(box: Sandbox) -> None:
     text = "7 " * 4_000_000
-    result = box.run(Job("print(sum(map(int, input().split())))", stdin=text, limits=Limits(cpu_s=20, wall_s=60, memory_mib=1024)))
+    result = box.run(
+        Job("print(sum(map(int, input().split())))", stdin=text, limits=Limits(cpu_s=20, wall_s=60, memory_mib=1024))
+    )
     assert result.value == "28000000\n"
 
 
@@ -217,7 +223,9 @@ def test_counts_tell_how_jobs_ended() -> None:
 def test_a_lost_zygote_is_replaced_and_its_job_repeated() -> None:
     others = set(children(os.getpid()))
     with Sandbox(workers=1) as own:
-        slow: list[Future[Result]] = [own.submit(Job("def f(): return sum(range(20_000_000))", args="")) for _ in range(4)]
+        slow: list[Future[Result]] = [
+            own.submit(Job("def f(): return sum(range(20_000_000))", args="")) for _ in range(4)
+        ]
         time.sleep(0.3)
         for pid in set(children(os.getpid())) - others:
             os.kill(pid, signal.SIGKILL)
@@ -229,7 +237,9 @@ def test_a_lost_zygote_is_replaced_and_its_job_repeated() -> None:
 def test_closing_ends_every_process_and_every_waiting_job() -> None:
     others = set(offspring(os.getpid()))
     own = Sandbox(workers=1)
-    waiting = [own.submit(Job("def f():\n    while True: pass", args="", limits=Limits(cpu_s=60, wall_s=60))) for _ in range(6)]
+    waiting = [
+        own.submit(Job("def f():\n    while True: pass", args="", limits=Limits(cpu_s=60, wall_s=60))) for _ in range(6)
+    ]
     time.sleep(0.5)
     mine = set(offspring(os.getpid())) - others
     assert len(mine) >= 2
@@ -254,7 +264,9 @@ sys.stdin.readline()
 """
 
 
-@pytest.mark.parametrize("ending", ["waiting[0].result()", "os.kill(os.getpid(), 9)", "with box: waiting[0].result()", "sys.exit(0)"])
+@pytest.mark.parametrize(
+    "ending", ["waiting[0].result()", "os.kill(os.getpid(), 9)", "with box: waiting[0].result()", "sys.exit(0)"]
+)
 def test_no_process_outlives_its_host(ending: str) -> None:
     """Ctrl-C, SIGKILL, Ctrl-C inside the context manager, and a plain end without close."""
     host = subprocess.Popen(
@@ -297,7 +309,9 @@ def test_a_fork_of_the_host_is_told_to_make_its_own(box: Sandbox) -> None:
 def test_the_command_line_prints_the_value_and_the_layers() -> None:
     def python(*arguments: str) -> subprocess.CompletedProcess[str]:
         root = str(Path(__file__).parents[2])
-        return subprocess.run([sys.executable, "-m", "sandbox", *arguments], cwd=root, capture_output=True, text=True, timeout=60)
+        return subprocess.run(
+            [sys.executable, "-m", "sandbox", *arguments], cwd=root, capture_output=True, text=True, timeout=60
+        )
 
     shown = python("def f(x): return x+1", "41")
     assert (shown.returncode, shown.stdout) == (0, "42\n")

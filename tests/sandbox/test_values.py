@@ -68,7 +68,9 @@ def test_one_changed_byte_is_never_more_than_another_value(value: Any, data: Any
         pass
 
 
-@pytest.mark.parametrize("foreign", [type("I", (int,), {})(1), object(), range(3), bytearray(b"x"), {1: print}, [1, (2, {3: iter(())})]])
+@pytest.mark.parametrize(
+    "foreign", [type("I", (int,), {})(1), object(), range(3), bytearray(b"x"), {1: print}, [1, (2, {3: iter(())})]]
+)
 def test_what_is_not_exactly_a_value_is_refused_by_its_type(foreign: object) -> None:
     with pytest.raises(InvalidValue, match="is not a value") as refused:
         encode(foreign)
@@ -174,7 +176,9 @@ def test_arguments_are_positional_and_named_values() -> None:
     assert parse_arguments("(1, 2),") == (((1, 2),), {})
 
 
-@pytest.mark.parametrize("text", ["a=1, 2", "a=1, a=2", "*[1]", "**{}", "1) or (True", "1=2", "None=1", "x", "1 2", ",", "a==1", "a.b=1"])
+@pytest.mark.parametrize(
+    "text", ["a=1, 2", "a=1, a=2", "*[1]", "**{}", "1) or (True", "1=2", "None=1", "x", "1 2", ",", "a==1", "a.b=1"]
+)
 def test_what_is_no_list_of_arguments_is_refused(text: str) -> None:
     with pytest.raises(InvalidValue):
         parse_arguments(text)
@@ -198,7 +202,17 @@ def test_these_are_equal(a: Any, b: Any) -> None:
 
 @pytest.mark.parametrize(
     ("a", "b"),
-    [([1], (1,)), ("1", 1), (b"a", "a"), ({}, []), (2**53 + 1, float(2**53)), (None, False), ({1}, [1]), (math.nan, None), (1j, 1)],
+    [
+        ([1], (1,)),
+        ("1", 1),
+        (b"a", "a"),
+        ({}, []),
+        (2**53 + 1, float(2**53)),
+        (None, False),
+        ({1}, [1]),
+        (math.nan, None),
+        (1j, 1),
+    ],
 )
 def test_these_are_not(a: Any, b: Any) -> None:
     assert not equal(a, b)

@@ -3,6 +3,7 @@
 Reading order: run_unprotected. The program runs in a plain interpreter of its own, so that the tests survive it.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -20,7 +21,7 @@ print("VALUE", namespace["f"]())
 
 
 def run_unprotected(program: str, directory: Path, wall_s: float = 20.0) -> str:
-    """`VALUE ...` that f returned, `HANG` when time ran out, `DIED` when it ended early, or the exception's last line."""
+    """`VALUE ...` that f returned, `HANG` when time ran out, `DIED` when it ended early, or its last error line."""
     process = subprocess.Popen(
         [sys.executable, "-c", RUNNER],
         stdin=subprocess.PIPE,
@@ -36,10 +37,8 @@ def run_unprotected(program: str, directory: Path, wall_s: float = 20.0) -> str:
     except subprocess.TimeoutExpired:
         return "HANG"
     finally:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # the session, with whatever the attack has started in it
-        except ProcessLookupError:
-            pass
         process.communicate()
     if "VALUE" in out or "owned" in out:
         return out.strip()
