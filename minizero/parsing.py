@@ -143,12 +143,13 @@ def _program(text: str, settings: AdmissionConfig) -> str | ParseError:
 
 
 def _induction(text: str, program: str, needed: int) -> Proposal | ParseError:
-    """All inputs in order, from a block each or from the lines of one; admission keeps the last ones of them."""
+    """All inputs in order, from a block each or from the lines of one (those that can be read)."""
     found: list[str] = []
     for block in _blocks(text, _INPUT):
         lines = _lines(block)
-        one_each = len(lines) > 1 and not _is_arguments(block) and all(map(_is_arguments, map(clean_arguments, lines)))
-        found += map(clean_arguments, lines if one_each else [block])
+        one_each = [line for line in map(clean_arguments, lines) if _is_arguments(line)]
+        several = len(one_each) > 1 and not _is_arguments(block)
+        found += one_each if several else [clean_arguments("\n".join(lines) if len(lines) == 1 else block)]
     if len(found) < needed:
         return ParseError("too_few_inputs", f"{len(found)} of {needed}")
     message = _section(text, "message", last=False) or _tagged(text, "message")

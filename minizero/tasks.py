@@ -213,22 +213,24 @@ def _defines_f(program: str) -> bool:
 
 def _input_texts(proposal: Proposal, settings: AdmissionConfig, count: int) -> list[str] | Rejection:
     """The inputs in normal form: the one input, or the last `count` different ones of an induction proposal."""
-    texts = []
+    is_induction = proposal.type is TaskType.INDUCTION
+    needed = min(count, settings.min_inputs) if is_induction else 1
+    texts: list[str] = []
+    rejection = Rejection("few_inputs", f"{len(proposal.inputs)} of {needed}")
     for text in proposal.inputs:
-        if len(text) > settings.max_input_chars:
-            return Rejection("input_too_long", f"{len(text)} characters")
         try:
             parse_arguments(text)
         except InvalidValue as error:
-            return Rejection("bad_input", str(error))
+            rejection = Rejection("bad_input", str(error))
+            continue
+        if len(text) > settings.max_input_chars:
+            rejection = Rejection("input_too_long", f"{len(text)} characters")
+            continue
         texts.append(_normal_input(text))
-    if proposal.type is not TaskType.INDUCTION:
-        return texts[-1:]
-    if settings.distinct_inputs:
+    if is_induction and settings.distinct_inputs and len(texts) >= needed:
         texts = list(dict.fromkeys(texts))
-    if len(texts) < min(count, settings.min_inputs):
-        return Rejection("few_inputs", f"{len(texts)} of {min(count, settings.min_inputs)}")
-    return texts[-count:]
+        rejection = Rejection("few_inputs", f"{len(texts)} different ones of {needed}")
+    return texts[-count:] if len(texts) >= needed else rejection
 
 
 def _task(

@@ -175,6 +175,9 @@ def test_inputs_of_induction_stand_in_blocks_of_their_own_or_on_lines_of_one() -
     blocks = "```input\n1, [2]\n```\n```input\n3, []\n```\n```message\nadd them\n```"
     lines = "```input\n1, [2]\nf(3, [])\n```\n```message\nadd them\n```"
     numbered = "```input\n1. 1, [2]\n2. 3, []\n```\n```message\nadd them\n```"
+    unreadable = "```input\n1. 1, [2]\n2.[x for x in y]\n3.[3]\n```\n```message\nadd them\n```"
+    found = parse_proposal(INDUCTION, unreadable, style="chat", settings=SETTINGS, program=program, inputs=2)
+    assert found == Proposal(INDUCTION, program, ("1, [2]", "[3]"), "add them")
     for text in (blocks, lines, numbered):
         found = parse_proposal(INDUCTION, text, style="chat", settings=SETTINGS, program=program, inputs=2)
         assert found == expected

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,9 @@ def test_inputs_that_fail_are_dropped_as_long_as_enough_remain(box: Sandbox) -> 
     assert isinstance(task, Task)
     assert [pair.input for pair in task.pairs] == ["4", "5", "6", "7", "8", "9"]
     assert task.shown == 3
+    unreadable = admitted(box, replace(proposal, inputs=("eval('1')", *TEN)))
+    assert isinstance(unreadable, Task)
+    assert unreadable.pairs == task.pairs
     known = duplicate_key(task, "program_and_input")
     again = admitted(box, proposal, known=lambda found: duplicate_key(found, "program_and_input") == known)
     assert again == Rejection("duplicate")

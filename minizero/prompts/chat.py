@@ -121,7 +121,7 @@ def propose(task_type: TaskType, examples: Sequence[Task], *, lines: int | None,
             arguments = "\n".join(lines_of_arguments)
             turns.append(Message("assistant", f"```input\n{arguments}\n```\n```message\n{task.message}\n```"))
         turns.append(Message("user", _induction_question(examples[0], inputs)))
-        return _prompt(turns, prefill="```input\n1. ")
+        return _prompt(turns, prefill="```input\n1.")
     request = _PROPOSE.format(goal=_GOALS[task_type])
     turns = []
     for task in examples if len(examples) > 1 else [*examples, _FORM_EXAMPLE]:
