@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from minizero.programs import name_entry_f, split_call, tests_itself, tidy
+from minizero.programs import name_entry_f, parse, split_call, tests_itself, tidy
 from minizero.types import Answer, ParseError, Proposal, Role, TaskType
 from sandbox.values import InvalidValue, parse_arguments
 
@@ -22,6 +22,7 @@ REASONS = {
     "no_function": "The program defines no function at top level.",
     "several_functions": "The program defines more than one function, and admission.several_functions is false.",
     "input_in_program": "The program tests itself or shows its input, and admission.reject_input_in_program is true.",
+    "syntax": "Python does not accept the program, in which a call of f might have given the input.",
     "no_input": "There is no input block, nor anything else that can be read as the input.",
     "too_few_inputs": "An induction proposal has fewer inputs than admission.min_inputs.",
     "no_message": "An induction proposal has no message.",
@@ -66,7 +67,7 @@ def parse_proposal(
     if task_type is TaskType.INDUCTION:
         return _induction(text, found, min(inputs, settings.min_inputs))
     if argument_text is None:
-        return ParseError("no_input")
+        return ParseError("no_input" if parse(found) is not None else "syntax")
     return Proposal(task_type, found, (clean_arguments(argument_text),))
 
 

@@ -162,6 +162,7 @@ def test_a_program_that_tests_itself_can_be_rejected() -> None:
         ("```python\ndef f(x):\n    return x", "no_program"),
         ("```python\nx = 1\n```\n```input\n1\n```", "no_function"),
         ("```python\ndef f(x):\n    return x\n```", "no_input"),
+        ("```python\ndef f(x)\n    return x\n\nf(3)\n```", "syntax"),
     ],
 )
 def test_what_is_missing_is_named(text: str, reason: str) -> None:
