@@ -84,7 +84,8 @@ def make_run(
 
 def _validated(place: int, kind: str, chance: float, rng: random.Random) -> dict[str, Any]:
     correct = sum(rng.random() < chance for _ in range(4))
-    return {"id": f"{place:012x}", "type": kind, "lines": 2, "greedy": rng.random() < chance + 0.1, "correct": correct}
+    row = {"id": f"{place:012x}", "type": kind, "lines": 2, "greedy": rng.random() < chance + 0.1, "correct": correct}
+    return row | {"tokens": 40, "nats": 30.0 * (1 - chance)}
 
 
 def _write_step(run: RunDirectory, config: Config, step: int, rng: random.Random, text: str, steps: int) -> None:

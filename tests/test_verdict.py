@@ -88,7 +88,8 @@ def test_a_run_of_no_steps_has_a_verdict(tmp_path: Path) -> None:
 
 def test_a_validation_that_the_metrics_do_not_know_is_not_used(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", steps=4)
-    left_over = Validation(9, 4, ({"id": "other", "type": "deduction", "lines": 1, "greedy": True, "correct": 4},))
+    row = {"id": "other", "type": "deduction", "lines": 1, "greedy": True, "correct": 4, "tokens": 9, "nats": 1.0}
+    left_over = Validation(9, 4, (row,))
     run.write_text("eval/step-000009.json", left_over.to_json())
     assert verdict(run.path).solve_rate[0].tasks == 120
 
@@ -160,6 +161,7 @@ def test_an_overlay_that_changes_something_is_suggested_with_its_own_words(
     folder = tmp_path / "configs" / "ablations"
     folder.mkdir(parents=True)
     (folder / "a.toml").write_text("# The same as now.\n[optim]\nlr = 3e-4\n")
+    (folder / "aa.toml").write_text("# This collapses.\n[admission]\nduplicate_by = 'none'\n")
     (folder / "b.toml").write_text("# Without induction.\n[selfplay]\ntask_types = ['deduction']\n")
     found = verdict(make_run(Path("run"), gain=0.0).path)
     assert found.suggestion.words == "To try next (Without induction):"

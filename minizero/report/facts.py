@@ -75,17 +75,17 @@ def cost_section(run: RunData) -> Section | None:
 def manifest_section(run: RunData) -> Section | None:
     """What a reader needs to repeat the run."""
     shown = {name: value for name, value in run.manifest.items() if name != "difference"}
-    sandbox = shown.get("sandbox")
-    trials = sandbox.get("trials") if isinstance(sandbox, dict) else None
-    if trials:
-        shown["sandbox"] = {name: value for name, value in sandbox.items() if name != "trials"}
+    trials: list[Any] = []
+    if isinstance(shown.get("sandbox"), dict):
+        shown["sandbox"] = dict(shown["sandbox"])
+        trials = shown["sandbox"].pop("trials", [])
     rows = [[name, tag("code", text)] for name, text in _flat(shown)]
     if not rows:
         return None
     lead = "Versions, machine, command and the sandbox's layers, as they were when the run began."
     # What the sandbox tried against itself is long and of one kind: it folds away, as plain as it was written.
     tried = [details(f"what the sandbox tried before it began ({len(trials)})", _table_of(trials))] if trials else []
-    return section("manifest", "To repeat it", tag("p", lead, class_="note"), table([], rows), *tried)
+    return section("manifest", "To repeat it", tag("p", lead, class_="note"), table([], rows, "facts"), *tried)
 
 
 def _table_of(items: list[Any]) -> Html:
@@ -97,7 +97,9 @@ def _table_of(items: list[Any]) -> Html:
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     """A nested value as (dotted name, text) lines; a list of plain values on one line."""
-    if isinstance(value, dict) and value:
+    if isinstance(value, dict) and "" in value.values() and all(isinstance(inner, str) for inner in value.values()):
+        yield name, ", ".join(f"{key} ({inner})" if inner else key for key, inner in value.items())
+    elif isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _flat(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, list) and any(isinstance(inner, dict | list) for inner in value):

@@ -94,7 +94,7 @@ th, td { padding: .35rem 1.2rem .35rem 0; border-bottom: 1px solid var(--faint);
   overflow-wrap: anywhere; }
 td code { white-space: pre-wrap; }
 .meter { display: inline-block; height: .6rem; border-radius: 2px; background: var(--c0); vertical-align: middle; }
-.settings td:first-child code { white-space: nowrap; }
+.settings td:first-child code, .facts td:first-child { white-space: nowrap; }
 .reasons td:nth-child(-n+3), .reasons td:first-child code { white-space: nowrap; }
 .on-phone { display: none; }
 @media (max-width: 40rem) {

@@ -64,7 +64,11 @@ def command(name: str, arguments: str, *, model: str = "tiny") -> str:
 
 
 def _overlay(settings: dict[str, Any]) -> tuple[Path, str] | None:
-    """The first overlay of configs/ablations that would change something, and its first comment line."""
+    """The first overlay of configs/ablations that would change something, and its first comment line.
+
+    One that says of itself that it collapses is a cautionary example: it comes after the others.
+    """
+    found: list[tuple[bool, Path, str]] = []
     for root in (Path(), Path(__file__).parents[2]):
         for path in sorted((root / "configs" / "ablations").rglob("*.toml")):
             try:
@@ -74,8 +78,11 @@ def _overlay(settings: dict[str, Any]) -> tuple[Path, str] | None:
                 continue  # a broken overlay is told when it is used
             if not _holds(settings, tree):
                 comments = (line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#"))
-                return path, visible(next((words for words in comments if words), path.stem)).rstrip(".:")
-    return None
+                words = visible(next((words for words in comments if words), path.stem)).rstrip(".:")
+                found.append(("collapse" in words, path, words))
+        if found:
+            break
+    return min(found)[1:] if found else None
 
 
 def _holds(settings: Any, tree: Any) -> bool:
