@@ -19,7 +19,7 @@ from sandbox.host import Setup
 from sandbox.layers import LAYERS
 from sandbox.pool import Order, Pool
 from sandbox.report import Report
-from sandbox.text import parse_arguments
+from sandbox.text import parse_arguments, render
 from sandbox.types import Determinism, Job, Limits, Result, SandboxError, Status
 
 COMPARABLE: Final = (Status.OK, Status.ERROR)
@@ -189,8 +189,13 @@ def _difference(one: Result, other: Result) -> str:
     if one.digest != other.digest:
         return "value: two digests that differ"
     if not codec.equal(one.value, other.value):
-        return f"value: {repr(one.value)[:100]}, then {repr(other.value)[:100]}"
+        return f"value: {_shown(one.value)}, then {_shown(other.value)}"
     return ""
+
+
+def _shown(value: object) -> str:
+    text = render(value, max_bytes=1 << 30)  # not repr, which refuses long integers
+    return text if len(text) <= 100 else text[:100] + "..."
 
 
 def _finished(waiting: dict[Future[Result], int]) -> list[tuple[int, Result]]:

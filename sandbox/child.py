@@ -118,7 +118,7 @@ def run_task(task: Task, channel: int, nonce: bytes, stage: Stage) -> None:
                 namespace = stage.namespace("program")
                 exec(code, namespace)
                 function = namespace[task.entry] if task.entry in namespace else _missing(task.entry)
-            args, kwargs = codec.decode(arguments, max_bytes=1 << 32)
+            args, kwargs = codec.decode(arguments, max_bytes=1 << 32, max_depth=codec.MAX_DEPTH + 2)
             outcome = ("ok", function(*args, **kwargs))
         except BaseException as error:
             outcome = ("raised", error)

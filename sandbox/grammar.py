@@ -119,7 +119,7 @@ class Reader:
 
     def unsigned(self) -> Any:
         if self.kind == "name" and self.token in ("inf", "nan", "float"):
-            return self.named(0)
+            return self.named(1)
         if self.kind != "number":
             self.fail("a number")
         text = self.token.replace("_", "")

@@ -30,6 +30,17 @@ CLOSE_S: Final = 2.0
 """How long a zygote may take to end before it is killed."""
 
 
+CLAIMABLE: Final = (
+    Status.OK,
+    Status.ERROR,
+    Status.MEMORY,
+    Status.OUTPUT_LIMIT,
+    Status.NOT_SERIALISABLE,
+    Status.DENIED,
+)
+"""Ends that a process can tell of itself; the others are seen from outside."""
+
+
 class ZygoteLost(SandboxError):
     """The zygote died or fell silent; the job it had is to be repeated elsewhere."""
 
@@ -60,7 +71,7 @@ class Zygote:
                 [sys.executable, "-s", "-S", "-P", "-B", "-c", BOOT, str(Path(__file__).parent), str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 # Clean: a child can read the environment that its zygote started with from its own stack.
-                env={"PYTHONHASHSEED": str(setup.variant + 1), "PYTHONUTF8": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8"},
+                env=_environment(setup.variant),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -181,6 +192,12 @@ def _forget_channels() -> None:
 os.register_at_fork(after_in_child=_forget_channels)
 
 
+def _environment(variant: int) -> dict[str, str]:
+    single = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    needed = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "PYTHONHOME") if name in os.environ}
+    return {"PYTHONHASHSEED": str(variant + 1), "PYTHONUTF8": "1", "TZ": "UTC", "LC_ALL": "C.UTF-8", **single, **needed}
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """What a zygote says about one input: a claim, or how the process ended; or what a script has printed."""
@@ -208,14 +225,23 @@ def result_of(message: Message, limits: Limits) -> Result:
         return failed(Status.CRASHED, "the program ended, or was ended, while it wrote its result")
     try:
         status, error_type, said, value_bytes, digest, stdout = _claim(message.body)
-        value = codec.decode(value_bytes, max_bytes=limits.result_bytes) if value_bytes else None
         result_status = Status(status)
+        if result_status not in CLAIMABLE:
+            raise ValueError(f"a program cannot say of itself that it ended as {status}")
+        ok = result_status is Status.OK
+        value = codec.decode(value_bytes, max_bytes=limits.result_bytes) if ok and value_bytes else None
     except (codec.InvalidValue, TypeError, ValueError) as error:
         return failed(Status.CRASHED, f"a malformed result: {error}")
-    kept = stdout[: limits.stdout_bytes]
+    kept = _clean(stdout[: limits.stdout_bytes])
+    times = message.wall_s, message.cpu_s
     return Result(
-        result_status, value, error_type[:200], said[:4000], kept, message.wall_s, message.cpu_s, digest=digest[:64]
+        result_status, value, _clean(error_type[:200]), _clean(said[:4000]), kept, *times, _clean(digest[:64])
     )
+
+
+def _clean(text: str) -> str:
+    """Without lone surrogates, which could not be written to any file."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def result_of_script(message: Message, printed: Message, limits: Limits) -> Result:

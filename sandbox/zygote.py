@@ -5,6 +5,7 @@ The zygote never runs a program, never decodes what a child wrote, and lives exa
 socket.
 """
 
+import contextlib
 import errno
 import gc
 import importlib
@@ -130,6 +131,9 @@ def _load(setup: dict[str, Any]) -> None:
     clock = steady.before_loading(setup["variant"])
     warnings.simplefilter("ignore")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # When memory runs out on this machine, the kernel is to end a job or a zygote, never the training beside them.
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write("1000")
     # Modules that want to be told of forks (random would seed itself anew, threading counts threads) are not told.
     really, os.register_at_fork = os.register_at_fork, lambda **_: None
     if setup["imports"] == "training":
