@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null)
 # A folder of wheels on this machine, when pip is set up with one; uv has to be told.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 
-.PHONY: help install selfplay resume replay report test test-slow check bench tiny-model clean-runs
+.PHONY: help install selfplay resume replay watch report test test-slow check bench tiny-model clean-runs
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ resume: $(VENV)/installed  ## Continue RUN (default: the newest)
 
 replay: $(VENV)/installed  ## Read what the model wrote in RUN
 	@$(BIN)/minizero replay $(RUN) $(ARGS)
+
+watch: $(VENV)/installed  ## Follow RUN while it runs elsewhere
+	@$(BIN)/minizero watch $(RUN)
 
 report: $(VENV)/installed  ## Write report.html of RUN
 	@$(BIN)/minizero report $(RUN)

@@ -1,9 +1,11 @@
-"""Does a step slow down, or a process grow, as tasks pile up? Scripted sampler; the sandbox is replaced by ready answers.
+"""Does a step slow down, or a process grow, as tasks pile up? Scripted sampler; the sandbox is replaced by ready
+answers.
 
     python benchmarks/growth_bench.py [--steps 1000]
 
-Prints the step time with 16,384 buffered tasks over that with 100 (interleaved, median of pairs), and the resident memory
-over a long run. Reading order: main, world (a script whose every proposal is new), Ready (the box that answers at once).
+Prints the step time with 16,384 buffered tasks over that with 100 (interleaved, median of pairs), and the resident
+memory over a long run. Reading order: main, world (a script whose every proposal is new), Ready (the box that answers
+at once).
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from typing import Any
 from minizero.buffer import TaskBuffer
 from minizero.config import load_config
 from minizero.rollout.scripted import ScriptedSampler
-from minizero.selfplay import SelfPlay, task_key
+from minizero.round import task_key
+from minizero.selfplay import SelfPlay
 from minizero.types import Pair, Request, Rollout, Task, TaskType
 from sandbox import Determinism, Job, Result, Status
 
@@ -65,7 +68,8 @@ def make_game(tasks: int, cap: int) -> SelfPlay:
     config = load_config(
         overrides=[
             "selfplay.proposals=16", "selfplay.solves=16", "selfplay.attempts=2", "selfplay.max_prompt_tokens=100000",
-            "prompt.induction_inputs=4", "prompt.induction_shown=2", "admission.vary_outputs=false", "prompt.think=false",
+            "prompt.induction_inputs=4", "prompt.induction_shown=2",
+            "admission.vary_outputs=false", "prompt.think=false",
             f"buffer.cap={cap}", "buffer.evict=oldest",
         ]
     )  # fmt: skip
@@ -98,7 +102,10 @@ def main() -> None:
         if number > 5:
             ratios.append(times[large] / times[small])
     low, mid, high = statistics.quantiles(ratios, n=4)
-    print(f"step time with 16,384 tasks of each type / with 100: {mid:.3f}  (quartiles {low:.3f} to {high:.3f}, {len(ratios)} pairs)")
+    print(
+        f"step time with 16,384 tasks of each type / with 100: {mid:.3f}  "
+        f"(quartiles {low:.3f} to {high:.3f}, {len(ratios)} pairs)"
+    )
     sizes = []
     for number in range(100, 100 + steps):
         large.step(number)

@@ -3,9 +3,9 @@
     python benchmarks/learning_bench.py run [--variants default frozen shuffled] [--seeds 0 1 2] [--jobs 2]
     python benchmarks/learning_bench.py table
 
-Resumable: every finished (variant, seed) leaves a summary in benchmarks/learning/, and a finished one is not run again. `table`
-prints benchmarks/learning.md from the summaries alone. Settings were chosen on the validation set; this script looks at the
-held-out set. Reading order: VARIANTS, run_one (self-play, then measure), measure, table.
+Resumable: every finished (variant, seed) leaves a summary in benchmarks/learning/, and a finished one is not run
+again. `table` prints benchmarks/learning.md from the summaries alone. Settings were chosen on the validation set; this
+script looks at the held-out set. Reading order: VARIANTS, run_one (self-play, then measure), measure, table.
 """
 
 from __future__ import annotations
@@ -34,8 +34,10 @@ VARIANTS: dict[str, list[str]] = {
     "grpo": ["--config", "configs/ablations/grpo.toml"],
 }
 CURVES = (
-    "propose/admitted_frac", "propose/unique_frac", "propose/duplicate_frac", "propose/program_lines", "propose/never_frac",
-    "propose/always_frac", "propose/learnable_frac", "propose/solve_rate", "policy/entropy", "policy/grad_norm", "eval/solve_rate",
+    "propose/admitted_frac", "propose/unique_frac", "propose/duplicate_frac", "propose/program_lines",
+    "propose/never_frac",
+    "propose/always_frac", "propose/learnable_frac", "propose/solve_rate", "policy/entropy", "policy/grad_norm",
+    "eval/solve_rate",
     "eval/greedy", "time/step_s", "eval/held_out_answers",
 )  # fmt: skip
 
@@ -48,7 +50,8 @@ def run_one(variant: str, seed: int, steps: int) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         settings = [
-            f"run.dir={scratch!r}", "run.name=bench", f"run.rng_seed={seed}", "run.threads=1", f"selfplay.steps={steps}",
+            f"run.dir={scratch!r}", "run.name=bench", f"run.rng_seed={seed}", "run.threads=1",
+            f"selfplay.steps={steps}",
             "eval.limit=150", "run.rollouts_every=0", "run.checkpoint_every=0", "sandbox.workers=1", "eval.every=25",
         ]  # fmt: skip
         command = [sys.executable, "-m", "minizero", "selfplay", "tiny", *VARIANTS[variant]]
@@ -117,7 +120,9 @@ def _merged(adapter: Path) -> str:
     from minizero.models import TINY
 
     out = adapter.parent / "merged"
-    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(TINY), adapter).merge_and_unload().save_pretrained(out)
+    PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(TINY), adapter).merge_and_unload().save_pretrained(
+        out
+    )
     AutoTokenizer.from_pretrained(TINY).save_pretrained(out)
     return str(out)
 
@@ -140,7 +145,8 @@ def measure_base() -> dict[str, Any]:
 
 
 def table() -> str:
-    """benchmarks/learning.md: differences to the unchanged base, paired over tasks, and what is more than sharpening."""
+    """benchmarks/learning.md: differences to the unchanged base, paired over tasks, and what is more than
+    sharpening."""
     import numpy as np
 
     from minizero.evaluation.passk import paired_bootstrap
@@ -174,8 +180,8 @@ def table() -> str:
     lines = [
         "# What self-play teaches the tiny model",
         "",
-        f"{count} held-out tasks, {SAMPLES} samples each at temperature 1 and one greedy answer. Differences in points to the unchanged",
-        "base on the same tasks, mean over seeds, 95 % interval by a bootstrap over tasks. Printed by",
+        f"{count} held-out tasks, {SAMPLES} samples each at temperature 1 and one greedy answer. Differences in points",
+        "to the unchanged base on the same tasks, mean over seeds, 95 % interval by a bootstrap over tasks. Printed by",
         "`python benchmarks/learning_bench.py table`.",
         "",
         "| variant | seeds | steps | T = 1 | greedy | pass@8 | T = 1, seed by seed | minutes a run |",
@@ -194,7 +200,13 @@ def table() -> str:
     types = np.array(list(plain["types"]))
     lengths = np.array(list(plain["lines"]))
     if "default" in runs:
-        lines += ["", "## Where the gain is (default)", "", "| tasks | base, T = 1 | T = 1 | greedy |", "|---|---|---|---|"]
+        lines += [
+            "",
+            "## Where the gain is (default)",
+            "",
+            "| tasks | base, T = 1 | T = 1 | greedy |",
+            "|---|---|---|---|",
+        ]
         groups = {"deduction": types == "d", "abduction": types == "a", "induction": types == "i"}
         groups |= {f"{n} line{'s' if n > 1 else ''}": lengths == str(n) for n in (1, 2, 3, 4)}
         for name, mask in groups.items():
@@ -203,16 +215,17 @@ def table() -> str:
                 f"{change(runs['default'], 'greedy', mask)} |"
             )
     if "matched" in base and "default" in runs:
-        matched = base["matched"]
+        matched, group = base["matched"], runs["default"]
+        entropy = np.mean([s["trained"]["entropy"] for s in group])
         lines += [
             "",
             "## More than sharpening?",
             "",
-            f"The trained models' tokens have {np.mean([s['trained']['entropy'] for s in runs['default']]):.3f} nats of entropy on the",
-            f"held-out tasks at temperature 1, the base's {plain['entropy']:.3f}. At temperature {matched['temperature']:.2f} the base is as sure as they are",
-            f"({matched['entropy']:.3f} nats) and solves {mean(matched, 'rate')} % (pass@8 {mean(matched, 'any')} %). Against that base the trained models",
-            f"change by {change(runs['default'], 'rate', None, matched)} points, pass@8 by {change(runs['default'], 'any', None, matched)}: this part of the gain is not",
-            "had by lowering the temperature.",
+            f"Entropy of a token on the held-out tasks at temperature 1, in nats: trained {entropy:.3f}, base",
+            f"{plain['entropy']:.3f}. At temperature {matched['temperature']:.2f} the base has {matched['entropy']:.3f}; so",
+            f"sharpened it solves {mean(matched, 'rate')} % (pass@8 {mean(matched, 'any')} %). Against it the trained",
+            f"models change by {change(group, 'rate', None, matched)} points at temperature 1,",
+            f"pass@8 by {change(group, 'any', None, matched)}: what a lower temperature does not give.",
         ]
     lines += ["", "## The proposer", "", "Means over seeds, first tenth of the steps and last tenth.", ""]
     names = [n for n in CURVES if n.startswith("propose/")] + ["policy/entropy"]

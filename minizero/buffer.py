@@ -1,7 +1,7 @@
 """The task buffers, one per task type: what is shown as examples and what is drawn to be solved.
 
-Reading order: TaskBuffer (draw, examples, add), then the JSON Lines file behind it (write, load), then counts for rewards.
-A buffer changes only in `add`, at a step's end; everything random comes from the generator that is passed in.
+Reading order: TaskBuffer (draw, examples, add), then the JSON Lines file behind it (write, load), then counts for
+rewards. A buffer changes only in `add`, at a step's end; everything random comes from the generator that is passed in.
 """
 
 from __future__ import annotations
@@ -73,11 +73,12 @@ class TaskBuffer:
     def draw(
         self, task_type: TaskType, count: int, rng: random.Random, *, step: int, mix: str = "max_new", window: int = 1
     ) -> list[Task]:
-        """`count` tasks to solve at `step`, by one of AZR's mixing strategies (azr-spec section 4); [] from an empty buffer.
+        """`count` tasks to solve at `step`, by one of AZR's mixing strategies (azr-spec section 4); [] from an empty
+        buffer.
 
-        max_new: the tasks admitted in the last `window` steps first, without replacement; the rest from the whole buffer.
-        half_new: at most half of them new. uniform: the whole buffer. step: weight proportional to the step of admission,
-        so that seed tasks (step 0) are drawn only while there is nothing else.
+        max_new: the tasks admitted in the last `window` steps first, without replacement; the rest from the whole
+        buffer. half_new: at most half of them new. uniform: the whole buffer. step: weight proportional to the step of
+        admission, so that seed tasks (step 0) are drawn only while there is nothing else.
         """
         shelf = self._shelves[task_type]
         if not shelf.tasks or count <= 0:
@@ -98,8 +99,8 @@ class TaskBuffer:
     ) -> tuple[Task, ...]:
         """Up to `count` different tasks to show in a propose prompt.
 
-        Deduction and abduction show their own kind. An induction proposal is about one program, drawn from the union of the
-        other two buffers, whatever `count` is.
+        Deduction and abduction show their own kind. An induction proposal is about one program, drawn from the union
+        of the other two buffers, whatever `count` is.
         """
         if task_type is TaskType.INDUCTION:
             shelves = [self._shelves[kind] for kind in (TaskType.ABDUCTION, TaskType.DEDUCTION)]
@@ -121,10 +122,13 @@ class TaskBuffer:
         return tuple(chosen.values())
 
     def describe(self, task: Task) -> dict[str, float]:
-        """What rewards may ask about a task that is not in the buffer yet; the keys are explained in rewards/diversity.py."""
+        """What rewards may ask about a task that is not in the buffer yet; the keys are explained in
+        rewards/diversity.py."""
         known = {diversity.SAME_SKELETON: float(self._skeletons[diversity.skeleton(task.program)])}
         if task.type is not TaskType.INDUCTION:
-            counts, text = (self._outputs, task.output) if task.type is TaskType.DEDUCTION else (self._inputs, task.input)
+            counts, text = (
+                (self._outputs, task.output) if task.type is TaskType.DEDUCTION else (self._inputs, task.input)
+            )
             return known | {
                 diversity.ANSWER_SURPRISE: counts.surprise(text),
                 diversity.ANSWER_SURPRISE_BY_TYPE: counts.surprise_by_type(text),
@@ -192,7 +196,9 @@ class _Shelf:
         if not first_weight and not total:
             return rng.choice(self.tasks)
         if rng.random() * (total + first_weight * size) < first_weight * size:
-            return rng.choice(self.tasks)  # the mixture of a uniform part and a part by step has weight step + first_weight
+            return rng.choice(
+                self.tasks
+            )  # the mixture of a uniform part and a part by step has weight step + first_weight
         return self.tasks[bisect.bisect_right(self._sums, self._gone + rng.randrange(total))]
 
     def _count(self, task: Task, key: Key, by: int) -> None:
@@ -228,7 +234,14 @@ def task_to_json(task: Task, solve_rate: float | None = None) -> dict[str, Any]:
 def task_from_json(row: Mapping[str, Any]) -> Task:
     """Raises KeyError, TypeError or ValueError for an object that is no task."""
     pairs = tuple(Pair(str(given), str(answer)) for given, answer in row["pairs"])
-    return Task(TaskType(row["type"]), str(row["program"]), pairs, str(row.get("message", "")), int(row.get("shown", 0)), int(row["step"]))
+    return Task(
+        TaskType(row["type"]),
+        str(row["program"]),
+        pairs,
+        str(row.get("message", "")),
+        int(row.get("shown", 0)),
+        int(row["step"]),
+    )
 
 
 def entry_line(task: Task, solve_rate: float | None) -> str:
@@ -237,7 +250,8 @@ def entry_line(task: Task, solve_rate: float | None) -> str:
 
 
 def read_entries(path: Path, size: int) -> list[Entry]:
-    """The entries in the first `size` bytes of a tasks.jsonl. Raises CheckpointError when the file is shorter or damaged."""
+    """The entries in the first `size` bytes of a tasks.jsonl. Raises CheckpointError when the file is shorter or
+    damaged."""
     try:
         with path.open("rb") as file:
             data = file.read(size)

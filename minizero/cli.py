@@ -1,4 +1,4 @@
-"""The command line: minizero selfplay, replay, report, seed. `minizero COMMAND --help` explains each.
+"""The command line: minizero selfplay, replay, watch, report, seed. `minizero COMMAND --help` explains each.
 
 Reading order: main, then one function per command. Heavy rooms are imported inside the commands.
 """
@@ -52,7 +52,11 @@ def selfplay(
         return
     teller = Teller()
     try:
-        path = continue_run(resume, teller=teller, steps=steps) if resume else start(resolve(model, config, set), teller=teller)
+        path = (
+            continue_run(resume, teller=teller, steps=steps)
+            if resume
+            else start(resolve(model, config, set), teller=teller)
+        )
     except Stopped as stopped:
         teller.say(str(stopped))
         return
@@ -87,6 +91,17 @@ def replay(
     from minizero.replay import show
 
     show(run, step=step, role=role, task_type=type, reason=reason, limit=limit)
+
+
+def watch(run: Annotated[Path, tyro.conf.Positional], /) -> None:
+    """Follow a running run: its step lines as they come, until the last step or Ctrl-C.
+
+    Args:
+        run: A run directory.
+    """
+    from minizero.replay import watch as follow
+
+    follow(run)
 
 
 def report(run: Annotated[Path, tyro.conf.Positional], /) -> None:
@@ -145,7 +160,7 @@ def main() -> None:
     """Entry point. Errors that a user can mend are one message and exit status 1."""
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"selfplay": selfplay, "replay": replay, "report": report, "seed": seed},
+            {"selfplay": selfplay, "replay": replay, "watch": watch, "report": report, "seed": seed},
             prog="minizero",
             description="Absolute-Zero self-play for one person with one graphics card.",
         )

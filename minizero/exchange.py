@@ -1,8 +1,10 @@
-"""The traffic of one step: requests go to the sampler, programs to the sandbox, and whatever comes back has a consequence.
+"""The traffic of one step: requests go to the sampler, programs to the sandbox, and whatever comes back has a
+consequence.
 
-Streaming: a finished completion is parsed and executed while others still decode, and what follows from it is asked at once.
-With a sampler that promises reproducibility the consequences wait until the sampler is idle and are asked in order of their
-ids, because the sandbox answers in no fixed order and the composition of a batch can change the last bit of a logit.
+Streaming: a finished completion is parsed and executed while others still decode, and what follows from it is asked at
+once. With a sampler that promises reproducibility the consequences wait until the sampler is idle and are asked in
+order of their ids, because the sandbox answers in no fixed order and the composition of a batch can change the last
+bit of a logit.
 """
 
 from __future__ import annotations

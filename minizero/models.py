@@ -1,6 +1,7 @@
 """Find and load a model and its tokenizer: the built-in tiny model, a local directory, a hub name; float or 4-bit.
 
-Reading order: Tokens (text <-> ids), locate, load. The only rooms below that know transformers are policy.py and rollout/.
+Reading order: Tokens (text <-> ids), locate, load. The only rooms below that know transformers are policy.py and
+rollout/.
 """
 
 from __future__ import annotations
@@ -80,7 +81,9 @@ def locate(name: str) -> str:
             )
         return str(path)
     if path.is_absolute() or name.startswith((".", "~")):
-        raise ModelError(f"{name}: no such directory. Give a model directory, a hub name such as Qwen/Qwen2.5-Coder-3B, or tiny.")
+        raise ModelError(
+            f"{name}: no such directory. Give a model directory, a hub name such as Qwen/Qwen2.5-Coder-3B, or tiny."
+        )
     return name
 
 
@@ -94,7 +97,9 @@ def load(config: ModelConfig) -> LoadedModel:
     source = locate(config.name)
     device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("model.device = cuda, but torch sees no CUDA card. Try --set model.device=cpu, or minizero doctor")
+        raise ModelError(
+            "model.device = cuda, but torch sees no CUDA card. Try --set model.device=cpu, or minizero doctor"
+        )
     try:
         shape = AutoConfig.from_pretrained(source)
         tokenizer = AutoTokenizer.from_pretrained(source)
@@ -111,7 +116,7 @@ def load(config: ModelConfig) -> LoadedModel:
     except (OSError, ValueError) as error:
         raise ModelError(_explain(config.name, source, error)) from error
     if config.quantization == "none":
-        model.to(device)
+        model = model.to(torch.device(device))  # type: ignore[arg-type]
     model.eval()
     tokens = Tokens(tokenizer, _eos_ids(model, tokenizer), _pad_id(model, tokenizer))
     return LoadedModel(model, tokens, config.name, source, _is_instruct(source, tokenizer))
@@ -146,7 +151,9 @@ def _nf4(dtype: torch.dtype) -> Any:
         raise MissingPackage("bitsandbytes", "model.quantization = nf4", "pip install 'minizero[qlora]'") from None
     from transformers import BitsAndBytesConfig
 
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype)
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
+    )
 
 
 def _eos_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
@@ -155,12 +162,16 @@ def _eos_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
     for found in (tokenizer.eos_token_id, model.generation_config.eos_token_id, model.config.eos_token_id):
         ids |= {found} if isinstance(found, int) else set(found or ())
     if not ids:
-        raise ModelError("neither the tokenizer nor the model names an end-of-sequence token; generation could not stop.")
+        raise ModelError(
+            "neither the tokenizer nor the model names an end-of-sequence token; generation could not stop."
+        )
     return tuple(sorted(ids))
 
 
 def _pad_id(model: Any, tokenizer: Any) -> int:
-    return next(i for i in (tokenizer.pad_token_id, model.config.pad_token_id, tokenizer.eos_token_id, 0) if isinstance(i, int))
+    return next(
+        i for i in (tokenizer.pad_token_id, model.config.pad_token_id, tokenizer.eos_token_id, 0) if isinstance(i, int)
+    )
 
 
 def _explain(name: str, source: str, error: Exception) -> str:
@@ -168,7 +179,11 @@ def _explain(name: str, source: str, error: Exception) -> str:
     if Path(source).is_dir():
         have = ", ".join(sorted(p.name for p in Path(source).iterdir())[:8])
         return f"{name}: this directory cannot be loaded as a model ({first}). It holds: {have}"
-    offline = " HF_HUB_OFFLINE is set, so only downloaded models are found." if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
+    offline = (
+        " HF_HUB_OFFLINE is set, so only downloaded models are found."
+        if os.environ.get("HF_HUB_OFFLINE") == "1"
+        else ""
+    )
     return f"{name}: not a local directory, and the model hub did not give it ({first}).{offline}"
 
 
@@ -186,13 +201,20 @@ def _register_attention() -> None:
 
 
 def grouped_attention(
-    module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, attention_mask: torch.Tensor | None,
-    scaling: float | None = None, dropout: float = 0.0, **_: Any,
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Scaled dot-product attention that does not copy shared key-value heads while decoding.
 
-    query [B, H, Q, D], key and value [B, K, L, D] with H a multiple of K. With one query position the H/K query heads of
-    a key-value head are laid out as its query positions: the same numbers, and no H/K-fold copy of the cache per token.
+    query [B, H, Q, D], key and value [B, K, L, D] with H a multiple of K. With one query position the H/K query heads
+    of a key-value head are laid out as its query positions: the same numbers, and no H/K-fold copy of the cache per
+    token.
     """
     from torch.nn.functional import scaled_dot_product_attention as sdpa
 
@@ -203,5 +225,7 @@ def grouped_attention(
         return out.reshape(rows, 1, heads, width), None
     if shared > 1:
         key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
-    out = sdpa(query, key, value, attn_mask=attention_mask, scale=scaling, is_causal=attention_mask is None, dropout_p=dropout)
+    out = sdpa(
+        query, key, value, attn_mask=attention_mask, scale=scaling, is_causal=attention_mask is None, dropout_p=dropout
+    )
     return out.transpose(1, 2).contiguous(), None

@@ -14,8 +14,8 @@ from minizero.config.schema import OptimConfig
 
 
 class MasterAdamW:
-    """AdamW over named parameters. Gradients are summed in float32 over micro-batches, whatever the parameters' type is;
-    an update smaller than a bfloat16 step is kept in the master weights instead of being rounded away."""
+    """AdamW over named parameters. Gradients are summed in float32 over micro-batches, whatever the parameters' type
+    is; an update smaller than a bfloat16 step is kept in the master weights instead of being rounded away."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], config: OptimConfig) -> None:
         self.parameters, self.config = dict(parameters), config

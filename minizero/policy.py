@@ -78,7 +78,8 @@ class Policy:
     def _learn(
         self, rollouts: Sequence[Rollout], advantages: Tensor, old_log_probs: Sequence[Tensor] | None
     ) -> dict[str, float]:
-        """One optimiser step. The weights of all tokens are fixed before the first micro-batch, so the split changes nothing."""
+        """One optimiser step. The weights of all tokens are fixed before the first micro-batch, so the split changes
+        nothing."""
         loss = self.config.loss
         lengths = torch.tensor([len(r.completion.ids) for r in rollouts])
         groups = _group_ids(rollouts)
@@ -86,7 +87,9 @@ class Policy:
         teaches = advantages != 0
         if loss.kl_weight or loss.entropy_weight:
             teaches = torch.ones_like(teaches)
-        chosen = teaches.nonzero()[:, 0].tolist()  # what has advantage 0 adds nothing to the gradient, so it is not computed
+        chosen = teaches.nonzero()[
+            :, 0
+        ].tolist()  # what has advantage 0 adds nothing to the gradient, so it is not computed
         told: dict[str, list[Tensor]] = defaultdict(list)
         total = 0.0
         for places in self._micro_batches(rollouts, chosen):
@@ -112,8 +115,8 @@ class Policy:
                 told[name].append(values.cpu())
             self._tick()
         stepped = self.optimiser.step()
-        metrics = {f"policy/{name}": stepped[key] for name, key in _STEP_NAMES.items()}
-        return metrics | {"policy/loss": total} | _told({name: torch.cat(parts) for name, parts in told.items()})
+        of_step = {f"policy/{name}": stepped[key] for name, key in _STEP_NAMES.items()}
+        return of_step | {"policy/loss": total} | _told({name: torch.cat(parts) for name, parts in told.items()})
 
     # -- log-probabilities --------------------------------------------------------------------------------------------
 
@@ -157,7 +160,9 @@ class Policy:
     def adapter_off(self) -> Iterator[None]:
         """The reference policy: the base model without its adapter."""
         if self._peft is None:
-            raise ModelError("adapter_off: this policy trains all its parameters, so there is no adapter to switch off.")
+            raise ModelError(
+                "adapter_off: this policy trains all its parameters, so there is no adapter to switch off."
+            )
         with self._peft.disable_adapter():
             yield
 
@@ -184,7 +189,8 @@ class Policy:
         if saved != expected:
             odd = sorted(saved ^ expected)
             raise CheckpointError(
-                f"{directory / STATE} belongs to another model or adapter: {len(odd)} tensors do not match, for example {odd[0]}."
+                f"{directory / STATE} belongs to another model or adapter: {len(odd)} tensors do not match, "
+                f"for example {odd[0]}."
             )
         with safe_open(directory / STATE, framework="pt") as file:
             updates = int(file.metadata()["updates"])
@@ -220,15 +226,25 @@ def _group_ids(rollouts: Sequence[Rollout]) -> Tensor:
 
 
 def _with_lora(model: Any, adapter: AdapterConfig) -> Any:
-    """PEFT layers put into the model in place; the adapter in the model's own type (master weights are the optimiser's)."""
+    """PEFT layers put into the model in place; the adapter in the model's own type (master weights are the
+    optimiser's)."""
     from peft import LoraConfig, get_peft_model
 
     targets = adapter.targets if isinstance(adapter.targets, str) else list(adapter.targets)
     config = LoraConfig(
-        r=adapter.rank, lora_alpha=adapter.alpha, target_modules=targets, lora_dropout=0.0, bias="none", task_type="CAUSAL_LM"
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        target_modules=targets,
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
     )
     try:
         return get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:
-        linear = sorted({name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)})
-        raise ConfigError(f"adapter.targets = {targets}: {error}. This model's linear layers: {', '.join(linear)}.") from None
+        linear = sorted(
+            {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+        )
+        raise ConfigError(
+            f"adapter.targets = {targets}: {error}. This model's linear layers: {', '.join(linear)}."
+        ) from None

@@ -1,14 +1,15 @@
 """The run directory: what a run was asked, what it measured, and states from which it continues bit for bit.
 
-Reading order: RunDirectory.create and open, then log and write_rollouts (append-only), then save_state, newest_state, rewind.
+Reading order: RunDirectory.create and open, then log and write_rollouts (append-only), then save_state, newest_state,
+rewind.
 
     config.toml        the resolved settings              metrics.jsonl   one line per step (and per validation)
     manifest.json      versions, machine, seeds, command  tasks.jsonl     the task buffer, append-only
     rollouts/          step-000001.jsonl.gz               state/          the last two steps, for --resume
     checkpoints/       step-000050/adapter (plain PEFT)   eval/           report.html
 
-Crash safety: files that grow are cut back on resume to the sizes that the state names; everything else is written beside its
-place and renamed. A state counts only with its seal, the checksums of its files, which is written last.
+Crash safety: files that grow are cut back on resume to the sizes that the state names; everything else is written
+beside its place and renamed. A state counts only with its seal, the checksums of its files, which is written last.
 """
 
 from __future__ import annotations
@@ -51,7 +52,9 @@ class RunDirectory:
         """Make a new run directory. Raises RunExists when there is one."""
         run = cls(path)
         if path.exists():
-            raise RunExists(f"{path} exists. Continue it with  --resume {path} , or give this run another --set run.name=...")
+            raise RunExists(
+                f"{path} exists. Continue it with  --resume {path} , or give this run another --set run.name=..."
+            )
         with run._writing("the run directory"):
             path.mkdir(parents=True)
             for name in ("rollouts", "checkpoints", "state", "eval"):
@@ -97,7 +100,9 @@ class RunDirectory:
         """rollouts/step-N.jsonl.gz. The same rows give the same bytes (no time stamp inside)."""
         text = "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows)
         with self._writing("rollouts"):
-            self._replace(self.path / "rollouts" / f"step-{step:06d}.jsonl.gz", gzip.compress(text.encode(), 5, mtime=0))
+            self._replace(
+                self.path / "rollouts" / f"step-{step:06d}.jsonl.gz", gzip.compress(text.encode(), 5, mtime=0)
+            )
 
     def rollouts(self, step: int) -> list[dict[str, Any]]:
         """The rows of one step's rollouts. Raises RunError when there are none."""
@@ -151,24 +156,30 @@ class RunDirectory:
             notice(f"{path}: {problem}. Falling back to the state before it.")
         if candidates:
             raise CheckpointError(
-                f"{self.path / 'state'}: none of {len(candidates)} states is whole. checkpoints/ holds adapters of earlier "
-                "steps: start a new run from one of them."
+                f"{self.path / 'state'}: none of {len(candidates)} states is whole. checkpoints/ holds "
+                "adapters of earlier steps: start a new run from one of them."
             )
         return None
 
     def rewind(self, state: State | None) -> None:
-        """Cut the growing files back to the state, and remove what was written after it (None: back to the very start)."""
+        """Cut the growing files back to the state, and remove what was written after it (None: back to the very
+        start)."""
         step = state.step if state else 0
         for name in GROWING:
             size = int(state.data["sizes"][name]) if state else 0
             with (self.path / name).open("r+b") as file:
                 file.seek(0, os.SEEK_END)
                 if file.tell() < size:
-                    raise CheckpointError(f"{self.path / name}: {file.tell()} bytes, but the state of step {step} counts {size}.")
+                    raise CheckpointError(
+                        f"{self.path / name}: {file.tell()} bytes, but the state of step {step} counts {size}."
+                    )
                 file.truncate(size)
         for old in self.rollout_steps():
             if old > step:
                 (self.path / "rollouts" / f"step-{old:06d}.jsonl.gz").unlink()
+        for path in (self.path / "eval").glob("step-*.json"):
+            if int(path.stem[5:]) > step:
+                path.unlink()
         for path in self._states():
             if int(path.name[5:]) > step:
                 shutil.rmtree(path)

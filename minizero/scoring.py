@@ -86,7 +86,7 @@ def step_metrics(scored: Sequence[Scored], held_out: frozenset[str] = frozenset(
             cut = [s.rollout.completion.finish == "length" for s in group]
             values[f"rollout/hit_token_limit_frac/{name}"] = _mean(cut)
     if held_out:
-        programs = [s.outcome.answer.text for s in [*answers, *attempts] if _is_induction_answer(s)]
+        programs = [text for s in [*answers, *attempts] if (text := _induction_answer(s)) is not None]
         values["eval/held_out_answers"] = float(sum(program_key(text) in held_out for text in programs))
     return values
 
@@ -126,9 +126,11 @@ def _solve_metrics(answers: Sequence[Scored]) -> dict[str, float]:
     return values
 
 
-def _is_induction_answer(scored: Scored) -> bool:
+def _induction_answer(scored: Scored) -> str | None:
     outcome = scored.outcome
-    return isinstance(outcome, AnswerOutcome) and outcome.task.type is TaskType.INDUCTION and outcome.answer is not None
+    if isinstance(outcome, AnswerOutcome) and outcome.task.type is TaskType.INDUCTION and outcome.answer:
+        return outcome.answer.text
+    return None
 
 
 def _means(name: str, pairs: Iterable[tuple[TaskType, float]]) -> dict[str, float]:
@@ -148,7 +150,8 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def rollout_row(scored: Scored) -> dict[str, Any]:
-    """What rollouts/step-N.jsonl.gz keeps of a completion: enough to read it, and to see why it earned what it earned."""
+    """What rollouts/step-N.jsonl.gz keeps of a completion: enough to read it, and to see why it earned what it
+    earned."""
     outcome, rollout = scored.outcome, scored.rollout
     row: dict[str, Any] = {
         "id": f"{rollout.completion.request_id}/{rollout.completion.index}",
@@ -170,11 +173,14 @@ def rollout_row(scored: Scored) -> dict[str, Any]:
             "score": verdict.score,
             "detail": verdict.detail,
         }
-    row |= {"reason": outcome.reason, "solve_rate": outcome.solve_rate, "requested_lines": outcome.requested_lines}
+    row |= {
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+        "solve_rate": outcome.solve_rate,
+        "requested_lines": outcome.requested_lines,
+    }
     if outcome.task:
         row |= {"task": outcome.task.id, "task_content": task_to_json(outcome.task)}
     elif outcome.proposal:
         row |= {"program": outcome.proposal.program, "inputs": list(outcome.proposal.inputs)}
     return row
-
-

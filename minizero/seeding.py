@@ -1,8 +1,8 @@
 """Seed tasks written by the model itself, from AZR's zero triplet on: propose and admit, no solving, no learning.
 
-As AZR's seeding scripts (azr-spec section 1): deduction and abduction proposals grow one buffer whose tasks are the next
-examples; then induction proposals are made about its programs. Departs: the think/answer form is not required, as there,
-but duplicates are left out, and both types are asked in one batch.
+As AZR's seeding scripts (azr-spec section 1): deduction and abduction proposals grow one buffer whose tasks are the
+next examples; then induction proposals are made about its programs. Departs: the think/answer form is not required, as
+there, but duplicates are left out, and both types are asked in one batch.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from minizero.buffer import TaskBuffer
 from minizero.config import Config
-from minizero.config.load import config_from
 from minizero.rollout.protocol import Sampler
+from minizero.round import task_key
 from minizero.seeds import zero_tasks
-from minizero.selfplay import SelfPlay, task_key
+from minizero.selfplay import SelfPlay
 from minizero.session import sandbox_settings
 from minizero.telling import Teller
 from minizero.types import Rollout, SeedsError, Task, TaskType
@@ -37,7 +37,7 @@ def generate_seeds(config: Config, out: Path, count: int, *, teller: Teller | No
     """
     if out.exists():
         raise SeedsError(f"{out} exists. Give --out another name, or delete it.")
-    with Sandbox(**sandbox_settings(config)) as box, (teller or Teller()) as told:
+    with Sandbox(**sandbox_settings(config)) as box, teller or Teller() as told:
         told.phase(f"loading {config.model.name}")
         from minizero.policy import Policy
         from minizero.rollout.make import make_sampler
@@ -50,9 +50,7 @@ def generate_seeds(config: Config, out: Path, count: int, *, teller: Teller | No
     return found
 
 
-def grow_seeds(
-    config: Config, count: int, *, sampler: Sampler, box: Sandbox, style: str, teller: Teller
-) -> list[Task]:
+def grow_seeds(config: Config, count: int, *, sampler: Sampler, box: Sandbox, style: str, teller: Teller) -> list[Task]:
     """Propose round after round until every type has `count` tasks besides the zero triplet."""
     buffer = TaskBuffer(lambda task: task_key(task, "program_and_input"), cap=max(count, 1) * 4 + 64)
     buffer.add((task, None) for task in zero_tasks())
@@ -64,11 +62,18 @@ def grow_seeds(
         number += 1
         tree = config.model_dump(mode="json")
         tree["selfplay"] |= {
-            "task_types": programs or missing, "solves": 0, "attempts": 0, "train_propose": False, "solver_warmup_steps": 0,
+            "task_types": programs or missing, "solves": 0, "attempts": 0,
+            "train_propose": False, "solver_warmup_steps": 0,
         }  # fmt: skip
-        tree["buffer"]["keep"] = "all"
+        tree["buffer"]["keep"] = "all"  # not checked as a run's config: induction alone is right here
         game = SelfPlay(
-            config_from(tree), policy=_NoLearning(), sampler=sampler, box=box, buffer=buffer, style=style, tick=teller.tick
+            Config.model_validate(tree),
+            policy=_NoLearning(),
+            sampler=sampler,
+            box=box,
+            buffer=buffer,
+            style=style,
+            tick=teller.tick,
         )
         game.rng.seed(f"{config.run.rng_seed}/seeding/{number}")
         teller.phase(f"seeding, round {number}: " + ", ".join(f"{k} {len(t)}/{count}" for k, t in found.items()))
@@ -78,8 +83,8 @@ def grow_seeds(
         idle = 0 if stored else idle + 1
         if idle == ROUNDS_WITHOUT_A_TASK:
             raise SeedsError(
-                f"{ROUNDS_WITHOUT_A_TASK} rounds of proposals gave no valid task ({', '.join(missing)} missing). Read what "
-                "the model writes with a short self-play run and minizero replay; try --set prompt.style=chat"
+                f"{ROUNDS_WITHOUT_A_TASK} rounds of proposals gave no valid task ({', '.join(missing)} missing). "
+                "Read what the model writes with a short self-play run and minizero replay; try --set prompt.style=chat"
             )
     return [task for tasks in found.values() for task in tasks[:count]]
 
@@ -89,5 +94,5 @@ def azr_row(task: Task) -> dict[str, object]:
     if task.type is TaskType.INDUCTION:
         inputs, outputs = [pair.input for pair in task.pairs], [pair.output for pair in task.pairs]
         return {"snippet": task.program, "inputs": inputs, "outputs": outputs, "message": task.message, "imports": []}
-    row = {"snippet": task.program, "input": task.input, "output": task.output, "imports": []}
+    row: dict[str, object] = {"snippet": task.program, "input": task.input, "output": task.output, "imports": []}
     return row | {"original_snippet": task.program, "composite_functions": [], "task_type": task.type.value}

@@ -1,7 +1,8 @@
 """Seed tasks: AZR's zero triplet, the package's own, or a JSON Lines file in AZR's format or ours.
 
-AZR's rows (azr-spec section 1): {"snippet", "input", "output", ...} seeds deduction and abduction, {"snippet", "inputs",
-"outputs", "message", ...} seeds induction; ours (minizero seed) also name a task_type. Or the lines of a run's tasks.jsonl.
+AZR's rows (azr-spec section 1): {"snippet", "input", "output", ...} seeds deduction and abduction, {"snippet",
+"inputs", "outputs", "message", ...} seeds induction; ours (minizero seed) also name a task_type. The lines of a run's
+tasks.jsonl are read too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,14 @@ from minizero.types import Pair, SeedsError, Task, TaskType
 from sandbox.values import InvalidValue, parse_value, render
 
 IDENTITY = "def f(a):\n    return a"
-ZERO_INPUTS = ("'Hello world'", "1", "dict(a=1, b=2)", "(1.1, 1.2, 1.3)", "'[[1, 0, 0], [0, 0, 0], [0, 0, 0]]'", "1001101100010001")
+ZERO_INPUTS = (
+    "'Hello world'",
+    "1",
+    "dict(a=1, b=2)",
+    "(1.1, 1.2, 1.3)",
+    "'[[1, 0, 0], [0, 0, 0], [0, 0, 0]]'",
+    "1001101100010001",
+)
 BUILTIN = Path(__file__).parent / "data" / "seeds.jsonl"
 
 
@@ -32,7 +40,8 @@ def zero_tasks(shown: int = 3) -> list[Task]:
 
 
 def read_seeds(path: Path, limit: int, task_types: Sequence[TaskType] = tuple(TaskType)) -> tuple[list[Task], int]:
-    """Seed tasks from a file, at most `limit` of each type, and the number of rows left out because an output is no value.
+    """Seed tasks from a file, at most `limit` of each type, and the number of rows left out because an output is no
+    value.
 
     Raises SeedsError with the line number for a malformed row, and for a file without a single task.
     """
@@ -52,14 +61,17 @@ def read_seeds(path: Path, limit: int, task_types: Sequence[TaskType] = tuple(Ta
             continue
         except (ValueError, KeyError, TypeError) as error:
             raise SeedsError(
-                f"{path}, line {number}: not a seed task ({type(error).__name__}: {error}). Expected a JSON object with "
-                "snippet, input, output, or with snippet, inputs, outputs, message, or a line of a run's tasks.jsonl."
+                f"{path}, line {number}: not a seed task ({type(error).__name__}: {error}). Expected a JSON object "
+                "with snippet, input, output, or with snippet, inputs, outputs, message; or a line of tasks.jsonl."
             ) from None
         for task in tasks:
             found[task.type].append(task)
     chosen = [task for kind in task_types for task in found[kind][:limit]]
     if not chosen:
-        raise SeedsError(f"{path}: no seed task for {', '.join(task_types)} in {len(lines)} lines ({left_out} left out: output is no value).")
+        raise SeedsError(
+            f"{path}: no seed task for {', '.join(task_types)} in {len(lines)} lines "
+            f"({left_out} left out: output is no value)."
+        )
     return chosen, left_out
 
 
@@ -83,8 +95,12 @@ def _tasks(row: Mapping[str, Any]) -> list[Task]:
     program = "\n".join([*imports, program])
     if "inputs" in row:
         if len(row["inputs"]) != len(row["outputs"]) or len(row["inputs"]) < 2:
-            raise ValueError(f"{len(row['inputs'])} inputs, {len(row['outputs'])} outputs; expected the same number, at least 2")
-        pairs = tuple(Pair(str(i), render(parse_value(str(o)))) for i, o in zip(row["inputs"], row["outputs"], strict=True))
+            raise ValueError(
+                f"{len(row['inputs'])} inputs, {len(row['outputs'])} outputs; expected the same number, at least 2"
+            )
+        pairs = tuple(
+            Pair(str(i), render(parse_value(str(o)))) for i, o in zip(row["inputs"], row["outputs"], strict=True)
+        )
         return [Task(TaskType.INDUCTION, program, pairs, str(row["message"]), len(pairs) // 2)]
     pair = Pair(str(row["input"]), render(parse_value(str(row["output"]))))
     kinds = [TaskType(row["task_type"])] if "task_type" in row else [TaskType.DEDUCTION, TaskType.ABDUCTION]

@@ -1,7 +1,8 @@
 """A whole run: assemble the rooms, step after step, save, validate, tell; continue where a killed one stopped.
 
-Reading order: start and resume (what the command line calls), Session.run (the loop), Session.save and restore, _assemble.
-The sandbox starts before torch is imported: its processes then stay small and inherit nothing of the trainer.
+Reading order: start and resume (what the command line calls), Session.run (the loop), Session.save and restore,
+_assemble. The sandbox starts before torch is imported: its processes then stay small and inherit nothing of the
+trainer.
 """
 
 from __future__ import annotations
@@ -29,10 +30,11 @@ from minizero.mirror import open_mirror
 from minizero.models import locate
 from minizero.rewards import load_terms
 from minizero.rollout.protocol import stream_seed
+from minizero.round import task_key
 from minizero.run import RunDirectory, State
 from minizero.scoring import rollout_row
 from minizero.seeds import seed_tasks
-from minizero.selfplay import SelfPlay, task_key
+from minizero.selfplay import SelfPlay
 from minizero.telling import Teller
 from minizero.types import MiniZeroError
 from sandbox import Limits, Sandbox
@@ -268,7 +270,7 @@ def make_manifest(config: Config, box: Sandbox, argv: Sequence[str] | None = Non
     packages = ("minizero", "torch", "transformers", "peft", "vllm", "bitsandbytes", "numpy", "pydantic")
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": " ".join(argv or sys.argv),
+        "command": " ".join(["minizero", *(argv or sys.argv[1:])]),
         "rng_seed": config.run.rng_seed,
         "run_id": f"{stream_seed(time.time_ns(), os.getpid(), random.random()):016x}",
         "versions": {"python": platform.python_version()} | {p: v for p in packages if (v := _version(p))},
@@ -312,4 +314,6 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )

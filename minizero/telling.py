@@ -32,7 +32,9 @@ class Teller:
             self._status.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._status:
             self._status.stop()
 
@@ -69,7 +71,8 @@ class Teller:
 
 
 def step_line(number: int, total: int, values: Mapping[str, float]) -> str:
-    """One step in one line: what was admitted, how hard it was, what was solved. The loss stays out: it is near 0 anyway.
+    """One step in one line: what was admitted, how hard it was, what was solved. The loss stays out: it is near 0
+    anyway.
 
     >>> step_line(3, 60, {"propose/admitted_frac": 0.5, "solve/correct_frac": 0.25, "time/step_s": 2.0})
     'step   3/60   admitted  50%   solved  25%   2.0 s'

@@ -1,7 +1,8 @@
 """The nouns of self-play, and the exception tree; everything else passes these around.
 
-Reading order: Role, TaskType, Task; then a proposal's way (Proposal, ParseError, Rejection, ProposalOutcome), an answer's way
-(Answer, Verdict, AnswerOutcome); then what goes through a sampler (Prompt, Request, Completion) and what is learned from (Rollout).
+Reading order: Role, TaskType, Task; then a proposal's way (Proposal, ParseError, Rejection, ProposalOutcome), an
+answer's way (Answer, Verdict, AnswerOutcome); then what goes through a sampler (Prompt, Request, Completion) and what
+is learned from (Rollout).
 
     MiniZeroError
     ├── ConfigError        one or more settings are wrong; lists all of them
@@ -102,8 +103,8 @@ class Pair:
 class Task:
     """An executable problem with a known answer. Texts are source text; the entry function of `program` is `f`.
 
-    `pairs` holds one pair for deduction and abduction. For induction the first `shown` pairs stand in the prompt and the
-    rest are hidden tests. `step` is the step that admitted it (0: a seed task).
+    `pairs` holds one pair for deduction and abduction. For induction the first `shown` pairs stand in the prompt and
+    the rest are hidden tests. `step` is the step that admitted it (0: a seed task).
     """
 
     type: TaskType
@@ -164,7 +165,8 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of checking one answer. `score` is in [0, 1]: the fraction of hidden pairs for induction, else 0 or 1."""
+    """The result of checking one answer. `score` is in [0, 1]: the fraction of hidden pairs for induction, else 0 or
+    1."""
 
     correct: bool
     score: float
@@ -176,14 +178,16 @@ class Verdict:
 class ProposalOutcome:
     """All that is known of one proposal when it is rewarded.
 
-    `reason` is "" for an admitted task, else the reason of the ParseError or Rejection. `solve_rate` is the mean score of
-    `verdicts`, None when there were no attempts. `format_ok` tells whether the completion kept the style's wrapper.
+    `reason` is "" for an admitted task, else the reason (and detail) of the ParseError or Rejection. `solve_rate` is
+    the mean score of `verdicts`, None when there were no attempts. `format_ok` tells whether the completion kept the
+    style's wrapper.
     """
 
     type: TaskType
     text: str
     format_ok: bool
     reason: str
+    detail: str = ""
     proposal: Proposal | None = None
     task: Task | None = None
     examples: tuple[Task, ...] = ()
@@ -242,8 +246,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One sampled continuation. `ids` includes the EOS token when there is one; `log_probs` is aligned with `ids`, in nats,
-    of the distribution that was sampled from (temperature applied). `text` is without prefill and special tokens."""
+    """One sampled continuation. `ids` includes the EOS token when there is one; `log_probs` is aligned with `ids`, in
+    nats, of the distribution that was sampled from (temperature applied). `text` is without prefill and special
+    tokens."""
 
     request_id: str
     index: int

@@ -26,7 +26,9 @@ def test_overrides_win_over_files_and_later_files_over_earlier(tmp_path: Path) -
 
 
 def test_a_resolved_config_reads_back_equal(tmp_path: Path) -> None:
-    config = load_config(overrides=["reward.preset=paper", 'reward.propose.terms."own.py:short"=0.25', "advantage=reinforce++"])
+    config = load_config(
+        overrides=["reward.preset=paper", 'reward.propose.terms."own.py:short"=0.25', "advantage=reinforce++"]
+    )
     path = tmp_path / "config.toml"
     path.write_text(to_toml(config))
     assert load_config([path]) == config

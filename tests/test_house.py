@@ -19,7 +19,8 @@ FLOORS = [
     # second floor: engines
     {"models", "policy", "rollout", "tiny"},
     # roof: the story and its tellers
-    {"exchange", "selfplay", "session", "mirror", "telling", "verdict", "replay", "report", "seeding", "cli", "__main__",
+    {"exchange", "round", "selfplay", "session", "mirror", "telling", "verdict", "replay", "report", "seeding", "cli",
+     "__main__",
      "evaluation"},
 ]  # fmt: skip
 # The prompts' compact style and the tiny model's sets are data, read lazily by name; rollout/protocol.py is words.

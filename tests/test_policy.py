@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -215,5 +214,3 @@ def test_gradient_checkpointing_changes_nothing_but_memory(random_model: Path) -
 def test_unknown_adapter_targets_name_the_layers_there_are(random_model: Path) -> None:
     with pytest.raises(ConfigError, match="q_proj"):
         make_policy(random_model, 'adapter.targets=["nothing"]')
-
-

@@ -23,7 +23,8 @@ from minizero.types import RunExists
 ROOT = Path(__file__).parent.parent
 SMALL = [
     "selfplay.steps=4", "selfplay.proposals=4", "selfplay.solves=4", "selfplay.attempts=3", "eval.limit=9",
-    "eval.samples=2", "run.threads=1", "run.checkpoint_every=2", "run.name=test", "sandbox.workers=1", "sandbox.wall_s=60",
+    "eval.samples=2", "run.threads=1", "run.checkpoint_every=2", "run.name=test",
+    "sandbox.workers=1", "sandbox.wall_s=60",
 ]  # fmt: skip
 UNSTEADY = ("time/", "memory/", "rollout/tokens_per_s", "sandbox/wait_s")  # the clock's, not the run's
 
@@ -43,7 +44,12 @@ def outcome(path: Path) -> dict[str, Any]:
     run = RunDirectory.open(path)
     rows = [{k: v for k, v in row.items() if not k.startswith(UNSTEADY)} for row in run.metrics()]
     state = json.loads((path / "state" / "step-000004" / "state.json").read_text())
-    files = [*path.glob("rollouts/*"), *path.glob("eval/*"), path / "tasks.jsonl", *path.glob("state/*04/*.safetensors")]
+    files = [
+        *path.glob("rollouts/*"),
+        *path.glob("eval/*"),
+        path / "tasks.jsonl",
+        *path.glob("state/*04/*.safetensors"),
+    ]
     files += path.glob("checkpoints/*/*/*.safetensors")
     return {
         "metrics": rows,

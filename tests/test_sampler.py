@@ -139,7 +139,8 @@ def test_streams_are_uniform_and_differ_by_stream_and_position() -> None:
     values = uniform(torch.arange(200_000) % 1000, torch.arange(200_000) // 1000)
     assert values.unique().numel() == 200_000
     assert abs(values.mean().item() - 0.5) < 0.003
-    assert 0 <= values.min() and values.max() < 1
+    assert values.min() >= 0
+    assert values.max() < 1
 
 
 def test_the_scripted_sampler_answers_by_its_script() -> None:

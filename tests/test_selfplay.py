@@ -12,9 +12,10 @@ from minizero.buffer import TaskBuffer
 from minizero.config import load_config
 from minizero.programs import program_key
 from minizero.rollout.scripted import ScriptedSampler
+from minizero.round import task_key
 from minizero.scoring import rollout_row
 from minizero.seeds import zero_tasks
-from minizero.selfplay import SelfPlay, StepResult, task_key
+from minizero.selfplay import SelfPlay, StepResult
 from minizero.types import Request, Rollout, TaskType
 from sandbox import Sandbox
 
@@ -33,7 +34,8 @@ class Listener:
 def game(box: Sandbox, script: Callable[[Request, int], str], *overrides: str, **settings: Any) -> SelfPlay:
     config = load_config(
         overrides=[
-            "prompt.style=chat", "prompt.think=false", "selfplay.proposals=4", "selfplay.solves=4", "selfplay.attempts=4",
+            "prompt.style=chat", "prompt.think=false", "selfplay.proposals=4", "selfplay.solves=4",
+            "selfplay.attempts=4",
             "prompt.induction_inputs=4", "prompt.induction_shown=2", "selfplay.max_prompt_tokens=100000", *overrides,
         ]
     )  # fmt: skip

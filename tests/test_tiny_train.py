@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from minizero.prompts import compact
 from minizero.tiny import load
 from minizero.tiny.card import model_card, propose_table, solve_table
+from minizero.tiny.evaluate import main
 from minizero.tiny.generate import generate
 from minizero.tiny.measure import Proposed, Solved, propose_tasks, solve_tasks
 from minizero.tiny.model import build_model
@@ -144,3 +145,10 @@ def test_the_card_is_made_of_measurements():
     card = model_card(record, {"heldout": 1200, "validation": 600, "seeds": 384}, scores)
     assert "2.00 million parameters" in card
     assert "the held-out set (1,200 tasks)" in card
+
+
+def test_the_measuring_command_prints_both_tables(capsys):
+    main(["--tasks", "6", "--proposals", "2"])
+    out = capsys.readouterr().out
+    assert "## Solving: heldout" in out
+    assert "## Proposing" in out

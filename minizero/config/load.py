@@ -84,14 +84,15 @@ def check(config: Config) -> list[str]:
         problems.append("selfplay.task_types is empty: name at least one of deduction, abduction, induction.")
     if set(play.task_types) == {TaskType.INDUCTION} and play.proposals and config.buffer.seeds == "zero":
         problems.append(
-            "selfplay.task_types = induction alone: an induction proposal is about a deduction or abduction task's program, "
-            'and there will be none. Add a type, or set selfplay.proposals=0 with seeds of your own.'
+            "selfplay.task_types = induction alone: an induction proposal is about a deduction or abduction task's "
+            "program, and there will be none. Add a type, or set selfplay.proposals=0 with seeds of your own."
         )
     if play.proposals == 0 and play.solves == 0:
         problems.append("selfplay.proposals = 0 and selfplay.solves = 0: a step would do nothing. Set one of them.")
     if play.attempts == 1:
         problems.append(
-            "selfplay.attempts = 1: a solve rate needs at least 2 attempts to tell 0 from 1. Try --set selfplay.attempts=8"
+            "selfplay.attempts = 1: a solve rate needs at least 2 attempts to tell 0 from 1. "
+            "Try --set selfplay.attempts=8"
         )
     if play.attempts == 0 and play.proposals and play.train_propose:
         problems.append(
@@ -112,8 +113,8 @@ def check(config: Config) -> list[str]:
             )
     if config.model.quantization != "none" and config.adapter.kind == "full":
         problems.append(
-            f"model.quantization = {config.model.quantization} with adapter.kind = full: a 4-bit base cannot be trained. "
-            "Try --set adapter.kind=lora"
+            f"model.quantization = {config.model.quantization} with adapter.kind = full: "
+            "a 4-bit base cannot be trained. Try --set adapter.kind=lora"
         )
     if any(n < 1 for n in play.request_lines):
         problems.append(f"selfplay.request_lines = {list(play.request_lines)}: numbers of lines start at 1.")
@@ -125,7 +126,9 @@ def read_toml(path: Path) -> Tree:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file. `ls configs configs/ablations` shows the shipped ones.") from None
+        raise ConfigError(
+            f"{path}: no such configuration file. `ls configs configs/ablations` shows the shipped ones."
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 
@@ -232,5 +235,10 @@ def _toml_key(key: str) -> str:
 def _toml_value(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(_toml_value(item) for item in value)}]"
-    # JSON and TOML agree on strings, true/false and numbers, but for a float without a point such as 1e-05 -> TOML needs no more.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f") if not isinstance(value, float) else repr(value)
+    # JSON and TOML agree on strings, true/false and numbers, but for a float without a point such as 1e-05 -> TOML
+    # needs no more.
+    return (
+        json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+        if not isinstance(value, float)
+        else repr(value)
+    )

@@ -1,6 +1,7 @@
 """All settings, one section each: a sentence under every field says what it does and where its default comes from.
 
-Reading order: Config at the end names the sections; prompt, admission are in tasks.py, reward, advantage, loss in learning.py.
+Reading order: Config at the end names the sections; prompt, admission are in tasks.py, reward, advantage, loss in
+learning.py.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ class ModelConfig(Section):
     """Which policy is trained."""
 
     name: str = "tiny"
-    """A built-in model (tiny), a local directory in Hugging Face format, or a hub name such as Qwen/Qwen2.5-Coder-3B."""
+    """A built-in model (tiny), a local directory in Hugging Face format, or a hub name such as
+    Qwen/Qwen2.5-Coder-3B."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Compute type of the weights. auto: float32 on the CPU for models under 0.2 B parameters, else bfloat16."""
     quantization: Literal["none", "nf4"] = "none"
@@ -35,7 +37,7 @@ class AdapterConfig(Section):
     """lora trains low-rank updates of linear layers (PEFT); full trains every parameter (AZR's choice)."""
     rank: int = Field(32, ge=1, le=512)
     """LoRA rank. 32 suffices for reinforcement learning at these batch sizes ("LoRA Without Regret", 2025)."""
-    alpha: float = Field(64.0, gt=0)
+    alpha: int = Field(64, gt=0)
     """LoRA scale: the update is multiplied by alpha / rank. Twice the rank is the common choice."""
     targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
     """Names of the linear layers that get an adapter, or all of them but the head."""
@@ -59,7 +61,8 @@ class SelfplayConfig(Section):
     attempts: int = Field(8, ge=0)
     """Sampled attempts at each admitted task, to estimate its solve rate (AZR: 8). 0: no learnability is measured."""
     solve_from: Literal["previous", "same"] = "previous"
-    """previous: solve what the step before proposed (the official code's order); same: this step's tasks (the paper's)."""
+    """previous: solve what the step before proposed (the official code's order); same: this step's tasks (the
+    paper's)."""
     train_propose: bool = True
     """false: proposals are made and buffered but not trained on (the paper's "train solver only")."""
     train_on_attempts: bool = False
@@ -75,7 +78,8 @@ class SelfplayConfig(Section):
     shuffle_rewards: bool = False
     """Control: permutes rewards inside each role and task type, so that nothing can be learned."""
     request_lines: tuple[int, ...] = ()
-    """Numbers of statement lines asked of proposals, drawn uniformly; empty asks for none. A means against one-liners."""
+    """Numbers of statement lines asked of proposals, drawn uniformly; empty asks for none. A means against
+    one-liners."""
 
 
 class BufferConfig(Section):
@@ -86,7 +90,8 @@ class BufferConfig(Section):
     seed_tasks: int = Field(256, ge=1)
     """At most this many seed tasks are read (AZR: 256)."""
     mix: Literal["max_new", "half_new", "uniform", "step"] = "max_new"
-    """How tasks to solve are drawn: AZR's max_new fills with the newest first; half_new at most half; step by recency."""
+    """How tasks to solve are drawn: AZR's max_new fills with the newest first; half_new at most half; step by
+    recency."""
     window: int = Field(1, ge=1)
     """Tasks admitted in this many last steps count as new (AZR: 1)."""
     example_sampling: Literal["uniform", "recency"] = "uniform"
@@ -103,7 +108,8 @@ class OptimConfig(Section):
     """The optimiser."""
 
     lr: float = Field(1e-5, gt=0)
-    """Learning rate of AdamW. AZR: 1e-6 for full parameters; LoRA needs about ten times that ("LoRA Without Regret")."""
+    """Learning rate of AdamW. AZR: 1e-6 for full parameters; LoRA needs about ten times that ("LoRA Without
+    Regret")."""
     freeze: bool = False
     """Control: true computes everything but moves nothing (a learning rate of zero)."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -149,7 +155,8 @@ class SandboxConfig(Section):
     memory_mib: int = Field(512, ge=32)
     """Address space per run, MiB."""
     unsafe: bool = False
-    """true: run model-written programs although this machine offers no real sandbox (macOS). Recorded in the manifest."""
+    """true: run model-written programs although this machine offers no real sandbox (macOS). Recorded in the
+    manifest."""
 
 
 class EvalConfig(Section):

@@ -33,7 +33,9 @@ class Validation:
 
     step: int
     samples: int
-    rows: tuple[dict[str, Any], ...]  # {"id", "type", "lines", "greedy": bool, "correct": int, "tokens": int, "nats": float}
+    rows: tuple[
+        dict[str, Any], ...
+    ]  # {"id", "type", "lines", "greedy": bool, "correct": int, "tokens": int, "nats": float}
 
     def solve_rates(self) -> list[float]:
         """Share of right samples per task, in the order of the tasks."""
@@ -50,7 +52,7 @@ class Validation:
     @property
     def entropy(self) -> float:
         """Mean entropy of a sampled token, in nats, estimated by the samples' own -log-probabilities."""
-        tokens = sum(row["tokens"] for row in self.rows)
+        tokens = sum(row.get("tokens", 0) for row in self.rows)
         return sum(row["nats"] for row in self.rows) / tokens if tokens else 0.0
 
     def to_json(self) -> str:
@@ -179,7 +181,9 @@ def _read(path: Path) -> list[Task]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise ConfigError(f"eval.tasks = {path}: cannot be read ({error}). Give a JSON Lines file of tasks, tiny, or none.") from None
+        raise ConfigError(
+            f"eval.tasks = {path}: cannot be read ({error}). Give a JSON Lines file of tasks, tiny, or none."
+        ) from None
     found = []
     for number, line in enumerate(lines, 1):
         try:
@@ -195,5 +199,3 @@ def _means(name: str, pairs: Sequence[tuple[str, float]]) -> dict[str, float]:
         groups[kind].append(value)
         groups[""].append(value)
     return {f"{name}/{kind}" if kind else name: sum(v) / len(v) for kind, v in sorted(groups.items())}
-
-

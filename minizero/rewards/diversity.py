@@ -73,7 +73,7 @@ class Counts:
         >>> Counts({"int": {"1": 3, "2": 1}, "str": {"'a'": 2}}).surprise("1")
         0.5
         """
-        count = self._texts.get(type_name(text), {}).get(text, 0)
+        count = self._texts.get(type_name(text), Counter())[text]
         return 1 - count / self._totals.total() if count else 1.0
 
     def surprise_by_type(self, text: str) -> float:
@@ -86,7 +86,7 @@ class Counts:
         of_type = self._totals[kind]
         if not of_type:
             return 1.0
-        return (1 - of_type / self._totals.total() + 1 - self._texts[kind].get(text, 0) / of_type) / 2
+        return (1 - of_type / self._totals.total() + 1 - self._texts[kind][text] / of_type) / 2
 
 
 def skeleton(program: str) -> str:

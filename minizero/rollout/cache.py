@@ -53,42 +53,46 @@ class BatchCache(Cache):
     """Keys and values of all layers. Row b is valid in columns starts[b] .. length; what lies left of it is padding."""
 
     def __init__(self, layers: int) -> None:
-        super().__init__(layers=[Slab() for _ in range(layers)])
+        self.slabs = [Slab() for _ in range(layers)]
+        super().__init__(layers=list(self.slabs))
         self.starts = torch.zeros(0, dtype=torch.long)  # [B]
 
     @property
     def length(self) -> int:
-        return int(self.layers[0].length)
+        return self.slabs[0].length
 
     @property
     def rows(self) -> int:
         return len(self.starts)
 
     def align_right(self, lengths: Tensor) -> None:
-        """After a right-padded prefill of rows with these lengths: move every row so that it ends in the last column."""
+        """After a right-padded prefill of rows with these lengths: move every row so that it ends in the last
+        column."""
         total = self.length
         self.starts = total - lengths
         source = (torch.arange(total, device=lengths.device)[None] - self.starts[:, None]).clamp_min(0)  # [B, L]
-        for layer in self.layers:
-            layer.set([v.gather(2, source[:, None, :, None].expand(-1, v.shape[1], -1, v.shape[3])) for v in layer.views()])
+        for layer in self.slabs:
+            layer.set(
+                [v.gather(2, source[:, None, :, None].expand(-1, v.shape[1], -1, v.shape[3])) for v in layer.views()]
+            )
 
     def select(self, rows: Tensor) -> None:
         """Keep these rows (repeats allowed, for n samples of one prompt), and drop columns that no row needs."""
         self.starts = self.starts[rows]
         waste = int(self.starts.min()) if len(rows) else 0
         shift = waste if waste >= SPARE // 2 else 0
-        for layer in self.layers:
+        for layer in self.slabs:
             layer.set([view[rows] for view in layer.views()], -shift)
         self.starts = self.starts - shift
 
     def join(self, other: BatchCache) -> None:
         """Append the rows of another cache; the shorter one is moved right so that both end in the same column."""
         if not self.rows:
-            self.layers, self.starts = other.layers, other.starts
+            self.slabs, self.layers, self.starts = other.slabs, other.layers, other.starts
             return
         total = max(self.length, other.length)
         left, right = total - self.length, total - other.length
-        for mine, theirs in zip(self.layers, other.layers, strict=True):
+        for mine, theirs in zip(self.slabs, other.slabs, strict=True):
             both = [
                 torch.cat([_moved(a, left, total)[:, :, :total], _moved(b, right, total)[:, :, :total]])
                 for a, b in zip(mine.views(), theirs.views(), strict=True)
@@ -97,10 +101,13 @@ class BatchCache(Cache):
         self.starts = torch.cat([self.starts + left, other.starts + right])
 
     def mask(self, dtype: torch.dtype) -> Tensor:
-        """Additive attention mask of the next token's queries [B, 1, 1, L + 1]: lowest value on padding, 0 elsewhere."""
+        """Additive attention mask of the next token's queries [B, 1, 1, L + 1]: lowest value on padding, 0
+        elsewhere."""
         columns = torch.arange(self.length + 1, device=self.starts.device)
         blocked = columns[None] < self.starts[:, None]
-        return torch.zeros(blocked.shape, dtype=dtype, device=blocked.device).masked_fill_(blocked, torch.finfo(dtype).min)[:, None, None]
+        return torch.zeros(blocked.shape, dtype=dtype, device=blocked.device).masked_fill_(
+            blocked, torch.finfo(dtype).min
+        )[:, None, None]
 
 
 def _room(states: Tensor, length: int) -> Tensor:

@@ -12,8 +12,8 @@ from minizero.types import Completion, Prompt, Request
 class Sampler(Protocol):
     """A text engine. Requests go in, completions come out one by one, in any order.
 
-    `is_reproducible` promises that the same requests in the same order give the same completions, bit for bit; self-play
-    then also submits in a fixed order. `usage` counts tokens since the last call of `take_usage`.
+    `is_reproducible` promises that the same requests in the same order give the same completions, bit for bit;
+    self-play then also submits in a fixed order. `usage` counts tokens since the last call of `take_usage`.
     """
 
     is_reproducible: bool

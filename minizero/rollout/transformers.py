@@ -1,9 +1,9 @@
 """The pure-PyTorch sampler: continuous batching over a transformers model, on the policy's own weights.
 
 Reading order: TransformersSampler.submit, poll (admit waiting prompts, one token for every row, drop finished rows),
-then _prefill and choose_tokens. Rows that finish leave the batch; waiting prompts enter between two tokens; the n completions
-of a prompt share its prefill. What is sampled depends only on the requests and their order: every completion draws from its
-own counter-based stream (its seed, its index, the position), never from a global generator.
+then _prefill and choose_tokens. Rows that finish leave the batch; waiting prompts enter between two tokens; the n
+completions of a prompt share its prefill. What is sampled depends only on the requests and their order: every
+completion draws from its own counter-based stream (its seed, its index, the position), never from a global generator.
 """
 # B rows · T prompt tokens · V vocabulary · H hidden width
 
@@ -119,8 +119,12 @@ class TransformersSampler:
             request = self._waiting[0]
             ids = self.tokens.encode(request.prompt)
             width = max(longest, len(ids) + request.max_tokens)
-            full = rows + request.n > self._max_rows or (self._max_cache and (rows + request.n) * width > self._max_cache)
-            if (full and rows) or (group and (len(group) + 1) * max(len(ids), *(len(i) for _, i in group)) > PREFILL_TOKENS):
+            full = rows + request.n > self._max_rows or (
+                self._max_cache and (rows + request.n) * width > self._max_cache
+            )
+            if (full and rows) or (
+                group and (len(group) + 1) * max(len(ids), *(len(i) for _, i in group)) > PREFILL_TOKENS
+            ):
                 break
             self._waiting.popleft()
             group.append((request, ids))
@@ -214,16 +218,21 @@ class TransformersSampler:
 
     def _completion(self, row: _Row) -> Completion:
         return Completion(
-            row.request.id, row.index, row.prompt_ids, tuple(row.ids), tuple(row.log_probs),
-            self.tokens.decode(row.ids), row.finish,
+            row.request.id,
+            row.index,
+            row.prompt_ids,
+            tuple(row.ids),
+            tuple(row.log_probs),
+            self.tokens.decode(row.ids),
+            row.finish,
         )
 
 
 def choose_tokens(logits: Tensor, temperature: Tensor, top_p: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     """One token per row by inverse transform sampling, and its log-probability in nats.
 
-    logits [B, V] float, temperature [B] (0: greedy), top_p [B], u [B] uniform in [0, 1). The log-probability is that of the
-    distribution at this temperature before top_p, and at temperature 1 for greedy rows.
+    logits [B, V] float, temperature [B] (0: greedy), top_p [B], u [B] uniform in [0, 1). The log-probability is that
+    of the distribution at this temperature before top_p, and at temperature 1 for greedy rows.
     """
     greedy = temperature == 0
     log_probs = torch.log_softmax(logits / torch.where(greedy, 1.0, temperature)[:, None], dim=-1)
@@ -239,7 +248,8 @@ def choose_tokens(logits: Tensor, temperature: Tensor, top_p: Tensor, u: Tensor)
 
 
 def uniform(stream: Tensor, position: Tensor) -> Tensor:
-    """Uniform float64 in [0, 1) for (stream, position), both int64 [B]: splitmix64 of stream + position * golden ratio."""
+    """Uniform float64 in [0, 1) for (stream, position), both int64 [B]: splitmix64 of stream + position * golden
+    ratio."""
     z = stream + (position + 1) * _signed(0x9E3779B97F4A7C15)
     z = (z ^ _shift(z, 30)) * _signed(0xBF58476D1CE4E5B9)
     z = (z ^ _shift(z, 27)) * _signed(0x94D049BB133111EB)

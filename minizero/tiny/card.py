@@ -23,7 +23,7 @@ Written by `python -m minizero.tiny.evaluate --card`: do not edit.
 
 ## Made by
 
-`python -m minizero.tiny.train --out minizero/tiny/weights`: {steps:,} steps of {batch} sequences, seed {seed},
+`python -m minizero.tiny.train --out minizero/tiny/weights`: {steps:,} steps of {batch} rows, seed {seed},
 {tokens:.1f} million tokens with padding, in {wall:.0f} minutes ({cpu:.0f} of them processor time, the machine being
 shared) on {threads} thread of an {machine} processor {bf16} bf16 instructions, torch {torch}. Muon for the matrices,
 AdamW for the rest. The loss is taken on completions (of proposals with weight {propose_weight}), and with weight

@@ -15,9 +15,9 @@ from minizero.tiny.tokenizer import VOCABULARY
 
 MAX_TOKENS = 1024
 # About the size that makes best use of an hour on one core (Chinchilla's rule), and quick enough for self-play there.
-WIDTH = 160
+WIDTH = 128
 LAYERS = 6
-INNER_WIDTH = 448
+INNER_WIDTH = 384
 
 
 def build_model(*, seed: int) -> Qwen2ForCausalLM:

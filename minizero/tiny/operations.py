@@ -14,18 +14,22 @@ from typing import Literal
 Kind = Literal["int", "list", "str"]
 Value = int | list[int] | str
 
-LETTERS = "abcd"
+LETTERS = "abc"
 
-_SMALL = (1, 2, 3, 4, 5)
-_FEW = ("a", "b", "c")
-_SWAPS = tuple((a, b) for a in _FEW for b in _FEW if a != b)
+_ITEMS = (1, 2, 3, 4, 5)
+_FEW = (1, 2, 3)
+_SWAPS = (("a", "b"), ("b", "c"), ("c", "a"))
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One expression of `x`, the kind of value that it takes, and its meaning as a function."""
+    """One expression of `x`, the kind of value that it takes, and its meaning as a function.
+
+    `hint` is the expression with its constants blanked: what an induction message tells of a program.
+    """
 
     text: str
+    hint: str
     takes: Kind
     apply: Callable[[Value], Value]
 
@@ -35,37 +39,34 @@ FAMILIES: tuple[tuple[str, tuple[Kind, ...], Sequence[object]], ...] = (
     ("x[::-1]", ("list", "str"), ()),
     ("x[1:]", ("list", "str"), ()),
     ("x[:-1]", ("list", "str"), ()),
-    ("x[:{}]", ("list", "str"), (1, 2, 3)),
+    ("x[:2]", ("list", "str"), ()),
     ("x[::2]", ("list", "str"), ()),
     ("x + x[::-1]", ("list", "str"), ()),
     ("len(x)", ("list", "str"), ()),
-    ("x * {}", ("int", "list", "str"), (2, 3)),
+    ("x * 2", ("int", "list", "str"), ()),
     ("sorted(x)", ("list",), ()),
-    ("x + [{}]", ("list",), _SMALL),
-    ("[{}] + x", ("list",), _SMALL),
-    ("[y + {} for y in x]", ("list",), (1, 2, 3)),
-    ("[y * {} for y in x]", ("list",), (2, 3)),
-    ("[y for y in x if y > {}]", ("list",), (2, 3, 4, 5)),
+    ("x + [{}]", ("list",), _ITEMS),
+    ("[{}] + x", ("list",), _ITEMS),
+    ("[y + {} for y in x]", ("list",), (1, 2)),
+    ("[y * 2 for y in x]", ("list",), ()),
+    ("[y for y in x if y > {}]", ("list",), _FEW),
     ("[y for y in x if y % 2 == {}]", ("list",), (0, 1)),
     ("sum(x)", ("list",), ()),
     ("max(x)", ("list",), ()),
     ("min(x)", ("list",), ()),
-    ("x[{}]", ("list",), (0, 1, -1)),
-    ("x.count({})", ("list",), (1, 2, 3)),
-    ("x + {}", ("int",), _SMALL),
-    ("x - {}", ("int",), _SMALL),
-    ("x % {}", ("int",), (2, 3, 4)),
-    ("x // {}", ("int",), (2, 3)),
+    ("x[{}]", ("list",), (0, -1)),
+    ("x + {}", ("int",), _FEW),
+    ("x - {}", ("int",), _FEW),
+    ("x % {}", ("int",), (2, 3)),
     ("list(range(x))", ("int",), ()),
     ("[x, x + {}]", ("int",), (1, 2)),
-    ("'{}' * x", ("int",), _FEW),
+    ("'{}' * x", ("int",), tuple(LETTERS)),
     ("x + '{}'", ("str",), tuple(LETTERS)),
     ("'{}' + x", ("str",), tuple(LETTERS)),
     ("x.upper()", ("str",), ()),
     ("x.replace('{}', '{}')", ("str",), _SWAPS),
     ("''.join(sorted(x))", ("str",), ()),
-    ("x.count('{}')", ("str",), _FEW),
-    ("x.find('{}')", ("str",), _FEW),
+    ("x.count('{}')", ("str",), ("a", "b")),
 )
 
 
@@ -73,7 +74,7 @@ FAMILIES: tuple[tuple[str, tuple[Kind, ...], Sequence[object]], ...] = (
 def operations(kind: Kind) -> tuple[tuple[Operation, ...], ...]:
     """The operations that take a value of this kind, one tuple per family (families are drawn, not constants)."""
     return tuple(
-        tuple(_operation(_fill(template, constant), kind) for constant in (constants or ((),)))
+        tuple(_operation(_fill(template, constant), _hint(template), kind) for constant in (constants or ((),)))
         for template, kinds, constants in FAMILIES
         if kind in kinds
     )
@@ -95,7 +96,11 @@ def _fill(template: str, constant: object) -> str:
     return template.format(*(constant if isinstance(constant, tuple) else (constant,)))
 
 
-def _operation(text: str, takes: Kind) -> Operation:
+def _hint(template: str) -> str:
+    return template.replace("{}", "_")
+
+
+def _operation(text: str, hint: str, takes: Kind) -> Operation:
     # The text comes from the table above and from nowhere else: this is our own source, compiled once per expression.
     function: Callable[[Value], Value] = eval(f"lambda x: {text}", {})
-    return Operation(text, takes, function)
+    return Operation(text, hint, takes, function)

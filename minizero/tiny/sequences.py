@@ -1,6 +1,6 @@
 """Training sequences: both roles and all three task types, as a prompt and the completion that is to be learned.
 
-Reading order: SHARES, TrainingText, Curriculum, then the completions of both roles. Prompts come from
+Reading order: SHARES, Row, Curriculum, then the completions of both roles. Prompts come from
 prompts/compact.py, the same ones that self-play uses.
 """
 
@@ -10,49 +10,65 @@ import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from minizero.prompts import compact
-from minizero.tiny.world import LENGTHS, MESSAGE, PAIRS, Example, draw_example, make_task
-from minizero.types import Prompt, Role, Task, TaskType
+from minizero.tiny.world import LENGTHS, PAIRS, Example, draw_example, make_task
+from minizero.types import Prompt, Task, TaskType
 
-# How often each skill is practised. Induction is the hardest by far; proposing has little to learn beyond the form.
-SHARES: dict[tuple[Role, TaskType], float] = {
-    (Role.SOLVE, TaskType.DEDUCTION): 0.28,
-    (Role.SOLVE, TaskType.ABDUCTION): 0.20,
-    (Role.SOLVE, TaskType.INDUCTION): 0.36,
-    (Role.PROPOSE, TaskType.DEDUCTION): 0.06,
-    (Role.PROPOSE, TaskType.ABDUCTION): 0.05,
-    (Role.PROPOSE, TaskType.INDUCTION): 0.05,
-}
+Kind = Literal["run", "induce", "propose"]  # deductions and abductions; inductions; proposals of all types
+
+# How often each kind of row is drawn. Induction is the hardest by far; proposing has little to learn beyond the form.
+SHARES: dict[Kind, float] = {"run": 0.34, "induce": 0.50, "propose": 0.16}
+DEDUCTIONS, ABDUCTIONS = 4, 2  # questions about one program in a `run` row
 CURRICULUM = 0.25  # fraction of the training in which programs grow from mostly one line to the final mix
 _FIRST_LENGTHS = (0.6, 0.3, 0.1, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
-class TrainingText:
-    """A prompt (with its prefill) and the completion to learn, which ends where the EOS token follows."""
+class Branch:
+    """The rest of a prompt, and the completion to learn, which ends where the EOS token follows."""
 
     prompt: str
     completion: str
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Prompts that begin alike: `stem`, then each branch by itself. No branch sees another, so a row teaches the same as
+    its prompts one by one, and the stem is computed once."""
+
+    stem: str
+    branches: tuple[Branch, ...]
+    kind: Kind = "run"
+
+
 @dataclass(slots=True)
 class Curriculum:
-    """An endless, seeded source of training texts. `progress` in [0, 1] is the trained fraction of the whole."""
+    """An endless, seeded source of training rows. `progress` in [0, 1] is the trained fraction of the whole."""
 
     rng: random.Random
     recent: deque[Example] = field(default_factory=lambda: deque(maxlen=256))  # examples shown in propose prompts
 
-    def draw(self, progress: float) -> TrainingText:
-        """The next text. Programs of the other splits never occur."""
+    def draw(self, progress: float) -> Row:
+        """The next row. Programs of the other splits never occur."""
         example = draw_example(self.rng, lengths=_lengths_at(progress))
         self.recent.append(example)
-        role, task_type = self.rng.choices(list(SHARES), list(SHARES.values()))[0]
-        task = make_task(example, task_type, pair=self.rng.randrange(PAIRS))
-        if role is Role.SOLVE:
-            return TrainingText(render(compact.solve(task)), solution(task))
-        prompt = self._propose_prompt(task, example)
-        return TrainingText(render(prompt), proposal(task))
+        kind = self.rng.choices(list(SHARES), list(SHARES.values()))[0]
+        if kind == "run":
+            return self._run_row(example)
+        if kind == "induce":
+            task = make_task(example, TaskType.INDUCTION)
+            return Row("", (Branch(render(compact.solve(task)), solution(task)),), kind)
+        task = make_task(example, self.rng.choice(list(TaskType)), pair=self.rng.randrange(PAIRS))
+        return Row("", (Branch(render(self._propose_prompt(task, example)), proposal(task)),), kind)
+
+    def _run_row(self, example: Example) -> Row:
+        pairs = self.rng.sample(range(PAIRS), DEDUCTIONS + ABDUCTIONS)
+        tasks = [make_task(example, TaskType.DEDUCTION, pair=pair) for pair in pairs[:DEDUCTIONS]]
+        tasks += [make_task(example, TaskType.ABDUCTION, pair=pair) for pair in pairs[DEDUCTIONS:]]
+        stem = compact.PYTHON + example.program
+        return Row(stem, tuple(Branch(render(compact.solve(t)).removeprefix(stem), solution(t)) for t in tasks))
 
     def _propose_prompt(self, task: Task, example: Example) -> Prompt:
         if task.type is TaskType.INDUCTION:
@@ -84,7 +100,7 @@ def proposal(task: Task) -> str:
     """The completion that proposes the task; it continues the prefill of compact.propose."""
     if task.type is TaskType.INDUCTION:
         inputs = (compact.CLOSE + compact.INPUT).join(pair.input for pair in task.pairs)
-        return inputs + compact.CLOSE + compact.MESSAGE + (task.message or MESSAGE) + compact.CLOSE
+        return inputs + compact.CLOSE + compact.MESSAGE + task.message + compact.CLOSE
     return task.program + compact.CLOSE + compact.INPUT + task.input + compact.CLOSE
 
 

@@ -19,7 +19,7 @@ from minizero.types import TaskType
 
 PAD = "<pad>"
 EOS = "<eos>"
-VOCABULARY = 512  # rounded up to a multiple of 64; the last ids stand for nothing
+VOCABULARY = 448  # rounded up to a multiple of 64; the last ids stand for nothing
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -51,6 +51,6 @@ def chunks() -> list[str]:
     found += ["# ", " lines\n", " lines\n\n", " inputs\n"]
     found += ["def f(x):\n    x = ", "def f(x):\n    return ", "\n    x = ", "\n    return "]
     found += [piece for template, _, _ in FAMILIES for piece in template.split("{}")]
-    found += [", ", *(f", {number}" for number in range(100))]  # one token for each further item of a list
+    found += [", "]
     found += [str(number) for number in range(10, 100)]
     return [text for text in dict.fromkeys(found) if len(text) > 1]

@@ -1,6 +1,6 @@
 """Make the tiny model: `python -m minizero.tiny.train --out DIR`; seeded, the same weights on the same machine.
 
-Reading order: Settings, `main`, `train`, then a batch, its loss and the optimisers. Letters: N sequences, T tokens.
+Reading order: Settings, `main`, `train`, then a batch, its loss and the optimisers. Letters: N rows, T tokens.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from minizero.prompts import compact
 from minizero.tiny import sets
 from minizero.tiny.model import build_model, save
 from minizero.tiny.quick import quick_scores
-from minizero.tiny.sequences import Curriculum
+from minizero.tiny.sequences import Curriculum, Row
 from minizero.tiny.tokenizer import EOS, build_tokenizer
 
 REPORT_EVERY = 20  # steps
@@ -35,15 +35,15 @@ REPORT_EVERY = 20  # steps
 class Settings:
     """What a training run is made of. `steps` fixes its length, so that the result does not depend on the speed."""
 
-    steps: int = 3600
+    steps: int = 3000
     seed: int = 0
     minutes: float | None = None  # the schedule follows the clock instead of the steps: for trials, not reproducible
-    batch: int = 64  # sequences a step
+    batch: int = 64  # rows a step
     micro_batches: int = 4  # of like length each, so that little is padding
-    matrix_lr: float = 3e-3  # Muon for the matrices, its updates scaled to the size of AdamW's
-    other_lr: float = 3e-3  # AdamW for embeddings, norms and biases
+    matrix_lr: float = 2e-3  # Muon for the matrices, its updates scaled to the size of AdamW's
+    other_lr: float = 2e-3  # AdamW for embeddings, norms and biases
     warmup_steps: int = 50
-    decay_frac: float = 0.5  # the last part of the run, in which the learning rate falls to 2 %
+    decay_frac: float = 0.8  # the last part of the run, in which the learning rate falls to 2 %
     prompt_weight: float = 0.2  # loss weight of the outputs shown in induction prompts: they tell what the program does
     propose_weight: float = (
         0.3  # loss weight of proposals: mostly free choice, which would drown what there is to learn
@@ -94,7 +94,7 @@ def train(settings: Settings, out: Path) -> Qwen2ForCausalLM:
     record = {
         **asdict(settings),
         "steps": step,
-        "sequences": step * settings.batch,
+        "rows": step * settings.batch,
         "tokens": tokens,
         "parameters": sum(p.numel() for p in model.parameters()),
         "wall_s": round(time.monotonic() - start),
@@ -112,22 +112,43 @@ def _progress(settings: Settings, step: int, seconds: float) -> float:
     return step / settings.steps if settings.minutes is None else seconds / 60 / settings.minutes
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows padded on the right. A token sees those of its own branch and of the stem (branch 0) that stand before it."""
+
+    ids: Tensor  # [N, T]
+    weights: Tensor  # [N, T] loss weight of predicting this token
+    positions: Tensor  # [N, T] each branch counts on from the stem
+    branches: Tensor  # [N, T]
+
+
+Tokens = list[tuple[int, float, int, int]]  # id, weight, position, branch
+
+
 def _draw_batch(
     curriculum: Curriculum, tokenizer: PreTrainedTokenizerBase, settings: Settings, progress: float
-) -> list[tuple[Tensor, Tensor]]:
-    """Micro-batches of (ids[N, T], loss weights[N, T]), padded on the right, sequences of like length together."""
-    texts = [curriculum.draw(progress) for _ in range(settings.batch)]
-    encode = tokenizer.backend_tokenizer.encode_batch_fast
-    prompts, completions = encode([t.prompt for t in texts]), encode([t.completion for t in texts])
-    eos = tokenizer.convert_tokens_to_ids(EOS)
-    rows = []
-    for text, prompt, completion in zip(texts, prompts, completions, strict=True):
-        weights = _prompt_weights(prompt.ids, tokenizer, settings.prompt_weight)
-        weight = settings.propose_weight if text.prompt.startswith(compact.INSTRUCTION) else 1.0
-        rows.append(([*prompt.ids, *completion.ids, eos], weights + [weight] * (len(completion.ids) + 1)))
-    rows.sort(key=lambda row: len(row[0]))
+) -> list[Batch]:
+    """The micro-batches of one step, rows of like length together."""
+    rows = [_tokens(curriculum.draw(progress), tokenizer, settings) for _ in range(settings.batch)]
+    rows.sort(key=len)
     size = settings.batch // settings.micro_batches
     return [_pad(rows[k : k + size]) for k in range(0, len(rows), size)]
+
+
+def _tokens(row: Row, tokenizer: PreTrainedTokenizerBase, settings: Settings) -> Tokens:
+    encode = tokenizer.backend_tokenizer.encode
+    eos = tokenizer.convert_tokens_to_ids(EOS)
+    weight = settings.propose_weight if row.is_proposal else 1.0
+    stem = encode(row.stem).ids
+    tokens = [(token, 0.0, position, 0) for position, token in enumerate(stem)]
+    for number, branch in enumerate(row.branches, 1):
+        prompt, completion = encode(branch.prompt).ids, [*encode(branch.completion).ids, eos]
+        weights = _prompt_weights(prompt, tokenizer, settings.prompt_weight) + [weight] * len(completion)
+        tokens += [
+            (token, w, len(stem) + k, number)
+            for k, (token, w) in enumerate(zip(prompt + completion, weights, strict=True))
+        ]
+    return tokens
 
 
 def _prompt_weights(ids: list[int], tokenizer: PreTrainedTokenizerBase, weight: float) -> list[float]:
@@ -145,37 +166,43 @@ def _prompt_weights(ids: list[int], tokenizer: PreTrainedTokenizerBase, weight: 
     return weights
 
 
-def _pad(rows: Sequence[tuple[list[int], list[float]]]) -> tuple[Tensor, Tensor]:
-    longest = max(len(ids) for ids, _ in rows)
-    ids = torch.tensor([ids + [0] * (longest - len(ids)) for ids, _ in rows])
-    weights = torch.tensor([weights + [0.0] * (longest - len(weights)) for _, weights in rows])
-    return ids, weights
+def _pad(rows: Sequence[Tokens]) -> Batch:
+    longest = max(map(len, rows))
+    padded = [[*row, *[(0, 0.0, 0, -1)] * (longest - len(row))] for row in rows]
+    ids, weights, positions, branches = (torch.tensor([[t[part] for t in row] for row in padded]) for part in range(4))
+    return Batch(ids, weights, positions, branches)
 
 
 def _update(
-    model: Qwen2ForCausalLM, optimisers: Sequence[torch.optim.Optimizer], batch: list[tuple[Tensor, Tensor]]
+    model: Qwen2ForCausalLM, optimisers: Sequence[torch.optim.Optimizer], batches: Sequence[Batch]
 ) -> tuple[float, int]:
     """One optimiser step; returns the weighted mean loss in nats and the number of tokens, padding included."""
-    total = sum(float(weights[:, 1:].sum()) for _, weights in batch)
+    total = sum(float(batch.weights.sum()) for batch in batches)
     loss_sum = 0.0
-    for ids, weights in batch:
-        loss = _loss_sum(model, ids, weights) / total
+    for batch in batches:
+        loss = _loss_sum(model, batch) / total
         torch.autograd.backward(loss)
         loss_sum += float(loss.detach())
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimiser in optimisers:
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-    return loss_sum, sum(ids.numel() for ids, _ in batch)
+    return loss_sum, sum(batch.ids.numel() for batch in batches)
 
 
-def _loss_sum(model: Qwen2ForCausalLM, ids: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of -log p(id) in nats. Padding stands on the right, where causal attention never looks."""
-    targets, weights = ids[:, 1:], weights[:, 1:]
+def _loss_sum(model: Qwen2ForCausalLM, batch: Batch) -> Tensor:
+    """Weighted sum of -log p(id) in nats. What is learned never begins a branch, so the token before it predicts it."""
+    before, after = batch.branches[:, None, :, None], batch.branches[:, None, None, :]
+    causal = torch.ones(batch.ids.shape[1], batch.ids.shape[1], dtype=torch.bool).tril()
+    sees = causal & ((after == before) | (after == 0))
+    mask = torch.zeros(sees.shape).masked_fill(~sees, torch.finfo(torch.float32).min)
+    targets, weights = batch.ids[:, 1:], batch.weights[:, 1:]
     learned = weights > 0
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=_has_bf16()):
-        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
-        logits = model.lm_head(hidden[learned]).float()
+        found = model.model(
+            input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False
+        ).last_hidden_state[:, :-1]
+        logits = model.lm_head(found[learned]).float()
     return (F.cross_entropy(logits, targets[learned], reduction="none") * weights[learned]).sum()
 
 

@@ -18,8 +18,7 @@ from minizero.types import Pair, Task, TaskType
 SHOWN_PAIRS = 4
 HIDDEN_PAIRS = 4
 PAIRS = SHOWN_PAIRS + HIDDEN_PAIRS
-MESSAGE = "f"
-LENGTHS = (0.15, 0.35, 0.3, 0.2)  # shares of programs with one to four lines, in training and in the held-out sets
+LENGTHS = (0.15, 0.35, 0.3, 0.2)  # how often a program of one to four lines is tried; longer ones fail more often
 
 Split = Literal["train", "heldout", "validation"]
 
@@ -30,12 +29,13 @@ _RETURN = "    return "
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A program of the world and PAIRS inputs with their outputs; all inputs differ."""
+    """A program of the world, PAIRS different inputs with their outputs, and a message: one of its operations, blanked."""
 
     program: str
     lines: int
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
+    message: str
 
 
 def draw_example(rng: random.Random, *, split: Split = "train", lengths: Sequence[float] = LENGTHS) -> Example:
@@ -54,14 +54,14 @@ def make_task(example: Example, task_type: TaskType, *, pair: int = 0) -> Task:
     """The task of this type; deduction and abduction use the pair with this index, induction all of them."""
     pairs = tuple(Pair(repr(i), repr(o)) for i, o in zip(example.inputs, example.outputs, strict=True))
     if task_type is TaskType.INDUCTION:
-        return Task(task_type, example.program, pairs, message=MESSAGE, shown=SHOWN_PAIRS)
+        return Task(task_type, example.program, pairs, message=example.message, shown=SHOWN_PAIRS)
     return Task(task_type, example.program, (pairs[pair],))
 
 
 def split_of(program: str) -> Split:
     """The split that a program in normal form belongs to: its hash puts 6 % in heldout and 4 % in validation.
 
-    Of the one-line programs, about 85 in all, it is 18 % and 12 %, so that the sets hold more than a handful of them.
+    Of the one-line programs, about 60 in all, it is 18 % and 12 %, so that the sets hold more than a handful of them.
     Training never draws from the other two splits, so the sets are disjoint by program text for every seed. (A text of
     this world is its own normal form: the table is written as `ast.unparse` writes, which a test checks.)
     """
@@ -98,17 +98,19 @@ def _try_example(rng: random.Random, lines: int) -> Example | None:
     inputs = _draw_inputs(rng, kind)
     values = inputs
     texts: list[str] = []
+    hints: list[str] = []
     for _ in range(lines):
         following = _apply_some(rng, kind, values)
         if following is None:
             return None
         operation, values = following
         texts.append(operation.text)
+        hints.append(operation.hint)
         kind = _kind_of(values[0])
     if len({repr(v) for v in values}) < 3:
         return None
     program = "\n".join([_HEAD, *(_SET + t for t in texts[:-1]), _RETURN + texts[-1]])
-    return Example(program, lines, tuple(inputs), tuple(values))
+    return Example(program, lines, tuple(inputs), tuple(values), rng.choice(hints))
 
 
 def _apply_some(rng: random.Random, kind: Kind, values: list[Value]) -> tuple[Operation, list[Value]] | None:
@@ -133,10 +135,10 @@ def _draw_inputs(rng: random.Random, kind: Kind) -> list[Value]:
 
 def _draw_value(rng: random.Random, kind: Kind) -> Value:
     if kind == "int":
-        return rng.randrange(13)
+        return rng.randrange(10)
     size = rng.choices((1, 2, 3, 4), (2, 5, 5, 1))[0]
     if kind == "list":
-        return [rng.randrange(10) for _ in range(size)]
+        return [rng.randrange(6) for _ in range(size)]
     return "".join(rng.choices(LETTERS, k=size))
 
 
@@ -149,7 +151,7 @@ def _kind_of(value: Value) -> Kind:
 
 def _is_small(value: Value) -> bool:
     if isinstance(value, int):
-        return -20 <= value <= 60
+        return -5 <= value <= 20
     if isinstance(value, str):
         return len(value) <= 8
-    return len(value) <= 6 and all(isinstance(item, int) and -20 <= item <= 60 for item in value)
+    return len(value) <= 6 and all(isinstance(item, int) and -5 <= item <= 20 for item in value)

@@ -3,6 +3,9 @@
 Reading order: what agrees, what does not, what is merely steady.
 """
 
+# A program or text in a table reads best on one line.
+# ruff: noqa: E501
+
 import pytest
 
 from sandbox import Job, Sandbox, Status

@@ -3,6 +3,9 @@
 Reading order: running, statuses, many inputs, scripts, digests, then life and death of the processes.
 """
 
+# A program or text in a table reads best on one line.
+# ruff: noqa: E501
+
 import os
 import signal
 import subprocess

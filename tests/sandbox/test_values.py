@@ -3,6 +3,9 @@
 Reading order: bytes, then text, then equality; each ends with properties that hypothesis tries to break.
 """
 
+# A program or text in a table reads best on one line.
+# ruff: noqa: E501
+
 import ast
 import math
 import time
