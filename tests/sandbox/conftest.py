@@ -1,4 +1,4 @@
-"""What the sandbox's tests share: one sandbox for all that need no other, and the things of the host that attacks aim at.
+"""What the sandbox tests share: a sandbox for all that need no other, and the things of the host that attacks aim at.
 
 Reading order: box, target.
 """

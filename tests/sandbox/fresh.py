@@ -117,6 +117,8 @@ PROGRAMS = {
 }  # fmt: skip
 
 FRESH = {name: HEAD + program for name, program in PROGRAMS.items()} | {
-    f"the call {name}": HEAD + f"def f(): return call{arguments!r}" if len(arguments) > 1 else HEAD + f"def f(): return call({arguments[0]})"
+    f"the call {name}": HEAD + f"def f(): return call{arguments!r}"
+    if len(arguments) > 1
+    else HEAD + f"def f(): return call({arguments[0]})"
     for name, arguments in CALLS.items()
 }

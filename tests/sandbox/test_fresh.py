@@ -39,7 +39,10 @@ def test_an_error_has_no_value(box: Sandbox) -> None:
 
 @pytest.mark.parametrize("how", ["a body that never comes", "a body byte by byte", "half a body"])
 def test_an_unfinished_claim_in_the_middle_of_many_spoils_one_input_only(how: str, box: Sandbox) -> None:
-    hostile = FRESH[f"a stolen nonce and {how}"].replace("def f():", "def attack():") + "\ndef f(x):\n    if x == 1: attack()\n    return x"
+    hostile = (
+        FRESH[f"a stolen nonce and {how}"].replace("def f():", "def attack():")
+        + "\ndef f(x):\n    if x == 1: attack()\n    return x"
+    )
     results = box.run_many(hostile, ["0", "1", "2", "3"], imports="stdlib", limits=LIMITS)
     assert [str(result.status) for result in results] == ["ok", "crashed", "ok", "ok"]
     assert [result.value for result in results] == [0, None, 2, 3]
@@ -60,7 +63,14 @@ def test_a_difference_of_long_integers_can_be_said(box: Sandbox) -> None:
 
 def test_hostile_keys_in_a_claim_cost_the_host_little(box: Sandbox) -> None:
     began = time.process_time()
-    box.run(Job(FRESH["a stolen nonce and a claim full of colliding keys"], args="", imports="stdlib", limits=Limits(cpu_s=5)))
+    box.run(
+        Job(
+            FRESH["a stolen nonce and a claim full of colliding keys"],
+            args="",
+            imports="stdlib",
+            limits=Limits(cpu_s=5),
+        )
+    )
     assert time.process_time() - began < 5
 
 

@@ -4,6 +4,8 @@ Reading order: the configurations, then what the report says, then Landlock and 
 system call filter that would hide a hole in them.
 """
 
+# ruff: noqa: E501 (scripts inside strings)
+
 import json
 import os
 import subprocess
