@@ -80,7 +80,7 @@ What does f({input}) return?
 
 {manner}an output block that holds the value as Python writes it, strings in quotes:
 ```output
-(the value)
+VALUE
 ```"""
 
 _ABDUCTION_SOLVE = """\
@@ -90,10 +90,10 @@ Find arguments for which f returns {output}
 {program}
 ```
 
-{manner}an input block that holds the arguments as they stand between the parentheses of f( ): constants, separated by \
+{manner}an input block that holds the arguments of such a call, without its parentheses: constants, separated by \
 commas, strings in quotes:
 ```input
-(the arguments)
+ARGUMENTS
 ```"""
 
 _INDUCTION_SOLVE = """\
