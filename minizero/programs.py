@@ -1,7 +1,8 @@
 """Programs as text and as syntax tree: rename the entry, tidy, count lines, recognise equal ones. Nothing runs.
 
 Reading order: parse; what the parser of proposals needs (function_names, name_entry_f, split_call, tidy, tests_itself,
-imports_of); what admission needs (statement_lines, program_key).
+imports_of); what admission needs (statement_lines, required_arguments,
+program_key).
 """
 
 from __future__ import annotations
@@ -169,6 +170,16 @@ def statement_lines(program: str) -> int:
     _drop_docstrings(entries[-1])
     inside = (node for statement in entries[-1].body for node in ast.walk(statement))
     return len({node.lineno for node in inside if isinstance(node, ast.stmt)})
+
+
+def required_arguments(program: str) -> int:
+    """How many positional arguments f cannot do without."""
+    tree = parse(program)
+    found = 0
+    for node in [] if tree is None else tree.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "f":
+            found = len(node.args.posonlyargs) + len(node.args.args) - len(node.args.defaults)
+    return found
 
 
 def program_key(program: str, *, modulo_constants: bool = False) -> str:

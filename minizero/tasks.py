@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from minizero.forbidden import find_forbidden
-from minizero.programs import function_names, parse, program_key, statement_lines
+from minizero.programs import function_names, parse, program_key, required_arguments, statement_lines
 from minizero.types import Answer, Pair, ParseError, Proposal, Rejection, Task, TaskType, Verdict
 from sandbox import Determinism, Job, Result, Status
 from sandbox.values import InvalidValue, equal, parse_arguments, parse_value, render
@@ -167,10 +167,13 @@ def duplicate_key(item: Proposal | Task, by: str) -> str:
     return key
 
 
-def _normal_input(text: str) -> str:
-    """The argument list in one spelling; text that is none stays as it is."""
+def _normal_input(text: str, required: int = 0) -> str:
+    """The argument list in one spelling; text that is none stays as it is. `(1, 2)` for a function that cannot do with
+    one argument is `1, 2`: small models like to write the call's parentheses."""
     try:
         positional, named = parse_arguments(text)
+        if len(positional) == 1 < required and not named and isinstance(positional[0], tuple):
+            positional = positional[0]
         return ", ".join([*map(render, positional), *(f"{name}={render(value)}" for name, value in named.items())])
     except InvalidValue:
         return text
@@ -215,6 +218,7 @@ def _input_texts(proposal: Proposal, settings: AdmissionConfig, count: int) -> l
     """The inputs in normal form: the one input, or the last `count` different ones of an induction proposal."""
     is_induction = proposal.type is TaskType.INDUCTION
     needed = min(count, settings.min_inputs) if is_induction else 1
+    required = required_arguments(proposal.program)
     texts: list[str] = []
     rejection = Rejection("few_inputs", f"{len(proposal.inputs)} of {needed}")
     for text in proposal.inputs:
@@ -226,7 +230,7 @@ def _input_texts(proposal: Proposal, settings: AdmissionConfig, count: int) -> l
         if len(text) > settings.max_input_chars:
             rejection = Rejection("input_too_long", f"{len(text)} characters")
             continue
-        texts.append(_normal_input(text))
+        texts.append(_normal_input(text, required))
     if is_induction and settings.distinct_inputs and len(texts) >= needed:
         texts = list(dict.fromkeys(texts))
         rejection = Rejection("few_inputs", f"{len(texts)} different ones of {needed}")

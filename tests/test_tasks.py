@@ -91,6 +91,15 @@ def test_each_defect_of_an_input_has_its_reason(box: Sandbox) -> None:
     assert reason(box, program, repr("a" * 1001)) == "input_too_long"
 
 
+def test_the_parentheses_of_a_call_are_no_tuple_where_one_argument_cannot_do(box: Sandbox) -> None:
+    found = admitted(box, Proposal(DEDUCTION, "def f(x, y, z=1):\n    return y", ("(3, 4)",)))
+    assert isinstance(found, Task)
+    assert found.pairs == (Pair("3, 4", "4"),)
+    found = admitted(box, Proposal(DEDUCTION, "def f(x, y=1):\n    return x", ("(3, 4)",)))
+    assert isinstance(found, Task)
+    assert found.pairs == (Pair("(3, 4)", "(3, 4)"),)
+
+
 def test_the_exception_is_named_in_the_detail(box: Sandbox) -> None:
     found = admitted(box, Proposal(ABDUCTION, "def f(x):\n    return {}[x]", ("3",)))
     assert found == Rejection("error", "KeyError: 3")
