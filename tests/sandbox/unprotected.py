@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 RUNNER = """
@@ -22,18 +23,21 @@ print("VALUE", namespace["f"]())
 
 def run_unprotected(program: str, directory: Path, wall_s: float = 20.0) -> str:
     """`VALUE ...` that f returned, `HANG` when time ran out, `DIED` when it ended early, or its last error line."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUNNER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=directory,
-        env={**os.environ, "SECRET_TOKEN": "hunter2", "PYTHONWARNINGS": "ignore"},
-        start_new_session=True,
-        text=True,
-    )
+    with tempfile.TemporaryFile("w+") as source:
+        source.write(program)
+        source.seek(0)
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUNNER],
+            stdin=source,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=directory,
+            env={**os.environ, "SECRET_TOKEN": "hunter2", "PYTHONWARNINGS": "ignore"},
+            start_new_session=True,
+            text=True,
+        )
     try:
-        out, errors = process.communicate(program, timeout=wall_s)
+        out, errors = process.communicate(timeout=wall_s)
     except subprocess.TimeoutExpired:
         return "HANG"
     finally:
