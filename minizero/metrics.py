@@ -7,7 +7,7 @@ reward/propose/novelty).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -208,10 +208,7 @@ def metric_for(name: str) -> Metric:
     return METRICS[base]
 
 
-def alarms(values: dict[str, float]) -> list[str]:
-    """A sentence for every value that should worry its reader. Suffixed values raise no alarm of their own."""
-    found = []
-    for name, value in values.items():
-        if name in METRICS and (words := METRICS[name].alarm(value)):
-            found.append(f"{name} = {value:.3g}: {words}")
-    return found
+def alarms(values: Mapping[str, float]) -> dict[str, str]:
+    """Metric name -> words, for every value that should worry its reader. Suffixed names raise no alarm."""
+    raised = {name: METRICS[name].alarm(value) for name, value in values.items() if name in METRICS}
+    return {name: words for name, words in raised.items() if words}

@@ -130,8 +130,7 @@ class RunDirectory:
         final = self.path / "state" / f"step-{step:06d}"
         partial = final.with_name(final.name + ".partial")
         with self._writing("the state"):
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            _make_empty(partial)
             save(partial)
             (partial / "state.json").write_text(json.dumps({"step": step, "sizes": sizes, **data}))
             seal = {file.name: _digest(file) for file in sorted(partial.iterdir())}
@@ -192,8 +191,7 @@ class RunDirectory:
         final = self.path / "checkpoints" / f"step-{step:06d}"
         partial = final.with_name(final.name + ".partial")
         with self._writing("the checkpoint"):
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
+            _make_empty(partial)
             save(partial)
             shutil.rmtree(final, ignore_errors=True)
             partial.rename(final)
@@ -207,8 +205,8 @@ class RunDirectory:
     def _writing(self, what: str) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        except Exception as error:
+            if not _is_full_disk(error):
                 raise
             raise RunError(
                 f"the disk is full: {what} of {self.path} could not be written. Nothing saved before is lost. "
@@ -220,6 +218,18 @@ class RunDirectory:
         partial = path.with_name(path.name + ".partial")
         partial.write_bytes(data)
         partial.replace(path)
+
+
+def _make_empty(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+
+
+def _is_full_disk(error: Exception) -> bool:
+    """Also as libraries put it that write files on their own, such as safetensors ("... (os error 28)")."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    return "No space left on device" in str(error)
 
 
 def _digest(path: Path) -> dict[str, Any]:

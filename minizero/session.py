@@ -95,6 +95,7 @@ class Session:
         self.state, self.done = state, state.step if state else 0
         self._stack = ExitStack()
         self._interrupted = False
+        self._saved = -1  # the step of the newest state of this sitting
 
     def __enter__(self) -> Session:
         try:
@@ -215,9 +216,12 @@ class Session:
         self._save_state()
 
     def _save_state(self) -> None:
+        if self._saved == self.done:
+            return
         version, words, gauss = self.game.rng.getstate()
         data = {"rng": [version, list(words), gauss]}
         self.directory.save_state(self.done, data, self.policy.save_state)
+        self._saved = self.done
 
     def _restore(self, state: State) -> None:
         self.teller.say(f"continuing {self.directory.path} after step {state.step}")

@@ -25,6 +25,7 @@ class Teller:
         self.total = total
         self._status: Status | None = None
         self._phase, self._started, self._spoke = "", 0.0, 0.0
+        self._raised: set[str] = set()  # alarms of the last step
 
     def __enter__(self) -> Teller:
         if self.console.is_terminal:
@@ -66,8 +67,11 @@ class Teller:
     def step(self, number: int, values: Mapping[str, float]) -> None:
         """The summary line of a step, and a line for each alarm."""
         self.say(step_line(number, self.total, values))
-        for sentence in alarms(dict(values)):
-            self.say(f"      ! {sentence}")
+        raised = alarms(values)
+        for name, words in raised.items():
+            if name not in self._raised:  # once when it begins; the metrics file and the report have them all
+                self.say(f"      ! {name} = {values[name]:.3g}: {words}")
+        self._raised = set(raised)
 
 
 def step_line(number: int, total: int, values: Mapping[str, float]) -> str:

@@ -187,7 +187,6 @@ class ProposalOutcome:
     text: str
     format_ok: bool
     reason: str
-    detail: str = ""
     proposal: Proposal | None = None
     task: Task | None = None
     examples: tuple[Task, ...] = ()
@@ -195,6 +194,7 @@ class ProposalOutcome:
     verdicts: tuple[Verdict, ...] = ()
     solve_rate: float | None = None
     known: Mapping[str, float] = field(default_factory=dict)  # what the buffer says: see TaskBuffer.describe
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

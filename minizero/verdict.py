@@ -192,9 +192,7 @@ def _alarms(run: RunData) -> list[Alarm]:
     counts: Counter[tuple[str, str]] = Counter()
     rows = run.step_rows
     for row in rows:
-        for sentence in alarms({name: value for name, value in row.items() if name != "step"}):
-            name, _, words = sentence.partition(": ")
-            counts[name.split(" = ")[0], words] += 1
+        counts.update(alarms(row).items())
     return [Alarm(name, words, steps, len(rows)) for (name, words), steps in counts.most_common()]
 
 

@@ -108,11 +108,20 @@ def test_an_unfinished_state_is_never_seen(run: RunDirectory) -> None:
     assert state.step == 1
 
 
-def test_a_full_disk_says_what_to_do_and_loses_nothing(run: RunDirectory) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        RuntimeError(
+            "Error while serializing: I/O error: No space left on device (os error 28)"
+        ),  # as safetensors says it
+    ],
+)
+def test_a_full_disk_says_what_to_do_and_loses_nothing(run: RunDirectory, error: Exception) -> None:
     save(run, 1)
 
     def full(path: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise error
 
     with pytest.raises(RunError, match=r"disk is full.*Make room, then continue with  --resume"):
         run.save_state(2, {}, full)
