@@ -42,30 +42,33 @@ def test_no_text_holds_the_end_token(text):
 
 def test_the_shipped_tokenizer_is_the_one_that_the_script_builds():
     curriculum = Curriculum(random.Random(0))
-    for text in (curriculum.draw(1.0).prompt for _ in range(200)):
-        assert SHIPPED.encode(text) == TOKENIZER.encode(text)
+    for row in (curriculum.draw(1.0) for _ in range(100)):
+        for branch in row.branches:
+            text = row.stem + branch.prompt + branch.completion
+            assert SHIPPED.encode(text) == TOKENIZER.encode(text)
     assert SHIPPED.eos_token_id == TOKENIZER.eos_token_id == 1
     assert SHIPPED.pad_token_id == TOKENIZER.pad_token_id == 0
 
 
 def test_the_vocabulary_is_small():
-    assert len(TOKENIZER) <= VOCABULARY == 512
+    assert len(TOKENIZER) <= VOCABULARY == 448
     assert len(SHIPPED) == len(TOKENIZER)
 
 
-def test_a_text_may_be_cut_between_message_prefill_and_completion():
+def test_a_text_may_be_cut_between_stem_message_prefill_and_completion():
     curriculum = Curriculum(random.Random(1))
-    for text in (curriculum.draw(1.0) for _ in range(500)):
-        cut = text.prompt.rindex("```")
-        parts = (text.prompt[:cut], text.prompt[cut:], text.completion)
-        cut_ids = [token for part in parts for token in TOKENIZER.encode(part)]
-        assert cut_ids == TOKENIZER.encode("".join(parts))
+    for row in (curriculum.draw(1.0) for _ in range(300)):
+        for branch in row.branches:
+            cut = branch.prompt.rindex("```")
+            parts = (row.stem, branch.prompt[:cut], branch.prompt[cut:], branch.completion)
+            cut_ids = [token for part in parts for token in TOKENIZER.encode(part)]
+            assert cut_ids == TOKENIZER.encode("".join(parts))
 
 
 @pytest.mark.parametrize(
     ("task", "tokens"),
     [
-        (Task(TaskType.DEDUCTION, "def f(x):\n    x = sorted(x)\n    return x[1:]", (Pair("[3, 12]", "[12]"),)), 12),
+        (Task(TaskType.DEDUCTION, "def f(x):\n    x = sorted(x)\n    return x[1:]", (Pair("[3, 12]", "[12]"),)), 13),
         (Task(TaskType.DEDUCTION, "def f(x):\n    return x + [3]", (Pair("[5]", "[5, 3]"),)), 11),
     ],
 )

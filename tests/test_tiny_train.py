@@ -15,10 +15,10 @@ from minizero.tiny.generate import generate
 from minizero.tiny.measure import Proposed, Solved, propose_tasks, solve_tasks
 from minizero.tiny.model import build_model
 from minizero.tiny.quick import is_solved
-from minizero.tiny.sequences import Curriculum, proposal, render, solution
+from minizero.tiny.sequences import Branch, Curriculum, Row, proposal, render, solution
 from minizero.tiny.sets import DIRECTORY
 from minizero.tiny.tokenizer import build_tokenizer
-from minizero.tiny.train import Settings, _draw_batch, _loss_sum, train
+from minizero.tiny.train import Settings, _loss_sum, _pad, _tokens, train
 from minizero.types import Pair, Task, TaskType
 from sandbox import Sandbox
 
@@ -52,37 +52,52 @@ def test_the_quick_judge_tells_right_from_wrong():
 
 
 def test_early_programs_are_shorter_than_late_ones():
-    def mean_length(progress):
+    def lines(progress):
         curriculum = Curriculum(random.Random(0))
-        return sum(curriculum.draw(progress).prompt.count("\n    x = ") for _ in range(300))
+        for _ in range(256):
+            curriculum.draw(progress)
+        return sum(example.lines for example in curriculum.recent)
 
-    assert mean_length(0.0) < mean_length(1.0) / 2
+    assert lines(0.0) < 0.8 * lines(1.0)
+
+
+def test_a_row_asks_several_questions_about_one_program_in_the_format_of_self_play():
+    curriculum = Curriculum(random.Random(0))
+    row = next(row for row in iter(lambda: curriculum.draw(1.0), None) if row.kind == "run")
+    assert [branch.prompt.rpartition("```")[2] for branch in row.branches] == ["output\n"] * 3 + ["input\n"] * 3
+    program = row.stem.removeprefix("```python\n")
+    for branch in row.branches[:3]:
+        given = branch.prompt.split("\n")[3]
+        task = Task(TaskType.DEDUCTION, program, (Pair(given, branch.completion.split("\n")[0]),))
+        assert row.stem + branch.prompt == render(compact.solve(task))
+        assert is_solved(task, branch.completion)
+
+
+def test_a_row_of_branches_has_the_loss_of_its_prompts_one_by_one(monkeypatch):
+    monkeypatch.setattr("minizero.tiny.train._has_bf16", lambda: False)  # so that nothing but the sums' order differs
+    tokenizer, settings, curriculum = build_tokenizer(), Settings(), Curriculum(random.Random(3))
+    model = build_model(seed=0)
+    model.set_attn_implementation("eager")
+    row = next(row for row in iter(lambda: curriculum.draw(1.0), None) if row.kind == "run")
+    apart = [Row("", (Branch(row.stem + branch.prompt, branch.completion),)) for branch in row.branches]
+    together = _loss_sum(model, _pad([_tokens(row, tokenizer, settings)]))
+    one_by_one = _loss_sum(model, _pad([_tokens(single, tokenizer, settings) for single in apart]))  # padded, too
+    torch.testing.assert_close(together, one_by_one)
 
 
 def test_loss_falls_on_completions_and_on_outputs_shown_in_induction_prompts():
-    tokenizer = build_tokenizer()
-    batch = _draw_batch(
-        Curriculum(random.Random(0)), tokenizer, Settings(batch=64, prompt_weight=0.5, propose_weight=0.25), 1.0
-    )
-    learned = set()
-    for ids, weights in batch:
-        for row, row_weights in zip(ids.tolist(), weights.tolist(), strict=True):
-            assert row_weights[0] == 0
-            end = row.index(tokenizer.eos_token_id)
-            assert row_weights[end] in (1, 0.25)
-            assert not any(row_weights[end + 1 :])
-            in_prompt = [token for token, weight in zip(row, row_weights, strict=True) if weight == 0.5]
-            learned.update(in_prompt)
-            if in_prompt:
-                assert row[0] == tokenizer.convert_tokens_to_ids(compact.INPUT)
-    assert tokenizer.convert_tokens_to_ids(compact.PYTHON) not in learned
-
-
-def test_the_loss_does_not_depend_on_padding():
-    model = build_model(seed=0)
-    ids, weights = torch.tensor([[4, 5, 6, 7]]), torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-    padded = torch.tensor([[4, 5, 6, 7, 0, 0]]), torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.0, 0.0]])
-    torch.testing.assert_close(_loss_sum(model, ids, weights), _loss_sum(model, *padded), rtol=1e-2, atol=1e-2)
+    tokenizer, curriculum = build_tokenizer(), Curriculum(random.Random(0))
+    settings = Settings(induce_weight=2.0, prompt_weight=0.5, propose_weight=0.25)
+    for row in (curriculum.draw(1.0) for _ in range(100)):
+        tokens = _tokens(row, tokenizer, settings)
+        learned = {
+            weight: tokenizer.decode([t for t, w, *_ in tokens if w == weight]) for weight in (0.25, 0.5, 1.0, 2.0)
+        }
+        completions = "".join(branch.completion + "<eos>" for branch in row.branches)
+        assert learned[{"run": 1.0, "induce": 2.0, "propose": 0.25}[row.kind]] == completions
+        outputs = row.branches[0].prompt.split("```output\n")[1:] if row.kind == "induce" else []
+        assert learned[0.5].count("\n```\n") == len(outputs)
+        assert all(output.split("\n")[0] in learned[0.5] for output in outputs)
 
 
 def test_training_twice_gives_the_same_weights_and_a_model_that_loads(tmp_path):
@@ -94,7 +109,7 @@ def test_training_twice_gives_the_same_weights_and_a_model_that_loads(tmp_path):
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "one")
     assert model.dtype == torch.bfloat16
     assert model.config.eos_token_id == AutoTokenizer.from_pretrained(tmp_path / "one").eos_token_id == 1
-    assert json.loads((tmp_path / "one" / "training.json").read_text())["sequences"] == 24
+    assert json.loads((tmp_path / "one" / "training.json").read_text())["rows"] == 24
 
 
 def test_the_shipped_model_is_small_and_of_the_size_that_the_script_trains(shipped):
@@ -141,6 +156,7 @@ def test_the_card_is_made_of_measurements():
         "torch": "2.13.0",
         "prompt_weight": 0.2,
         "propose_weight": 0.3,
+        "induce_weight": 1.5,
     }
     card = model_card(record, {"heldout": 1200, "validation": 600, "seeds": 384}, scores)
     assert "2.00 million parameters" in card

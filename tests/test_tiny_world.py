@@ -88,8 +88,19 @@ def test_the_splits_hold_about_their_shares_of_longer_programs():
 def test_an_induction_task_shows_half_of_its_pairs_and_the_others_have_one_pair():
     example = draw_example(random.Random(5))
     induction = make_task(example, TaskType.INDUCTION)
-    assert (len(induction.pairs), induction.shown, induction.message) == (PAIRS, 4, "f")
+    assert (len(induction.pairs), induction.shown) == (PAIRS, 4)
     assert len(make_task(example, TaskType.DEDUCTION, pair=3).pairs) == 1
+
+
+def test_an_induction_message_names_the_operations_in_order_of_the_alphabet_without_their_constants():
+    rng = random.Random(8)
+    example = next(
+        e
+        for e in iter(lambda: draw_example(rng), None)
+        if "x + 'c'" in e.program and "x[::2]" in e.program and e.lines == 2
+    )
+    assert example.message == "x + '_', x[::2]"
+    assert make_task(example, TaskType.INDUCTION).message == example.message
 
 
 @pytest.mark.parametrize(("name", "least"), [("heldout", 1000), ("validation", 500), ("seeds", 300)])

@@ -26,16 +26,17 @@ Written by `python -m minizero.tiny.evaluate --card`: do not edit.
 `python -m minizero.tiny.train --out minizero/tiny/weights`: {steps:,} steps of {batch} rows, seed {seed},
 {tokens:.1f} million tokens with padding, in {wall:.0f} minutes ({cpu:.0f} of them processor time, the machine being
 shared) on {threads} thread of an {machine} processor {bf16} bf16 instructions, torch {torch}. Muon for the matrices,
-AdamW for the rest. The loss is taken on completions (of proposals with weight {propose_weight}), and with weight
-{prompt_weight} on the outputs shown in induction prompts; programs grow from mostly one line to the final mix in the
-first quarter.
+AdamW for the rest. The loss is taken on completions, with weight {induce_weight} for induction and {propose_weight}
+for proposals, and with weight {prompt_weight} on the outputs shown in induction prompts. A program is read once for
+several questions about it. Programs grow from mostly one line to the final mix in the first quarter.
 
 ## Data
 
 Drawn by minizero/tiny/world.py from {families} operations with their constants: no person's text, no other model's.
 A program's hash decides whether it may be trained on, so the held-out set ({heldout:,} tasks) and the validation set
 ({validation:,}) share no program with training or with the {seeds} seed tasks. All come from one generator: unseen
-programs, not another distribution. The format is prompt style `compact`; induction has 4 shown and 4 hidden pairs.
+programs, not another distribution. The format is prompt style `compact`; induction has 4 shown and 4 hidden pairs and
+a message that names the program's operations alphabetically, constants blanked: their order and the constants are open.
 
 {scores}
 ## Limits

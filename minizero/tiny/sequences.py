@@ -19,8 +19,8 @@ from minizero.types import Prompt, Task, TaskType
 Kind = Literal["run", "induce", "propose"]  # deductions and abductions; inductions; proposals of all types
 
 # How often each kind of row is drawn. Induction is the hardest by far; proposing has little to learn beyond the form.
-SHARES: dict[Kind, float] = {"run": 0.34, "induce": 0.50, "propose": 0.16}
-DEDUCTIONS, ABDUCTIONS = 4, 2  # questions about one program in a `run` row
+SHARES: dict[Kind, float] = {"run": 0.40, "induce": 0.44, "propose": 0.16}
+DEDUCTIONS, ABDUCTIONS = 3, 3  # questions about one program in a `run` row
 CURRICULUM = 0.25  # fraction of the training in which programs grow from mostly one line to the final mix
 _FIRST_LENGTHS = (0.6, 0.3, 0.1, 0.0)
 
@@ -35,8 +35,8 @@ class Branch:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Prompts that begin alike: `stem`, then each branch by itself. No branch sees another, so a row teaches the same as
-    its prompts one by one, and the stem is computed once."""
+    """Prompts that begin alike: `stem`, then each branch by itself. No branch sees another, so a row teaches the same
+    as its prompts one by one, and the stem is computed once."""
 
     stem: str
     branches: tuple[Branch, ...]

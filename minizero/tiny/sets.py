@@ -26,9 +26,8 @@ _PLANS: dict[SetName, tuple[Split, int, int]] = {  # split, tasks, rng seed
     "validation": ("validation", 600, 102),
     "seeds": ("train", 384, 103),
 }
-_LENGTHS = (0.05, 0.38, 0.34, 0.23)  # one-line programs pass the hash of these splits three times as often
-_MOST_TASKS_A_PROGRAM = 2  # of one type; only one-line programs, of which there are few, are met more often
-_FEW_ONE_LINERS = 6
+_LENGTHS = (0.05, 0.45, 0.3, 0.2)  # one-line programs pass the hash of these splits three times as often
+_MOST_TASKS_A_PROGRAM = {1: 6, 2: 3, 3: 2, 4: 2}  # of one type, by lines: of the short ones there are few
 
 
 def load(name: SetName, directory: Path = DIRECTORY) -> list[Task]:
@@ -60,8 +59,7 @@ def _draw(split: Split, count: int, seed: int) -> list[Task]:
     while len(tasks) < count:
         example = draw_example(rng, split=split, lengths=lengths)
         task = make_task(example, types[len(tasks) % len(types)], pair=rng.randrange(PAIRS))
-        most = _FEW_ONE_LINERS if example.lines == 1 else _MOST_TASKS_A_PROGRAM
-        if task.id in seen or uses[task.program, task.type] == most:
+        if task.id in seen or uses[task.program, task.type] == _MOST_TASKS_A_PROGRAM[example.lines]:
             continue
         seen.add(task.id)
         uses[task.program, task.type] += 1

@@ -29,7 +29,7 @@ _RETURN = "    return "
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A program of the world, PAIRS different inputs with their outputs, and a message: one of its operations, blanked."""
+    """A program of the world, PAIRS different inputs with their outputs; its message names its operations, sorted."""
 
     program: str
     lines: int
@@ -110,7 +110,7 @@ def _try_example(rng: random.Random, lines: int) -> Example | None:
     if len({repr(v) for v in values}) < 3:
         return None
     program = "\n".join([_HEAD, *(_SET + t for t in texts[:-1]), _RETURN + texts[-1]])
-    return Example(program, lines, tuple(inputs), tuple(values), rng.choice(hints))
+    return Example(program, lines, tuple(inputs), tuple(values), ", ".join(sorted(hints)))
 
 
 def _apply_some(rng: random.Random, kind: Kind, values: list[Value]) -> tuple[Operation, list[Value]] | None:
