@@ -115,8 +115,8 @@ def _write(out: bytearray, value: Any, max_bytes: int, depth: int, by_worth: boo
             return _write_float(out, value.real, max_bytes, by_worth)
         out += b"c"
         for part in (value.real, value.imag):
-            # + 0.0 turns -0.0 into 0.0, and every nan is written as one nan: worth, not bits.
-            out += _F64.pack(part if not by_worth else part + 0.0 if part == part else float("nan"))
+            # + 0.0 turns -0.0 into 0.0: worth, not bits.
+            out += _F64.pack(_one_nan(part + 0.0 if by_worth else part))
     elif kind is bytes:
         _sized(out, b"b", value, max_bytes)
     elif depth <= 0:
@@ -154,14 +154,17 @@ def _write_sorted(out: bytearray, rows: Iterable[tuple[Any, ...]], max_bytes: in
 
 
 def _write_float(out: bytearray, value: float, max_bytes: int, by_worth: bool) -> None:
-    if not by_worth:
-        out += b"f" + _F64.pack(value)
-    elif value != value:
-        out += b"f" + _F64.pack(float("nan"))
+    if not by_worth or value != value:
+        out += b"f" + _F64.pack(_one_nan(value))
     elif value in (float("inf"), float("-inf")) or value != int(value):
         out += b"f" + _F64.pack(value)
     else:
         _write(out, int(value), max_bytes, 0, by_worth)
+
+
+def _one_nan(value: float) -> float:
+    # Every nan is one nan: its hidden bits are no part of a value.
+    return value if value == value else float("nan")
 
 
 def _sized(out: bytearray, tag: bytes, content: bytes, max_bytes: int) -> None:

@@ -87,34 +87,34 @@ MEMORY = _table(
     "memory",
     "act",
     {
-        "a long list": "def f():\n    a = [0] * (40 << 20)\n    return 'owned'",
-        "a long string": "def f():\n    a = 'x' * (300 << 20)\n    return 'owned'",
-        "many small objects": "def f():\n    a = []\n    while len(a) < 2_500_000: a.append([len(a)])\n    return 'owned'",
-        "an integer's digits": "def f():\n    a = 1 << (8 * (300 << 20))\n    return 'owned'",
+        "a long list": "def f():\n    a = [0] * (20 << 20)\n    return 'owned'",
+        "a long string": "def f():\n    a = 'x' * (150 << 20)\n    return 'owned'",
+        "many small objects": "def f():\n    a = []\n    while len(a) < 1_200_000: a.append([len(a)])\n    return 'owned'",
+        "an integer's digits": "def f():\n    a = 1 << (8 * (150 << 20))\n    return 'owned'",
         "a caught memory error, then more": (
-            "def f():\n    a = []\n    for i in range(300):\n        try: a.append(bytearray(1 << 20))\n        except MemoryError: pass\n"
-            "    return 'owned' if len(a) == 300 else 'refused'"
+            "def f():\n    a = []\n    for i in range(150):\n        try: a.append(bytearray(1 << 20))\n        except MemoryError: pass\n"
+            "    return 'owned' if len(a) == 150 else 'refused'"
         ),
         "a decompression bomb": (
-            "import zlib\ndef f():\n    c = zlib.compressobj(9); b = b''.join(c.compress(bytes(1 << 20)) for _ in range(300)) + c.flush()\n"
-            "    return 'owned' if len(zlib.decompress(b)) > (200 << 20) else ''"
+            "import zlib\ndef f():\n    c = zlib.compressobj(9); b = b''.join(c.compress(bytes(1 << 20)) for _ in range(150)) + c.flush()\n"
+            "    return 'owned' if len(zlib.decompress(b)) > (100 << 20) else ''"
         ),
     },
 ) + _table(
     "memory",
     "act",
     {
-        "mmap": "def f():\n    m = mmap.mmap(-1, 300 << 20); m[0] = 1\n    return 'owned'",
-        "shared mmap": "def f():\n    m = mmap.mmap(-1, 300 << 20, mmap.MAP_SHARED); m[0] = 1\n    return 'owned'",
+        "mmap": "def f():\n    m = mmap.mmap(-1, 150 << 20); m[0] = 1\n    return 'owned'",
+        "shared mmap": "def f():\n    m = mmap.mmap(-1, 150 << 20, mmap.MAP_SHARED); m[0] = 1\n    return 'owned'",
         "a memfd": "def f():\n    fd = os.memfd_create('x'); os.ftruncate(fd, 1 << 30); os.write(fd, b'x')\n    return 'owned'",
         "malloc through ctypes": (
-            "def f():\n    libc.malloc.restype = ctypes.c_void_p\n    p = libc.malloc(ctypes.c_size_t(300 << 20))\n    assert p\n"
-            "    ctypes.memset(p, 1, 300 << 20)\n    return 'owned'"
+            "def f():\n    libc.malloc.restype = ctypes.c_void_p\n    p = libc.malloc(ctypes.c_size_t(150 << 20))\n    assert p\n"
+            "    ctypes.memset(p, 1, 150 << 20)\n    return 'owned'"
         ),
         "a raised memory limit": (
             "def f():\n    libc.prlimit64.argtypes = [ctypes.c_int] * 2 + [ctypes.c_void_p] * 2\n"
             "    ok(libc.prlimit64(0, 9, ctypes.byref((ctypes.c_uint64 * 2)(2**64 - 1, 2**64 - 1)), None))\n"
-            "    a = bytearray(300 << 20)\n    return 'owned'"
+            "    a = bytearray(150 << 20)\n    return 'owned'"
         ),
     },
     LIBC,
@@ -260,7 +260,7 @@ CRASHES = _table(
         "hostile bytecode": (
             "def g(): pass\ndef f():\n    g.__code__ = g.__code__.replace(co_code=bytes([100, 255] * 400), co_consts=())\n    return g()"
         ),
-        "recursion through C": "def f():\n    sys.setrecursionlimit(1 << 30)\n    x = []\n    for _ in range(100_000): x = [x]\n    return repr(x)",
+        "recursion through C": "def f():\n    sys.setrecursionlimit(1 << 30)\n    x = []\n    for _ in range(40_000): x = [x]\n    return repr(x)",
         "an overwritten None": "def f():\n    ctypes.memset(id(None), 255, 4096)\n    return [None] * 3",
     },
     OS,

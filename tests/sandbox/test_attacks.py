@@ -46,7 +46,7 @@ def test_an_attack_bites_without_the_sandbox_and_not_in_it(
         pytest.skip(f"this machine refuses it to everybody: {harmless}")
 
     cpu_s, wall_s = (0.3, 1.0 if "wait" in attack.name else 20.0) if attack.kind == "hang" else (5.0, 20.0)
-    limits = Limits(cpu_s=cpu_s, wall_s=wall_s, memory_mib=128)
+    limits = Limits(cpu_s=cpu_s, wall_s=wall_s, memory_mib=64)
     result = box.run(Job(program, args="", imports="stdlib", limits=limits))
 
     assert result.value != "owned"
