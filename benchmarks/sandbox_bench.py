@@ -275,7 +275,7 @@ def report(seen: dict[str, Any], peers: str | None) -> str:
         f"Load average during the run {min(loads):.1f} to {max(loads):.1f}, the benchmark itself included.",
         "Made by `python benchmarks/sandbox_bench.py --peers PYTHON`; executors take turns, ratios are medians.",
         "",
-        "| executor | jobs/s | sandbox gains | CPU ms a job | p50 ms | p99 ms | mix 1 s | mix 4 s | honest jobs failed |",
+        "| executor | jobs/s | sandbox gains | CPU ms a job | p50 ms | p99 ms | mix 1 s | mix 4 s | honest failed |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, rates in seen["rate"].items():

@@ -5,6 +5,7 @@ child.py (the one process that sees a program), then the protections. README.md 
 """
 
 from sandbox.box import Sandbox
+from sandbox.report import Report
 from sandbox.types import Determinism, Job, Limits, Result, SandboxError, Status, Unprotected
 
-__all__ = ["Determinism", "Job", "Limits", "Result", "Sandbox", "SandboxError", "Status", "Unprotected"]
+__all__ = ["Determinism", "Job", "Limits", "Report", "Result", "Sandbox", "SandboxError", "Status", "Unprotected"]
