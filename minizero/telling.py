@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -26,18 +27,33 @@ class Teller:
         self._status: Status | None = None
         self._phase, self._started, self._spoke = "", 0.0, 0.0
         self._raised: set[str] = set()  # alarms of the last step
+        self._extra = ""
+        self._over = threading.Event()
+        self._mover: threading.Thread | None = None
 
     def __enter__(self) -> Teller:
         if self.console.is_terminal:
             self._status = self.console.status("")
             self._status.start()
+        # A thread moves the line, because one prefill or backward pass of a large model on a CPU can take a minute.
+        self._over.clear()
+        self._mover = threading.Thread(target=self._move, name="progress", daemon=True)
+        self._mover.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._over.set()
+        if self._mover:
+            self._mover.join()
         if self._status:
             self._status.stop()
+
+    def _move(self) -> None:
+        while not self._over.wait(MOVING_S if self._status else QUIET_S):
+            if self._phase:
+                self._show()
 
     def say(self, text: str) -> None:
         """A line that stays."""
@@ -46,19 +62,20 @@ class Teller:
 
     def phase(self, text: str) -> None:
         """What is being done from now on."""
-        self._phase, self._started = text, time.monotonic()
-        self._show("", force=self._status is not None)
+        self._phase, self._started, self._extra = text, time.monotonic(), ""
+        self._show(force=self._status is not None)
 
     def tick(self, pending: int) -> None:
-        """Called often; moves the progress line."""
-        self._show(f", {pending} completions left" if pending else "")
+        """Called often; keeps the progress line up to date."""
+        self._extra = f", {pending} completions left" if pending else ""
+        self._show()
 
-    def _show(self, extra: str, force: bool = False) -> None:
+    def _show(self, force: bool = False) -> None:
         now = time.monotonic()
         if not force and now - self._spoke < (MOVING_S if self._status else QUIET_S):
             return
         self._spoke = now
-        line = f"{self._phase}{extra} ({now - self._started:.0f} s)"
+        line = f"{self._phase}{self._extra} ({now - self._started:.0f} s)"
         if self._status:
             self._status.update(line)
         else:

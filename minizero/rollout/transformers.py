@@ -22,7 +22,7 @@ from minizero.rollout.cache import BatchCache
 from minizero.rollout.protocol import stream_seed
 from minizero.types import Completion, ModelError, Prompt, Request
 
-POLL_TOKENS = 16  # tokens decoded per row in one poll: a fraction of a second, so that the caller stays responsive
+POLL_S = 0.3  # seconds of decoding in one poll, so that the caller stays responsive; has no effect on what is sampled
 PREFILL_TOKENS = 8192  # prompt tokens of one prefill pass
 
 
@@ -95,12 +95,12 @@ class TransformersSampler:
             return self._poll()
 
     def _poll(self) -> list[Completion]:
-        done: list[Completion] = []
-        for _ in range(POLL_TOKENS):
-            done += self._admit()
-            if not self._rows:
-                break
+        done, until = self._admit(), time.perf_counter() + POLL_S
+        while self._rows:
             done += self._decode()
+            if time.perf_counter() > until:
+                break
+            done += self._admit()
         return done
 
     # -- entering ---------------------------------------------------------------------------------------------------
