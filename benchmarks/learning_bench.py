@@ -222,8 +222,10 @@ def table() -> str:
             "## More than sharpening?",
             "",
             f"Entropy of a token on the held-out tasks at temperature 1, in nats: trained {entropy:.3f}, base",
-            f"{plain['entropy']:.3f}. At temperature {matched['temperature']:.2f} the base has {matched['entropy']:.3f};",
-            f"so sharpened it solves {mean(matched, 'rate')} % (pass@8 {mean(matched, 'any')} %). Against it the trained",
+            f"{plain['entropy']:.3f}. At temperature {matched['temperature']:.2f} the base has "
+            f"{matched['entropy']:.3f};",
+            f"so sharpened it solves {mean(matched, 'rate')} % (pass@8 {mean(matched, 'any')} %). Against it the",
+            "trained",
             f"models change by {change(group, 'rate', None, matched)} points at temperature 1,",
             f"pass@8 by {change(group, 'any', None, matched)}: what a lower temperature does not give.",
         ]

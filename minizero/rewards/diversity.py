@@ -4,7 +4,7 @@ Reading order: the keys of ProposalOutcome.known, then type_name, Counts, skelet
 
 | key of `known` | what the buffer puts there | read by the term |
 |---|---|---|
-| answer_surprise | Counts.surprise of the output among outputs (deduction), of the input among inputs | answer_diversity |
+| answer_surprise | Counts.surprise: the output among outputs (deduction), the input among inputs | answer_diversity |
 | answer_surprise_by_type | the same with Counts.surprise_by_type | answer_diversity_by_type |
 | input_surprise, output_surprise | induction: mean surprise of its inputs, its outputs | input_, output_diversity |
 | input_surprise_by_type, output_surprise_by_type | the same with Counts.surprise_by_type | ..._by_type |
@@ -77,7 +77,7 @@ class Counts:
         return 1 - count / self._totals.total() if count else 1.0
 
     def surprise_by_type(self, text: str) -> float:
-        """Mean of 1 - (share of its type) and 1 - (share of the text inside it), in [0, 1] (azr-spec 5.4, hierarchical).
+        """Mean of 1 - (share of its type) and 1 - (share of the text inside it), in [0, 1]; azr-spec 5.4, hierarchical.
 
         >>> round(Counts({"int": {"1": 3, "2": 1}, "str": {"'a'": 2}}).surprise_by_type("11"), 4)  # (1 - 4/6 + 1) / 2
         0.6667

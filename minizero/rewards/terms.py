@@ -120,7 +120,7 @@ def answer_diversity(outcome: ProposalOutcome) -> float:
 
 
 def answer_diversity_by_type(outcome: ProposalOutcome) -> float:
-    """The same, half for the type and half inside it. azr-spec 5.4, hierarchical; see diversity.Counts.surprise_by_type."""
+    """The same, half for the type and half inside it. azr-spec 5.4, hierarchical; diversity.Counts.surprise_by_type."""
     return _known(outcome, diversity.ANSWER_SURPRISE_BY_TYPE)
 
 
