@@ -260,7 +260,7 @@ CRASHES = _table(
         "hostile bytecode": (
             "def g(): pass\ndef f():\n    g.__code__ = g.__code__.replace(co_code=bytes([100, 255] * 400), co_consts=())\n    return g()"
         ),
-        "recursion through C": "def f():\n    sys.setrecursionlimit(1 << 30)\n    x = []\n    for _ in range(40_000): x = [x]\n    return repr(x)",
+        "recursion through C": "def f():\n    sys.setrecursionlimit(1 << 30)\n    x = []\n    for _ in range(100_000): x = [x]\n    return repr(x)",
         "an overwritten None": "def f():\n    ctypes.memset(id(None), 255, 4096)\n    return [None] * 3",
     },
     OS,
