@@ -182,7 +182,7 @@ _ALL = [
         _above(0.2, "many programs run into the time limit"),
     ),
     Metric("sandbox/wait_s", "s", "down", "Time the step waited for the sandbox with nothing to generate."),
-    Metric("time/step_s", "s", "down", "The whole step; with a part's name (sample, update, save), that part."),
+    Metric("time/step_s", "s", "down", "The whole step; with a part's name (sample, update, push), that part."),
     Metric("memory/peak_gib", "GiB", "down", "Peak memory: of the card, or resident memory of the process on a CPU."),
     Metric(
         "eval/solve_rate",

@@ -112,10 +112,11 @@ class Session:
         teller.phase(f"loading {config.model.name}")
         from minizero.advantages import load_estimators
         from minizero.policy import Policy
-        from minizero.rollout.make import make_sampler
+        from minizero.rollout.make import check_sampler, make_sampler
 
         for name, text in load_estimators(config.advantage).items():
             self.directory.write_text(name, text)
+        check_sampler(config)
         self.policy: Policy = Policy(config, tick=lambda: teller.tick(0))
         self.style = self.policy.style if config.prompt.style == "auto" else config.prompt.style
         self.sampler = make_sampler(config, self.policy)
@@ -155,13 +156,15 @@ class Session:
         self.teller.phase(f"step {number}/{config.selfplay.steps}")
         started = time.perf_counter()
         result = self.game.step(number)
+        pushing = time.perf_counter()
         self.sampler.load(self.policy)
+        pushed_s = time.perf_counter() - pushing
         every = config.run.rollouts_every
         if every and number % every == 0:
             self.directory.write_rollouts(number, [rollout_row(s) for s in result.scored])
         self.directory.append("tasks.jsonl", "".join(entry_line(task, rate) for task, rate in result.stored))
         values = result.metrics | {"memory/peak_gib": peak_gib(self.policy.device)}
-        values["time/step_s"] = time.perf_counter() - started
+        values |= {"time/step_s": time.perf_counter() - started, "time/step_s/push": pushed_s}
         if config.eval.every and number % config.eval.every == 0 and number < config.selfplay.steps:
             values |= self.validation(number)
         self.directory.log(number, values)

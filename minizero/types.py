@@ -8,6 +8,7 @@ is learned from (Rollout).
     ├── ConfigError        one or more settings are wrong; lists all of them
     ├── MissingPackage     an optional package is needed; names the pip line
     ├── ModelError         a model, adapter or tokenizer cannot be used
+    ├── SamplerError       a text engine does not start, or does not sample from the trainer's policy
     ├── SeedsError         a seeds file is empty or malformed; names the line
     ├── RewardError        a reward term raised or returned something that is not a finite number
     ├── EstimatorError     an advantage estimator cannot work on what it was given
@@ -46,6 +47,10 @@ class MissingPackage(MiniZeroError):
 
 class ModelError(MiniZeroError):
     """A model, adapter or tokenizer cannot be used as asked."""
+
+
+class SamplerError(MiniZeroError):
+    """A text engine does not start, or does not sample from the policy that the trainer holds."""
 
 
 class SeedsError(MiniZeroError):

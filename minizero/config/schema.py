@@ -141,6 +141,10 @@ class SamplerConfig(Section):
     """Sequences decoded side by side."""
     max_cache_tokens: int = Field(0, ge=0)
     """Largest rows x length of the key-value cache in the transformers sampler; 0: no limit."""
+    kv_gib: float = Field(0.0, ge=0)
+    """Key-value cache of vLLM, GiB; 0: what the plan leaves of run.vram_gib (on a CPU: 1)."""
+    self_test_every: int = Field(25, ge=0)
+    """Steps between proofs that vLLM samples from the trainer's policy (one is always made at the start); 0: no more."""
 
 
 class SandboxConfig(Section):

