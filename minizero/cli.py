@@ -1,17 +1,18 @@
-"""The command line: minizero selfplay, replay, watch, report, seed. `minizero COMMAND --help` explains each.
+"""The command line: minizero selfplay, replay, watch, report, ablate, seed. `minizero COMMAND --help` explains each.
 
 Reading order: main, then one function per command. Heavy rooms are imported inside the commands.
 """
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from minizero.types import MiniZeroError
+from minizero.types import MiniZeroError, RunError
 from sandbox import SandboxError
 
 if TYPE_CHECKING:
@@ -115,6 +116,50 @@ def report(run: Annotated[Path, tyro.conf.Positional], /) -> None:
     print(write_report(run))
 
 
+def ablate(
+    variants: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    seeds: int = 3,
+    jobs: int = 0,
+    model: str = MODEL,
+    config: tuple[Path, ...] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    only: tuple[str, ...] = (),
+    out: Path | None = None,
+    tables_only: bool = False,
+) -> None:
+    """Compare variants over several seeds, beside the default and two controls; repeat the command to go on.
+
+    Args:
+        variants: A directory of overlays such as configs/ablations/rewards, its name, or a TOML file with
+            [variants.NAME] tables.
+        seeds: Runs of each variant, with run.rng_seed = 0, 1, ...
+        jobs: Runs at once; 0: one per core, or one on a card.
+        model: As for selfplay.
+        config: TOML files stacked over the model's own, under every variant.
+        set: One setting for every run, section.name=value; may be repeated. Wins over the variants' own.
+        only: Only these variants of the set (default and controls always run).
+        out: Where summaries, table.md and report.html are kept; without it, beside the runs.
+        tables_only: Run nothing; write table and report from the summaries that are there.
+    """
+    from minizero.ablate import ablate as run_set
+    from minizero.ablate import read_set, write_tables
+
+    own = find_config(model)
+    files = (*([own] if own else []), *config)
+    named = () if own and model != MODEL else (f"model.name={model!r}",)
+    command = shlex.join(["minizero", *sys.argv[1:]])
+    asked = read_set(variants, model=model, files=files, overrides=(*named, *set), only=only, command=command)
+    home = Path("runs") / f"ablate-{asked.name}"
+    if not tables_only:
+        run_set(asked, seeds=seeds, jobs=jobs, home=home, keep=out)
+    elif (page := write_tables(asked, out or home)) is not None:
+        print(page)
+    else:
+        raise RunError(f"{out or home} holds no summary yet. Run the same command without --tables-only.")
+
+
 def seed(
     model: Annotated[str, tyro.conf.Positional],
     /,
@@ -160,7 +205,7 @@ def main() -> None:
     """Entry point. Errors that a user can mend are one message and exit status 1."""
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"selfplay": selfplay, "replay": replay, "watch": watch, "report": report, "seed": seed},
+            {"selfplay": selfplay, "replay": replay, "watch": watch, "report": report, "ablate": ablate, "seed": seed},
             prog="minizero",
             description="Absolute-Zero self-play for one person with one graphics card.",
         )

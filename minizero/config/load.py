@@ -41,8 +41,8 @@ ELSEWHERE = {
 }
 
 
-def load_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ()) -> Config:
-    """Stack TOML files left to right, then `a.b=value` overrides; raise ConfigError with every problem found.
+def load_config(files: Iterable[str | Path | Mapping[str, Any]] = (), overrides: Iterable[str] = ()) -> Config:
+    """Stack TOML files (or their contents) left to right, then `a.b=value` overrides; ConfigError tells every problem.
 
     >>> load_config(overrides=["optim.lr=2e-5"]).optim.lr
     2e-05
@@ -51,7 +51,7 @@ def load_config(files: Iterable[str | Path] = (), overrides: Iterable[str] = ())
     tree: Tree = {}
     for name in files:
         try:
-            tree = _merge(tree, read_toml(Path(name)))
+            tree = _merge(tree, name if isinstance(name, Mapping) else read_toml(Path(name)))
         except ConfigError as error:
             problems += error.problems
     for text in overrides:

@@ -20,7 +20,7 @@ from minizero.exchange import Exchange, Tick
 from minizero.parsing import parse_answer
 from minizero.programs import program_key, statement_lines
 from minizero.rollout.protocol import Sampler, stream_seed
-from minizero.types import Completion, ConfigError, EvaluationError, ParseError, Request, Task, Verdict
+from minizero.types import Completion, ConfigError, EvaluationError, ParseError, Request, Task, TaskType, Verdict
 from sandbox import Sandbox
 
 STREAM = 7_001  # validation's random streams are fixed, whatever run.rng_seed is: runs are compared on equal dice
@@ -153,7 +153,8 @@ def held_out_tasks(config: Config) -> list[Task]:
         found = tiny.load(config.eval.split)
     else:
         found = _read(Path(name))
-    by_type = {kind: [task for task in found if task.type is kind] for kind in config.selfplay.task_types}
+    # Also of types that this run does not train: a run on deduction alone is compared with others on all of them.
+    by_type = {kind: group for kind in TaskType if (group := [task for task in found if task.type is kind])}
     share = -(-limit // max(1, len(by_type)))
     return [task for group in by_type.values() for task in group[:share]][:limit]
 

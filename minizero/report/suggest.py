@@ -76,6 +76,8 @@ def _overlay(settings: dict[str, Any]) -> tuple[Path, str] | None:
                 tree = tomllib.loads(text)
             except (OSError, ValueError):
                 continue  # a broken overlay is told when it is used
+            if path.name.startswith("_"):
+                continue  # what the variants of a set share is no variant
             if not _holds(settings, tree):
                 comments = (line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#"))
                 words = visible(next((words for words in comments if words), path.stem)).rstrip(".:")

@@ -1,0 +1,66 @@
+"""Ablations: variants x seeds as runs of their own beside the default and two controls, then one table and one report.
+
+Reading order: sets.py (what is compared), jobs.py (the runs), summary.py (what is kept of each), compare.py (the
+numbers), words.py (what they allow to say), markdown.py and page.py (where it is read). `ablate` puts them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from minizero.ablate.compare import compare
+from minizero.ablate.jobs import Failure, plan_jobs, run_jobs
+from minizero.ablate.markdown import to_markdown
+from minizero.ablate.page import to_page
+from minizero.ablate.sets import AblationSet, read_set
+from minizero.ablate.summary import Summary, read_summaries
+from minizero.ablate.words import in_words
+from minizero.types import RunError
+
+__all__ = ["AblationSet", "Failure", "Summary", "ablate", "read_set", "write_tables"]
+
+
+def ablate(
+    asked: AblationSet,
+    *,
+    seeds: int,
+    jobs: int = 0,
+    home: Path,
+    keep: Path | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Run what is missing of a set, then write its table and report; returns the report.
+
+    Runs live in `home`; summaries, table.md and report.html in `keep` (default: home). What is finished is not run
+    again. Raises RunError after everything else is done when a variant crashed; the same command runs only what is
+    missing.
+    """
+    console = console or Console(highlight=False)
+    keep = keep or home
+    failures = run_jobs(plan_jobs(asked, seeds=seeds, home=home, keep=keep), jobs_at_once=jobs, console=console)
+    page = write_tables(asked, keep, failures)
+    if page:
+        console.print(f"\n{in_words(compare(read_summaries(keep))).headline}", markup=False)
+        console.print(f"Table:   {keep / 'table.md'}\nReport:  {page}", markup=False, soft_wrap=True)
+    if failures:
+        names = "\n".join(f"  {failure.name}: {failure.reason}\n    log: {failure.log}" for failure in failures)
+        raise RunError(
+            f"{len(failures)} of the set's runs crashed; the others are done and kept.\n{names}\n"
+            "Mend the variant and repeat the command: only what is missing is run."
+        )
+    assert page is not None, "a set without failures has at least one summary"
+    return page
+
+
+def write_tables(asked: AblationSet, keep: Path, failures: Sequence[Failure] = ()) -> Path | None:
+    """table.md and report.html from the summaries alone; returns the report, or None when there is no summary."""
+    summaries = read_summaries(keep)
+    if not summaries:
+        return None
+    found = compare(summaries)
+    (keep / "table.md").write_text(to_markdown(found, asked.name, asked.command, failures), encoding="utf-8")
+    (keep / "report.html").write_text(to_page(found, asked.name, asked.command, failures), encoding="utf-8")
+    return keep / "report.html"

@@ -1,0 +1,356 @@
+"""Ablations: what a set is, what is run and what is kept, the numbers by hand, and what may be said of them."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from minizero.ablate import ablate, jobs, read_set, write_tables
+from minizero.ablate.compare import compare, interval
+from minizero.ablate.jobs import Job, plan_jobs
+from minizero.ablate.markdown import to_markdown
+from minizero.ablate.page import to_page
+from minizero.ablate.sets import AblationSet
+from minizero.ablate.summary import Measurement, Summary, read_summary, summarise, write_summary
+from minizero.ablate.words import in_words
+from minizero.types import ConfigError, EvaluationError, RunError
+from tests.made_run import make_run
+
+ROOT = Path(__file__).parent.parent
+BASE = (ROOT / "configs" / "tiny.toml",)
+STEPS = ("selfplay.steps=3",)
+
+
+def a_set(path: Path, text: str = "[variants.gentle.optim]\nlr = 1e-4\n", **options: Any) -> AblationSet:
+    path.write_text(text)
+    return read_set(path, files=BASE, overrides=STEPS, command="minizero ablate set.toml", **options)
+
+
+def a_summary(variant: str, seed: int, after: str, *, before: str = "0000", **changes: Any) -> Summary:
+    """A run on four held-out tasks with two samples each: `after` is the number of right samples per task."""
+    kind = {"default": "default", "shuffled": "control", "frozen": "control"}.get(variant, "variant")
+    ends = [Measurement(step, 2, "tasks", "ddai", "0000", digits, 0.5) for step, digits in ((0, before), (9, after))]
+    curves = {"propose/admitted_frac": [[1.0, 0.25], [2.0, 0.75]], "policy/entropy": [[1.0, 1.0], [2.0, 0.5]]}
+    made = Summary(
+        variant, kind, f"About {variant}.", seed, 9, "tiny", "abc", {}, ends[0], ends[1], curves, {}, 1.0, 60.0,
+        {"torch": "2.13.0"}, {"processor": "a processor", "cores": 2}, "c0ffee", "2026",
+    )  # fmt: skip
+    return replace(made, **changes)
+
+
+# -- sets -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_set_always_has_the_default_and_both_controls(tmp_path: Path) -> None:
+    asked = a_set(tmp_path / "set.toml")
+    assert [(v.name, v.kind) for v in asked.variants] == [
+        ("default", "default"), ("gentle", "variant"), ("shuffled", "control"), ("frozen", "control"),
+    ]  # fmt: skip
+    configs = {v.name: asked.config(v, seed=4) for v in asked.variants}
+    assert (configs["gentle"].optim.lr, configs["default"].optim.lr) == (1e-4, 3e-4)
+    assert configs["shuffled"].selfplay.shuffle_rewards
+    assert configs["frozen"].optim.freeze
+    assert {config.run.rng_seed for config in configs.values()} == {4}
+
+
+def test_a_directory_is_a_set_whose_base_all_rows_share() -> None:
+    asked = read_set(Path("estimators"), files=BASE)
+    assert {asked.config(v).selfplay.solve_samples for v in asked.variants} == {4}
+    assert asked.variants[1].about.startswith("Dr.GRPO for the solver")
+    assert "_base" not in {v.name for v in asked.variants}
+
+
+@pytest.mark.parametrize("name", [".", "rewards", "estimators", "losses"])
+def test_every_shipped_set_is_valid(name: str) -> None:
+    assert len(read_set(ROOT / "configs" / "ablations" / name, files=BASE).variants) >= 6
+
+
+def test_a_variant_may_stack_overlays_and_settings(tmp_path: Path) -> None:
+    (tmp_path / "soft.toml").write_text("[optim]\nlr = 5e-5\ngrad_clip = 2.0\n")
+    text = '[variants.two]\nabout = "Both."\nfiles = ["soft.toml"]\noptim.grad_clip = 3.0\n'
+    asked = a_set(tmp_path / "set.toml", text)
+    assert asked.variants[1].about == "Both."
+    config = asked.config(asked.variants[1])
+    assert (config.optim.lr, config.optim.grad_clip) == (5e-5, 3.0)
+
+
+def test_a_wrong_variant_is_named_before_anything_runs(tmp_path: Path) -> None:
+    text = "[variants.odd.optim]\nlrr = 1\n[variants.worse.reward.propose]\nbase = 'learnabilty'\n"
+    with pytest.raises(ConfigError) as caught:
+        a_set(tmp_path / "set.toml", text)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["variant odd", "variant worse"]
+    assert "Did you mean optim.lr?" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[variants.default.optim]\nlr = 1\n", "every set has this row already"),
+        ("steps = 3\n", "at least one table"),
+        ("[variants.a.optim]\nlr = 1\n[optim]\nlr = 2\n", "a set holds base and variants only"),
+        ("[variants.a.eval]\ntasks = 'none'\n", "variants are compared by held-out tasks"),
+    ],
+)
+def test_a_set_that_cannot_be_compared_says_why(tmp_path: Path, text: str, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        a_set(tmp_path / "set.toml", text)
+
+
+def test_an_unknown_set_or_variant_names_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="estimators, losses, rewards"):
+        read_set(Path("nowhere"), files=BASE)
+    with pytest.raises(ConfigError, match="It has: gentle"):
+        a_set(tmp_path / "set.toml", only=["gentel"])
+
+
+def test_runs_of_one_task_type_are_measured_on_all_of_them(tmp_path: Path) -> None:
+    from minizero.evaluation.heldout import held_out_tasks
+
+    asked = a_set(tmp_path / "set.toml", "[variants.one.selfplay]\ntask_types = ['deduction']\n")
+    asked_of = [[task.id for task in held_out_tasks(asked.config(v))] for v in asked.variants]
+    assert all(ids == asked_of[0] for ids in asked_of)
+
+
+# -- runs -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Children that take no time: each copies a finished run under its own settings, unless `crash` holds its name."""
+    make_run(tmp_path / "template", steps=3, tasks=30)
+    crash = tmp_path / "crash"
+    crash.write_text("")
+    script = (
+        "import shutil, sys, pathlib\n"
+        "template, home, crash, name = map(pathlib.Path, sys.argv[1:])\n"
+        "if str(name) in crash.read_text().split(): print('minizero: out of ideas'); sys.exit(1)\n"
+        "shutil.copytree(template, home / 'run')\n"
+        "shutil.copy(home / 'settings.toml', home / 'run' / 'config.toml')\n"
+    )
+    real = jobs.child_command
+
+    def fake(job: Job) -> list[str]:
+        assert "--resume" not in real(job)
+        return [sys.executable, "-S", "-c", script, str(tmp_path / "template"), str(job.home), str(crash), job.name]
+
+    monkeypatch.setattr(jobs, "child_command", fake)
+    monkeypatch.setattr(jobs, "POLL_S", 0.02)
+    return crash
+
+
+def console() -> tuple[Console, io.StringIO]:
+    file = io.StringIO()
+    return Console(file=file, width=80, force_terminal=False, highlight=False), file
+
+
+def test_a_crashed_run_is_named_and_the_same_command_runs_only_what_is_missing(tmp_path: Path, children: Path) -> None:
+    asked, (out, told) = a_set(tmp_path / "set.toml"), console()
+    children.write_text("gentle-1")
+    with pytest.raises(RunError, match="1 of the set's runs crashed") as caught:
+        ablate(asked, seeds=2, jobs=4, home=tmp_path / "home", console=out)
+    assert "gentle-1: out of ideas" in str(caught.value)
+    kept = {path.stem: path.stat().st_mtime_ns for path in (tmp_path / "home").glob("*-*.json")}
+    assert len(kept) == 7
+    assert "gentle-1 (out of ideas)" in (tmp_path / "home" / "table.md").read_text()
+
+    children.write_text("")
+    page = ablate(asked, seeds=2, jobs=4, home=tmp_path / "home", console=out)
+    now = {path.stem: path.stat().st_mtime_ns for path in page.parent.glob("*-*.json")}
+    assert len(now) == 8
+    assert {name: time for name, time in now.items() if name in kept} == kept
+    assert "gentle-0: done before" in told.getvalue()
+    assert "out of ideas" not in page.read_text()
+
+
+def test_summaries_can_be_kept_elsewhere_and_are_small(tmp_path: Path, children: Path) -> None:
+    asked, (out, _) = a_set(tmp_path / "set.toml"), console()
+    page = ablate(asked, seeds=1, jobs=4, home=tmp_path / "home", keep=tmp_path / "kept", console=out)
+    assert page == tmp_path / "kept" / "report.html"
+    assert max(path.stat().st_size for path in (tmp_path / "kept").glob("*-*.json")) < 8000
+    assert not list((tmp_path / "home").glob("*.json"))
+    assert write_tables(asked, tmp_path / "kept") == page
+
+
+def test_a_summary_of_other_settings_is_not_taken_for_an_answer(tmp_path: Path, children: Path) -> None:
+    asked, (out, _) = a_set(tmp_path / "set.toml"), console()
+    ablate(asked, seeds=1, jobs=4, home=tmp_path / "home", console=out)
+    later = replace(asked, overrides=("selfplay.steps=5",))
+    with pytest.raises(RunError, match=r"selfplay\.steps was 3 and is 5.*") as caught:
+        plan_jobs(later, seeds=1, home=tmp_path / "home", keep=tmp_path / "home")
+    assert "--out" in str(caught.value)
+
+
+def test_a_reward_file_that_changed_makes_another_variant(tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text("def short(outcome):\n    return 1.0\n")
+    text = f"[variants.mine.reward.propose.terms]\n'{own}:short' = 0.5\n"
+    asked = a_set(tmp_path / "set.toml", text)
+    job = next(j for j in plan_jobs(asked, seeds=1, home=tmp_path, keep=tmp_path) if j.variant.name == "mine")
+    run = make_run(tmp_path / "run", steps=3, tasks=30).path
+    (run / "config.toml").write_text(jobs.to_toml(job.config))
+    (run / "own.py").write_text(own.read_text())
+    write_summary(summarise(run, job.variant), tmp_path)
+    assert plan_jobs(asked, seeds=1, home=tmp_path, keep=tmp_path)
+    own.write_text("def short(outcome):\n    return 2.0\n")
+    with pytest.raises(RunError, match=r"text of own\.py was"):
+        plan_jobs(asked, seeds=1, home=tmp_path, keep=tmp_path)
+
+
+def test_a_run_on_the_cpu_gets_one_thread_and_a_place_of_its_own(tmp_path: Path) -> None:
+    planned = plan_jobs(a_set(tmp_path / "set.toml"), seeds=2, home=tmp_path / "home", keep=tmp_path)
+    assert len({job.config.run.dir for job in planned}) == len(planned) == 8
+    assert {(job.config.run.threads, job.config.sandbox.workers) for job in planned} == {(1, 1)}
+    assert [job.seed for job in planned] == [0] * 4 + [1] * 4
+    assert jobs.default_jobs(planned) >= 1
+
+
+def test_a_summary_reads_back_equal_and_an_unfinished_run_has_none(tmp_path: Path) -> None:
+    variant = a_set(tmp_path / "set.toml").variants[0]
+    summary = summarise(make_run(tmp_path / "run", steps=3, tasks=30).path, variant)
+    assert read_summary(write_summary(summary, tmp_path)) == summary
+    assert len(summary.after.solve_rates()) == 30
+    with pytest.raises(RunError, match="step 2 of 3"):
+        summarise(make_run(tmp_path / "half", steps=3, done=2, tasks=30).path, variant)
+    (tmp_path / "odd-0.json").write_text("{}")
+    with pytest.raises(RunError, match="not a summary of this version"):
+        read_summary(tmp_path / "odd-0.json")
+
+
+# -- numbers ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_interval_is_students_t_over_seeds() -> None:
+    # four tasks, each +1, +2, +3 in three seeds: 2 +- 4.303 * 1 / sqrt(3)
+    found = interval([[0.0] * 4] * 3, [[1.0] * 4, [2.0] * 4, [3.0] * 4])
+    assert (found.value, found.low, found.high) == pytest.approx((2, -0.4843, 4.4843), abs=1e-4)
+
+
+def test_where_seeds_agree_by_chance_the_spread_over_tasks_stays() -> None:
+    # differences 1, 0, 0, 1 in both seeds: s = 0.57735, 1.96 s / 2 = 0.5658
+    found = interval([[0.0] * 4] * 2, [[1.0, 0.0, 0.0, 1.0]] * 2)
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, -0.0658, 1.0658), abs=1e-4)
+
+
+def test_variants_are_paired_with_the_default_by_seed() -> None:
+    # default 0.25 and 0.5, variant 0.5 and 0.75 of the samples: the difference is 0.25 in either seed
+    runs = [a_summary("default", 0, "1100"), a_summary("default", 1, "2200")]
+    runs += [a_summary("mine", 0, "2110"), a_summary("mine", 1, "2211"), a_summary("mine", 2, "2222")]
+    row = compare(runs).row("mine")
+    assert row is not None
+    assert (row.seeds, row.paired) == (3, 2)
+    cell = row.cells["all"]
+    assert cell.by_seed == (0.5, 0.75, 1.0)
+    assert cell.against_default is not None
+    assert cell.against_default.value == pytest.approx(0.25)
+    assert row.cells["abduction"].tasks == 1
+    assert row.cells["deduction"].after == pytest.approx((0.75 + 1 + 1) / 3)
+
+
+def test_the_table_begins_with_the_default_and_ends_with_the_controls() -> None:
+    runs = [a_summary(name, 0, "1111") for name in ("shuffled", "zeta", "frozen", "alpha", "default")]
+    assert [row.variant for row in compare(runs).rows] == ["default", "alpha", "zeta", "shuffled", "frozen"]
+
+
+def test_runs_on_other_tasks_cannot_stand_in_one_table() -> None:
+    odd = a_summary("odd", 0, "1111")
+    odd = replace(odd, after=replace(odd.after, tasks="others"), before=replace(odd.before, tasks="others"))
+    with pytest.raises(EvaluationError, match="Unlike default-0: odd-0"):
+        compare([a_summary("default", 0, "1111"), odd])
+
+
+def test_what_a_reader_must_know_is_told() -> None:
+    runs = [a_summary("default", 0, "1111"), a_summary("default", 1, "1111", model_digest="other", steps=7)]
+    frozen = a_summary("frozen", 0, "1000")
+    text = " ".join(compare([*runs, frozen]).cautions)
+    for words in ("different weights", "numbers of steps", "fewer: frozen", "shuffled; without them", "A frozen run"):
+        assert words in text
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+
+def full_set(after: str, shuffled: str = "0000") -> list[Summary]:
+    runs = []
+    for seed in range(3):
+        runs += [a_summary("default", seed, "1111"), a_summary("mine", seed, after)]
+        runs += [a_summary("shuffled", seed, shuffled), a_summary("frozen", seed, "0000")]
+    return runs
+
+
+def test_a_variant_beyond_the_luck_of_a_seed_is_called_better() -> None:
+    words = in_words(compare(full_set("2222")))
+    assert words.headline == "1 of 1 variants differs from the default by more than the luck of a seed."
+    assert "Better than the default: mine +50.0 (+50.0 to +50.0)." in words.sentences
+    assert any("so the rewards, and not only the training" in text for text in words.sentences)
+    assert any("answers exactly as before, as it must" in text for text in words.sentences)
+
+
+def test_an_interval_that_includes_zero_is_called_unclear() -> None:
+    words = in_words(compare(full_set("2011", shuffled="1111")))
+    assert words.headline == "No variant can be told from the default."
+    assert any("nothing here shows yet that the rewards teach" in text for text in words.sentences)
+
+
+def test_one_seed_is_said_to_be_one_seed() -> None:
+    words = in_words(compare([run for run in full_set("2222") if run.seed == 0]))
+    assert words.headline.endswith("in one seed.")
+
+
+def test_markdown_and_page_show_every_row_and_text_stays_text() -> None:
+    runs = full_set("2110")
+    runs = [replace(run, about="a | b <script>") if run.variant == "mine" else run for run in runs]
+    found = compare(runs)
+    text = to_markdown(found, "mine", "minizero ablate mine")
+    assert "| *shuffled* (control) | 3 |" in text
+    assert "a \\| b" in text
+    assert "`minizero ablate mine`" in text
+    assert "| mine | 25 → 75 %" in text
+    page = to_page(found, "mine", "minizero ablate mine")
+    assert "<script" not in page
+    assert "a | b &lt;script&gt;" in page
+    assert all(f'id="{name}"' in page for name in ("held-out", "types", "proposer", "curves", "variants", "repeat"))
+
+
+def test_the_progress_table_fits_80_columns() -> None:
+    from minizero.ablate.progress import Progress
+
+    asked = read_set(ROOT / "configs" / "ablations" / "rewards", files=BASE)
+    planned = plan_jobs(asked, seeds=3, home=Path("nowhere"), keep=Path("nowhere"))
+    out, told = console()
+    progress = Progress(planned, out, 2)
+    progress.finished("default-0", a_summary("default", 0, "1111"))
+    out.print(progress.table())
+    lines = told.getvalue().splitlines()
+    assert "default-0: +50.0 points in 60 s (1 of 54)" in lines[0]
+    assert max(map(len, lines)) <= 80
+
+
+# -- the whole way ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_set_runs_from_the_command_line_and_a_raising_reward_is_named(tmp_path: Path) -> None:
+    import subprocess
+
+    (tmp_path / "bad.py").write_text("def bad(outcome):\n    raise KeyError('x')\n")
+    (tmp_path / "set.toml").write_text("[variants.bad.reward.propose.terms]\n'bad.py:bad' = 0.1\n")
+    small = ("selfplay.steps=1", "selfplay.proposals=4", "selfplay.solves=4", "selfplay.attempts=2", "eval.limit=9")
+    command = [sys.executable, "-m", "minizero", "ablate", "set.toml", "--seeds", "1", "--jobs", "2"]
+    done = subprocess.run(
+        [*command, *(f"--set={text}" for text in (*small, "eval.samples=2"))],
+        cwd=tmp_path, capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "bad-0: reward term bad.py:bad raised KeyError: 'x'" in done.stderr
+    home = tmp_path / "runs" / "ablate-set"
+    assert {path.stem for path in home.glob("*-*.json")} == {"default-0", "shuffled-0", "frozen-0"}
+    frozen = json.loads((home / "frozen-0.json").read_text())
+    assert frozen["before"]["correct"] == frozen["after"]["correct"]
+    assert "Frozen, the model answers exactly as before" in (home / "table.md").read_text()
