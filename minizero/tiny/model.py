@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase, Qwen2Config, Qwen2ForCausalLM
 from minizero.tiny.tokenizer import VOCABULARY
 
 MAX_TOKENS = 1024
-# About the size that makes best use of an hour on one core (Chinchilla's rule), and quick enough for self-play there.
+# The smallest that is worth watching: training, and self-play after it, shall take minutes on one core.
 WIDTH = 128
 LAYERS = 6
 INNER_WIDTH = 384
