@@ -1,0 +1,184 @@
+"""One evaluation, from a model to verdicts: sample what is missing, score it, write results.json.
+
+Reading order: Options, evaluate (the story), then the directory's files: manifest.json (what was asked, in which
+format, with which engine), samples.jsonl (generate.py), verdicts.jsonl (scoring.py's cache), results.json.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Protocol
+
+from minizero.evaluation import formats
+from minizero.evaluation.generate import Key, Plan, generate, load_samples
+from minizero.evaluation.problems import PASS, Problem, Suite
+from minizero.evaluation.scoring import Answer, VerdictCache, score
+from minizero.evaluation.subject import Subject, open_engine
+from minizero.evaluation.suites import named
+from minizero.rollout.protocol import Sampler
+from minizero.types import EvaluationError
+from sandbox import Sandbox
+
+Loaded = Sequence[tuple[Suite, list[Problem]]]
+
+
+class Tell(Protocol):
+    """Where progress goes (telling.Teller fits)."""
+
+    def say(self, text: str) -> None: ...
+
+    def phase(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an evaluation is carried out, beside what it samples."""
+
+    data: Path | None = None
+    workers: int = 0
+    unsafe: bool = False
+    settings: tuple[str, ...] = ()  # section.name=value for the engine
+
+
+def evaluate(
+    subject: Subject, plan: Plan, out: Path, tell: Tell, options: Options, *, sampler: Sampler | None = None
+) -> dict[str, Any]:
+    """Sample, score, write; what results.json holds. Killed at any moment it continues where it was.
+
+    Raises EvaluationError when `out` holds an evaluation of something else.
+    """
+    loaded = load_suites(plan, options.data)
+    open_directory(out, subject, plan)
+    samples = load_samples(out / "samples.jsonl")
+    check_samples(samples, loaded, out)
+    policy: Any = None
+    wanted = sum(len(problems) for _, problems in loaded) * (plan.n + 1) * len(subject.sides)
+    if len([key for key in samples if key.draw == "greedy" or key.sample < plan.n]) < wanted:
+        if sampler is None:
+            tell.phase(f"loading {subject.model}")
+            engine = open_engine(subject, options.settings)
+            sampler, policy = engine.sampler, engine.policy
+
+        def progress(done: int, total: int, eta_s: float) -> None:
+            tell.phase(f"sampled {done} of {total} answers, about {eta_s:.0f} s left")
+
+        count = generate(plan, loaded, subject.sides, sampler, out / "samples.jsonl", tick=progress)
+        tell.say(f"{count} answers sampled, {len(samples)} were there")
+        sampler.close()
+        samples = load_samples(out / "samples.jsonl")
+    if policy is not None and subject.adapter is not None:
+        from minizero.evaluation.perplexity import cross_perplexity
+
+        tell.phase("log-probabilities with the adapter on and off")
+        write_json(out / "perplexity.json", cross_perplexity(policy, list(samples.values())))
+    results = score_samples(subject, plan, loaded, samples, out, tell, options)
+    write_json(out / "results.json", results)
+    return results
+
+
+def load_suites(plan: Plan, data: Path | None) -> list[tuple[Suite, list[Problem]]]:
+    """The suites of a plan with the problems that its limit leaves."""
+    return [(suite, suite.load(data)[: plan.limit or None]) for suite in named(",".join(plan.suites))]
+
+
+def open_directory(out: Path, subject: Subject, plan: Plan) -> None:
+    """Write the manifest, or check that the one there asks the same of the same model."""
+    path = out / "manifest.json"
+    asked = {"subject": subject.identity(), "plan": plan.fixed()}
+    if path.is_file():
+        before = json.loads(path.read_text())
+        for part in ("subject", "plan"):
+            odd = [name for name in asked[part] if before[part].get(name) != asked[part][name]]
+            if odd:
+                name = odd[0]
+                raise EvaluationError(
+                    f"{out} holds an evaluation with another {name} ({before[part].get(name)!r}, now "
+                    f"{asked[part][name]!r}). Give --out another directory, or the same {name}."
+                )
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    packages = ("minizero", "torch", "transformers", "vllm", "evalplus")
+    found = {name: found for name in packages if (found := _version(name))}
+    extra = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": found, "sanitiser": formats.sanitiser()}
+    write_json(path, asked | {"name": subject.name} | extra)
+
+
+def check_samples(samples: Mapping[Key, Any], loaded: Loaded, out: Path) -> None:
+    """Raise EvaluationError for samples of tasks that these suites do not have."""
+    known = {(suite.name, problem.id) for suite, problems in loaded for problem in problems}
+    foreign = sorted({(key.suite, key.task) for key in samples} - known)
+    if foreign:
+        raise EvaluationError(
+            f"{out / 'samples.jsonl'}: {len(foreign)} tasks are not in this evaluation, for example "
+            f"{'/'.join(foreign[0])}. They were sampled for other suites or another limit."
+        )
+
+
+def score_samples(
+    subject: Subject,
+    plan: Plan,
+    loaded: Loaded,
+    samples: Mapping[Key, dict[str, Any]],
+    out: Path,
+    tell: Tell,
+    options: Options,
+) -> dict[str, Any]:
+    """Verdicts of all samples that the plan asks for, as results.json has them."""
+    workers = options.workers or os.cpu_count() or 1
+    cache = VerdictCache(out / "verdicts.jsonl")
+    rows: list[dict[str, Any]] = []
+    scores: dict[str, dict[str, Any]] = defaultdict(dict)
+    with Sandbox(workers=workers, unsafe=options.unsafe) as box:
+        for suite, problems in loaded:
+            by_id = {problem.id: problem for problem in problems}
+            keys = sorted(k for k in samples if k.suite == suite.name and (k.draw == "greedy" or k.sample < plan.n))
+            answers = [Answer(k.task, formats.read(suite, by_id[k.task], plan.style, samples[k]["text"])) for k in keys]
+
+            def progress(left: int, name: str = suite.name) -> None:
+                tell.phase(f"scoring {name}, {left} left")
+
+            verdicts = score(suite, problems, answers, box, cache=cache, workers=workers, tick=progress)
+            for key, answer, verdict in zip(keys, answers, verdicts, strict=True):
+                sample = samples[key]
+                told = {name: sample[name] for name in ("text", "finish", "tokens")}
+                rows.append(key._asdict() | {"answer": answer.text, "verdict": verdict} | told)
+            for side in subject.sides:
+                for level in suite.levels:
+                    mine = [r for r in rows if r["suite"] == suite.name and r["side"] == side]
+                    scores[level][side] = _counts(mine, [p.id for p in problems], level, plan.n)
+    for level, sides in scores.items():
+        for side, found in sides.items():
+            greedy = sum(found["greedy"])
+            tell.say(f"{level:16} {side:8} greedy {greedy}/{len(found['tasks'])}, {plan.n} sampled a problem")
+    manifest = json.loads((out / "manifest.json").read_text())
+    return {"name": subject.name, "manifest": manifest, "n": plan.n, "scores": dict(scores), "rows": rows}
+
+
+def _counts(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str], level: str, n: int) -> dict[str, Any]:
+    """Per task: whether the greedy answer is right, and how many of n samples are."""
+    greedy, correct = dict.fromkeys(tasks, 0), dict.fromkeys(tasks, 0)
+    for row in rows:
+        counts = greedy if row["draw"] == "greedy" else correct
+        counts[row["task"]] += row["verdict"][level] == PASS
+    return {"tasks": list(tasks), "n": n, "greedy": list(greedy.values()), "correct": list(correct.values())}
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a whole file at once: readers see the old one or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,137 @@
+"""Sample answers, resumably: every sample is a row of a file that only grows, and no row is ever asked for twice.
+
+Reading order: Plan (what is to be sampled), Key, load_samples, missing, generate.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from minizero.evaluation import formats
+from minizero.evaluation.problems import Problem, Suite
+from minizero.evaluation.store import append, read_whole_lines
+from minizero.rollout.protocol import Sampler, stream_seed
+from minizero.types import Completion, EvaluationError, Request
+
+BLOCK = 32  # samples of one request: they share a prefill and an upper bound of memory
+SIDES = ("base", "trained")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one evaluation samples. All but n must stay the same when it is continued."""
+
+    suites: tuple[str, ...]
+    style: str
+    n: int  # sampled answers a problem; one greedy answer is always taken
+    temperature: float = 0.6  # as in arXiv 2504.13837
+    top_p: float = 0.95
+    max_tokens: int = 0  # 0: the suite's own
+    limit: int = 0  # only the first problems of each suite; 0: all
+    rng_seed: int = 0
+
+    def fixed(self) -> dict[str, Any]:
+        """What must not change."""
+        fields = asdict(self) | {"suites": list(self.suites)}
+        del fields["n"]
+        return fields
+
+
+class Key(NamedTuple):
+    """What names a sample. draw is "greedy" or "sampled"."""
+
+    suite: str
+    task: str
+    side: str
+    draw: str
+    sample: int
+
+
+def load_samples(path: Path) -> dict[Key, dict[str, Any]]:
+    """The samples there are; a torn last line is cut off and will be sampled again."""
+    found: dict[Key, dict[str, Any]] = {}
+    for number, line in enumerate(read_whole_lines(path), 1):
+        try:
+            row = json.loads(line)
+            found[Key(*(row[name] for name in Key._fields))] = row
+        except (ValueError, KeyError, TypeError) as error:
+            raise EvaluationError(
+                f"{path}, line {number}: no sample ({type(error).__name__}: {error}). Remove that line; only its "
+                "sample will be drawn anew."
+            ) from None
+    return found
+
+
+def missing(plan: Plan, suite: Suite, problem: Problem, side: str, have: set[Key]) -> Iterator[tuple[str, list[int]]]:
+    """(draw, indices) of what is still to be sampled, in blocks."""
+    for draw, count in (("greedy", 1), ("sampled", plan.n)):
+        indices = [i for i in range(count) if Key(suite.name, problem.id, side, draw, i) not in have]
+        for start in range(0, len(indices), BLOCK):
+            yield draw, indices[start : start + BLOCK]
+
+
+def generate(
+    plan: Plan,
+    loaded: Sequence[tuple[Suite, Sequence[Problem]]],
+    sides: Sequence[str],
+    sampler: Sampler,
+    path: Path,
+    *,
+    tick: Callable[[int, int, float], None] = lambda done, total, eta_s: None,
+) -> int:
+    """Sample whatever `path` lacks; the number of new samples. `tick` gets (done, total, seconds left)."""
+    have = set(load_samples(path))
+    requests = list(_requests(plan, loaded, sides, have))
+    total, done, started = sum(len(places) for _, _, places in requests), 0, time.monotonic()
+    known = {request.id: (key, places) for request, key, places in requests}
+    for request, _, _ in requests:
+        sampler.submit(request)
+    while sampler.pending:
+        rows = []
+        for completion in sampler.poll():
+            key, places = known[completion.request_id]
+            rows.append(_row(key._replace(sample=places[completion.index]), completion))
+        if rows:
+            append(path, rows)
+            done += len(rows)
+            tick(done, total, (time.monotonic() - started) / done * (total - done))
+    return done
+
+
+def _requests(
+    plan: Plan, loaded: Sequence[tuple[Suite, Sequence[Problem]]], sides: Sequence[str], have: set[Key]
+) -> Iterator[tuple[Request, Key, list[int]]]:
+    # One side after the other: an engine that switches its adapter between batches would stand still otherwise.
+    for side in sides:
+        for suite, problems in loaded:
+            for problem in problems:
+                prompt = formats.ask(suite, problem, plan.style)
+                for draw, places in missing(plan, suite, problem, side, have):
+                    # The same name, and so the same dice, for both sides. How many are missing is part of it: what is
+                    # asked for after an interruption must not repeat a stream whose sample was kept.
+                    name = f"{suite.name}/{problem.id}/{draw}/{places[0]}/{len(places)}"
+                    is_greedy = draw == "greedy"
+                    request = Request(
+                        f"{side}/{name}",
+                        prompt,
+                        plan.max_tokens or suite.max_tokens,
+                        stream_seed("evaluate", plan.rng_seed, name),
+                        n=len(places),
+                        temperature=0.0 if is_greedy else plan.temperature,
+                        top_p=1.0 if is_greedy else plan.top_p,
+                        adapter=side == "trained",
+                    )
+                    yield request, Key(suite.name, problem.id, side, draw, places[0]), places
+
+
+def _row(key: Key, completion: Completion) -> dict[str, Any]:
+    nats = -sum(completion.log_probs)
+    return {
+        **key._asdict(), "text": completion.text, "finish": completion.finish, "tokens": len(completion.ids),
+        "nats": round(nats, 4), "prompt_ids": list(completion.prompt_ids), "ids": list(completion.ids),
+    }  # fmt: skip

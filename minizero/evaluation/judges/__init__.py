@@ -1,0 +1,1 @@
+"""Judges: what an answer is worth. functions.py (EvalPlus), programs.py (LiveCodeBench), values.py (CRUXEval)."""

@@ -1,0 +1,47 @@
+"""The judge of CRUXEval's two questions: the output of a call, or an input that gives an output.
+
+Reading order: ValueJudge. An answer is source text of a value (or of arguments), read by a grammar and never evaluated;
+inputs are tried in the sandbox and the results compared out here, so `99) or (True` is no answer.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minizero import tasks
+from minizero.config.tasks import AdmissionConfig
+from minizero.evaluation.problems import PASS, Problem, Verdict
+from minizero.types import Answer, Pair, ParseError, Task, TaskType
+from sandbox import Sandbox
+
+_WORDS = {"correct": PASS, "no_value": "wrong"}
+
+
+def as_task(problem: Problem, task_type: TaskType) -> Task:
+    """The problem as a task of self-play."""
+    return Task(task_type, problem.data["program"], (Pair(problem.data["input"], problem.data["output"]),))
+
+
+class ValueJudge:
+    """Judges answers to one question type of self-play: deduction (an output) or abduction (an input)."""
+
+    def __init__(self, task_type: TaskType, level: str, box: Sandbox) -> None:
+        self._type, self._level, self._box = task_type, level, box
+        self._settings = AdmissionConfig()
+
+    def judge(self, problem: Problem, answer: str) -> Verdict:
+        parsed = Answer(self._type, answer) if answer.strip() else ParseError("no_answer")
+        verdict = tasks.check(as_task(problem, self._type), parsed, self._box, self._settings).result()
+        return {self._level: _WORDS.get(verdict.reason, verdict.reason)}
+
+    def cost(self, problem: Problem) -> float:
+        return 0.0
+
+
+def make(task_type: TaskType, level: str) -> object:
+    """A maker of judges for a Suite."""
+
+    def judge(problems: list[Problem], box: Sandbox, store: Path | None) -> ValueJudge:
+        return ValueJudge(task_type, level, box)
+
+    return judge

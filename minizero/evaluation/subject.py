@@ -1,0 +1,141 @@
+"""What is evaluated: a model, an adapter on its base model, or a run; and the engine that samples from it.
+
+Reading order: Subject, find_subject, then open_engine. A run stands for its newest checkpoint. An adapter is evaluated
+beside its base in one engine; a model, or a checkpoint of all parameters, has one side only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minizero.config import Config, load_config
+from minizero.rollout.protocol import Sampler
+from minizero.types import EvaluationError
+
+WEIGHTS = "adapter_model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model, and an adapter directory or None. `name` is what reports call it."""
+
+    name: str
+    model: str
+    adapter: Path | None = None
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return ("base", "trained") if self.adapter else ("base",)
+
+    def identity(self) -> dict[str, str]:
+        """What samples belong to: the model's name, and the content of the adapter."""
+        weights = (self.adapter / WEIGHTS).read_bytes() if self.adapter else b""
+        return {"model": self.model, "adapter": hashlib.sha256(weights).hexdigest()[:16] if self.adapter else ""}
+
+
+def find_subject(what: str) -> Subject:
+    """The subject behind a run directory, an adapter directory, a model directory or a model's name."""
+    path = Path(what).expanduser()
+    if (path / "adapter_config.json").is_file():
+        return _adapter(path, path.resolve().name)
+    if (path / "manifest.json").is_file() and (path / "config.toml").is_file():
+        checkpoints = sorted((path / "checkpoints").glob("step-*[0-9]"))
+        if not checkpoints:
+            raise EvaluationError(f"{path} is a run without checkpoints: there is no adapter to evaluate yet.")
+        newest, name = checkpoints[-1], path.resolve().name
+        if (newest / "model").is_dir():
+            return Subject(name, str(newest / "model"))
+        base = load_config([path / "config.toml"]).model.name
+        return _adapter(newest / "adapter", name, base)
+    return Subject(what, what)
+
+
+def _adapter(path: Path, name: str, base: str = "") -> Subject:
+    try:
+        found = json.loads((path / "adapter_config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise EvaluationError(f"{path}: no adapter in PEFT's format ({error}).") from None
+    if not (path / WEIGHTS).is_file():
+        raise EvaluationError(f"{path} holds no {WEIGHTS}: the adapter is not whole.")
+    return Subject(name, base or str(found.get("base_model_name_or_path") or ""), path)
+
+
+@dataclass(slots=True)
+class Engine:
+    """A sampler, and the policy behind it when log-probabilities can be asked for."""
+
+    sampler: Sampler
+    policy: Any = None
+
+
+def open_engine(subject: Subject, overrides: Sequence[str] = ()) -> Engine:
+    """Load the model (and adapter) for sampling with transformers. Raises EvaluationError for a foreign adapter."""
+    settings = [f"model.name={subject.model!r}", *overrides]
+    if subject.adapter is None:
+        return _plain(load_config([], settings))
+    shape = json.loads((subject.adapter / "adapter_config.json").read_text())
+    targets = shape["target_modules"]
+    names = repr(targets) if isinstance(targets, str) else "[" + ", ".join(repr(t) for t in sorted(targets)) + "]"
+    settings += [f"adapter.rank={shape['r']}", f"adapter.alpha={int(shape['lora_alpha'])}", f"adapter.targets={names}"]
+    from minizero.policy import Policy
+    from minizero.rollout.make import make_sampler
+
+    config = load_config([], settings)
+    policy = Policy(config)
+    load_adapter(policy, subject.adapter)
+    return Engine(make_sampler(config, policy), policy)
+
+
+def _plain(config: Config) -> Engine:
+    import os
+
+    import torch
+
+    from minizero import models
+    from minizero.rollout.transformers import TransformersSampler
+
+    torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
+    loaded = models.load(config.model)
+    # Without an adapter every request is the base's: switching it off is switching nothing.
+    from contextlib import nullcontext
+
+    sampler = TransformersSampler(
+        loaded.model,
+        loaded.tokens,
+        max_rows=config.sampler.max_rows,
+        max_cache_tokens=config.sampler.max_cache_tokens,
+        adapter_off=nullcontext,
+    )
+    return Engine(sampler)
+
+
+def load_adapter(policy: Any, path: Path) -> None:
+    """Put saved adapter weights into a policy. Names or shapes that do not match belong to another base model."""
+    import torch
+    from safetensors.torch import load_file
+
+    saved = {_named(name): tensor for name, tensor in load_file(path / WEIGHTS).items()}
+    mine = {name: p for name, p in policy.model.named_parameters() if ".lora_" in name}
+    saved = {name.removeprefix("base_model.model."): tensor for name, tensor in saved.items()}
+    odd = sorted(saved.keys() ^ mine.keys())
+    odd += [name for name in saved.keys() & mine.keys() if saved[name].shape != mine[name].shape]
+    if odd:
+        raise EvaluationError(
+            f"{path} is an adapter of another base model than {policy.config.model.name}: {len(odd)} tensors do not "
+            f"match, for example {odd[0]}. Name the run that made it, or the adapter beside its own base."
+        )
+    with torch.no_grad():
+        for name, tensor in saved.items():
+            mine[name].copy_(tensor)
+
+
+def _named(name: str) -> str:
+    """PEFT leaves the adapter's name out of saved tensors."""
+    for part in ("lora_A", "lora_B"):
+        name = name.replace(f".{part}.weight", f".{part}.default.weight")
+    return name

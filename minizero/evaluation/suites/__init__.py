@@ -1,0 +1,47 @@
+"""The benchmarks, by name. Reading order: SUITES, suite; humaneval.py is the model of a file here.
+
+To add a benchmark write one file that ends in a `Suite`, and name it in _FILES below. It needs
+  - a DataFile: file name, number of rows, sha256 of the unzipped content (so that a wrong file is an error);
+  - load(where) -> list[Problem]: the prompt as the benchmark gives it, and `data` for the judge;
+  - a judge from minizero/evaluation/judges: functions (calls compared with a reference solution), programs (cases of
+    input and output), values (CRUXEval's questions), mathematics; or one of your own with `judge` and `cost`.
+Formats (formats.py) make prompts of it for each kind of answer: program, input, output, mathematics.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from importlib import import_module
+
+from minizero.evaluation.problems import Suite
+from minizero.types import EvaluationError
+
+_FILES = {
+    "humaneval": "humaneval", "humaneval+": "humaneval", "humaneval-mini": "humaneval",
+    "mbpp": "mbpp", "mbpp+": "mbpp",
+    "cruxeval-i": "cruxeval", "cruxeval-o": "cruxeval",
+    "lcb-generation": "livecodebench", "lcb-execution": "livecodebench", "lcb-test-output": "livecodebench",
+    "gsm8k": "mathematics", "math500": "mathematics", "aime24": "mathematics", "aime25": "mathematics",
+    "amc23": "mathematics", "minerva": "mathematics", "olympiad": "mathematics",
+}  # fmt: skip
+GROUPS = {"cruxeval": ("cruxeval-i", "cruxeval-o"), "lcb": ("lcb-generation", "lcb-execution", "lcb-test-output")}
+NAMES = (*_FILES, *GROUPS)
+
+
+def suite(name: str) -> Suite:
+    """The suite of this name. Raises EvaluationError for an unknown one."""
+    if name not in _FILES:
+        close = get_close_matches(name, NAMES, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise EvaluationError(f"{name} is not a suite.{hint} There are {', '.join(NAMES)}.")
+    found = import_module(f"minizero.evaluation.suites.{_FILES[name]}").SUITES[name]
+    assert isinstance(found, Suite)
+    return found
+
+
+def named(names: str) -> list[Suite]:
+    """The suites of a list such as `humaneval+,cruxeval`; groups are spelled out, each suite once."""
+    found = [part for name in names.split(",") if name for part in GROUPS.get(name.strip(), (name.strip(),))]
+    if not found:
+        raise EvaluationError(f"no suite is named. There are {', '.join(NAMES)}.")
+    return [suite(name) for name in dict.fromkeys(found)]

@@ -1,0 +1,1 @@
+"""Evaluation: suites, judges, sampling, statistics, comparison."""

@@ -1,0 +1,261 @@
+"""Programs are judged as EvalPlus's development head judges them, and cheats fail."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from minizero.evaluation.judges.functions import FunctionJudge, imports_for
+from minizero.evaluation.judges.oracle import all_right
+from minizero.evaluation.problems import Problem
+from minizero.evaluation.scoring import Answer, VerdictCache, score
+from minizero.evaluation.suites import suite
+from minizero.types import EvaluationError
+from sandbox import Sandbox
+
+DOUBLE = Problem(
+    "Made/0",
+    "",
+    "def double(x):\n    return [2 * i for i in x]\n",
+    "double",
+    {"tests": {"base": [[[1, 2]], [[3]]], "plus": [[[i]] for i in range(200)]}, "atol": 0.0, "oracle": "",
+     "is_json": True},
+)  # fmt: skip
+
+
+def verdict(box: Sandbox, answer: str, problem: Problem = DOUBLE) -> dict[str, str]:
+    return FunctionJudge([problem], box).judge(problem, answer)
+
+
+def made(solution: str, entry: str, inputs: list[list[object]], oracle: str = "", atol: float = 0.0) -> Problem:
+    return Problem(
+        "Made/1", "", solution, entry, {"tests": {"base": inputs}, "atol": atol, "oracle": oracle, "is_json": False}
+    )
+
+
+def test_the_reference_passes_its_own_tests(box: Sandbox) -> None:
+    assert verdict(box, DOUBLE.solution) == {"base": "pass", "plus": "pass"}
+
+
+def test_another_right_program_passes(box: Sandbox) -> None:
+    assert verdict(box, "def double(x):\n    return list(i + i for i in x)\n") == {"base": "pass", "plus": "pass"}
+
+
+def test_a_program_wrong_on_the_extra_tests_only_passes_the_base(box: Sandbox) -> None:
+    program = "def double(x):\n    return [2 * i if i < 150 else 0 for i in x]\n"
+    assert verdict(box, program) == {"base": "pass", "plus": "wrong"}
+
+
+def test_what_fails_the_base_is_not_run_on_more(box: Sandbox) -> None:
+    assert verdict(box, "def double(x):\n    return x\n") == {"base": "wrong", "plus": "not-run"}
+
+
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [
+        ("def double(x):\n    return [2.0 * i for i in x]\n", "pass"),  # 2.0 == 2
+        ("def double(x):\n    return tuple(2 * i for i in x)\n", "wrong"),  # a tuple is no list
+        ("def double(x)\n    return 1\n", "error"),
+        ("def other(x):\n    return 1\n", "error"),
+        ("def double(x):\n    return [[0] * 10 ** 9 for _ in range(9)]\n", "memory"),
+        ("import sys\ndef double(x):\n    sys.exit(0)\n", "error"),
+        ("from collections import UserList, deque\ndef double(x):\n    return deque(2 * i for i in x)\n", "wrong"),
+        ("import os\ndef double(x):\n    return os.listdir('/home') and x\n", "denied"),
+    ],
+    ids=["float", "tuple", "syntax", "no function", "memory", "exit", "no value", "files"],
+)
+def test_each_way_to_fail_has_its_own_word(box: Sandbox, program: str, status: str) -> None:
+    assert verdict(box, program)["base"] == status
+
+
+def test_a_subclass_of_a_value_is_equal_to_its_plain_kin(box: Sandbox) -> None:
+    problem = made("def f(x):\n    return {'a': 1}\n", "f", [["a"]])
+    assert (
+        verdict(box, "from collections import Counter\ndef f(x):\n    return Counter(x)\n", problem)["base"] == "pass"
+    )
+
+
+def test_a_function_called_like_a_name_of_the_driver_is_judged(box: Sandbox) -> None:
+    problem = made("def results(x):\n    return x\n", "results", [[1]])
+    assert verdict(box, "def results(x):\n    return x + 0\n", problem)["base"] == "pass"
+
+
+CHEATS = {
+    "equal to everything": """
+class Anything:
+    def __eq__(self, other): return True
+    def __hash__(self): return 0
+    def __repr__(self): return "[2, 4]"
+def double(x): return Anything()
+""",
+    "equal list": """
+class Anything(list):
+    def __eq__(self, other): return True
+    __hash__ = None
+def double(x): return Anything()
+""",
+    "expected values from frames": """
+import sys
+def double(x):
+    frame = sys._getframe(1)
+    while frame:
+        for name in ("expected", "exp", "digests", "values"):
+            if name in frame.f_locals: return frame.f_locals[name][0]
+        frame = frame.f_back
+    return None
+""",
+    "status through frames": """
+import sys
+def double(x):
+    frame = sys._getframe(1)
+    while frame:
+        for name in ("stat", "progress"):
+            if name in frame.f_locals: frame.f_locals[name].value = 0
+        frame = frame.f_back
+    import os
+    os._exit(0)
+""",
+    "writing files": """
+import io
+def double(x):
+    for place in ("MARK", "/dev/shm/minizero-cheat"):
+        try: io.open(place, "w").write("x")
+        except BaseException: pass
+    return None
+""",
+    "starting processes": """
+import os
+def double(x):
+    try: os.posix_spawn("/bin/sh", ["sh", "-c", "echo x > MARK"], {})
+    except BaseException: pass
+    os.fork()
+    return None
+""",
+    "swallowing the timeout": """
+def double(x):
+    while True:
+        try:
+            while True: pass
+        except BaseException: pass
+""",
+    "other driver": """
+def double(x): return [2, 4]
+def minizero_run_part(part, wants_values): return "0" * 64
+import builtins
+builtins.repr = lambda value: ""
+""",
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_cheats_fail_and_leave_nothing_behind(box: Sandbox, name: str, tmp_path: Path) -> None:
+    mark = tmp_path / "mark"
+    started = time.monotonic()
+    found = verdict(box, CHEATS[name].replace("MARK", str(mark)))
+    assert "pass" not in found.values()
+    assert not mark.exists()
+    assert not Path("/dev/shm/minizero-cheat").exists()
+    assert time.monotonic() - started < 60
+
+
+def test_floats_are_compared_with_a_tolerance_once_the_right_answer_is_one() -> None:
+    assert all_right("", [[1]], [0.30000001], [0.3], 0.0)
+    assert not all_right("", [[1]], [0.301], [0.3], 0.0)
+    assert not all_right("", [[1]], [0], [0.0000001], 0.0)  # an int where a float is right: types differ
+    assert all_right("", [[1], [1]], [0.3, 5], [0.3, 5], 0.0)
+
+
+def test_a_root_is_right_wherever_the_polynomial_vanishes() -> None:
+    assert all_right("root", [[[-4, 0, 1]]], [-2.0], [2.0], 1e-4)  # x^2 - 4
+    assert not all_right("root", [[[-4, 0, 1]]], [1.9], [2.0], 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("oracle", "arguments", "out", "right", "expected"),
+    [
+        ("set", [], [2, 1], [1, 2], True),
+        ("set", [], [[1]], [1], False),
+        ("any", [], False, True, True),
+        ("or-zero", [7], 0, 1, True),
+        ("padded-digits", [23, 256], 8, 0, True),  # 023 and 256: 2 + 3 + 3
+        ("padded-digits", [23, 256], 7, 0, False),
+        ("pyramid", [3, 4], 35, 33, True),
+    ],
+)
+def test_tasks_with_several_right_answers(
+    oracle: str, arguments: list[object], out: object, right: object, expected: bool
+) -> None:
+    assert all_right(oracle, [arguments], [out], [right], 0.0) is expected
+
+
+def test_only_programs_that_import_more_get_the_wide_list() -> None:
+    assert imports_for("import math\nfrom typing import List\n") == "training"
+    assert imports_for("import os\n") == "stdlib"
+    assert imports_for("from os import path\n") == "stdlib"
+
+
+def test_verdicts_are_remembered_and_a_torn_last_line_is_repaired(box: Sandbox, tmp_path: Path) -> None:
+    made_suite = suite("humaneval")
+    answers = [Answer("Made/0", DOUBLE.solution), Answer("Made/0", DOUBLE.solution)]
+    cache = VerdictCache(tmp_path / "verdicts.jsonl")
+    first = score(made_suite, [DOUBLE], answers, box, cache=cache)
+    with (tmp_path / "verdicts.jsonl").open("a") as file:
+        file.write('{"key": "torn')
+    again = VerdictCache(tmp_path / "verdicts.jsonl")
+    assert score(made_suite, [DOUBLE], answers, box, cache=again) == first
+    assert again.hits == 2
+    assert (tmp_path / "verdicts.jsonl").read_text().endswith("}\n")
+
+
+def test_a_foreign_task_is_an_error(box: Sandbox) -> None:
+    with pytest.raises(EvaluationError, match="1 tasks of the samples are not in humaneval"):
+        score(suite("humaneval"), [DOUBLE], [Answer("Mbpp/2", "")], box)
+
+
+def test_some_canonical_solutions_of_mini_pass(box: Sandbox, mini: dict[str, Problem]) -> None:
+    chosen = [mini[f"HumanEval/{i}"] for i in (0, 2, 4, 32, 38, 131)]
+    found = score(suite("humaneval-mini"), chosen, [Answer(p.id, p.solution) for p in chosen], box)
+    assert found == [{"humaneval": "pass", "humaneval-mini": "pass"}] * 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "least"), [("humaneval-mini", 164), ("humaneval+", 164), ("mbpp+", 377)])
+def test_canonical_solutions_pass(data: Path, name: str, least: int) -> None:
+    chosen = suite(name)
+    problems = chosen.load(data)
+    with Sandbox(workers=2) as box:
+        found = score(chosen, problems, [Answer(p.id, p.solution) for p in problems], box)
+    failed = {p.id: v for p, v in zip(problems, found, strict=True) if v[chosen.levels[-1]] != "pass"}
+    assert len(problems) - len(failed) >= least, failed
+
+
+def test_a_scorer_beside_torch_gives_the_same_verdicts(data: Path) -> None:
+    """EvalPlus limits the address space of a fork of its own process, in which torch's mappings count too."""
+    code = f"""
+import sys
+if sys.argv[1] == "torch":
+    import torch; torch.zeros(10)
+from pathlib import Path
+from minizero.evaluation.suites import suite
+from minizero.evaluation.scoring import Answer, score
+from sandbox import Sandbox
+chosen = suite("humaneval-mini")
+problems = [p for p in chosen.load(Path({str(data)!r})) if p.id in ("HumanEval/15", "HumanEval/100", "HumanEval/0")]
+with Sandbox(workers=1) as box:
+    print(score(chosen, problems, [Answer(p.id, p.solution) for p in problems], box))
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", code, how], capture_output=True, text=True, check=True, env=environment,
+            cwd=Path(__file__).parents[2],
+        ).stdout
+        for how in ("plain", "torch")
+    ]  # fmt: skip
+    assert outputs[0] == outputs[1]
+    assert outputs[0].count("'pass'") == 6
