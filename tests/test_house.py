@@ -17,10 +17,10 @@ FLOORS = [
     # first floor: numbers
     {"advantages", "losses", "log_probs", "batching", "optimiser", "evaluation.passk"},
     # second floor: engines
-    {"models", "policy", "rollout", "planner", "tiny"},
+    {"models", "merge", "policy", "rollout", "planner", "tiny"},
     # roof: the story and its tellers
     {"exchange", "round", "selfplay", "session", "mirror", "telling", "verdict", "replay", "report", "seeding", "cli",
-     "ablate", "__main__",
+     "doctor", "ablate", "export", "card", "__main__",
      "evaluation"},
 ]  # fmt: skip
 # The prompts' compact style and the tiny model's sets are data, read lazily by name; rollout/protocol.py is words.

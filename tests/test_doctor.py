@@ -1,0 +1,71 @@
+"""The doctor: every line is a check, what is missing comes with its fix, and what is optional is not called broken."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+
+from minizero import doctor
+from minizero.doctor import Check, examine
+from sandbox import SandboxError
+
+
+def by_name(checks: list[Check]) -> dict[str, Check]:
+    return {check.name: check for check in checks}
+
+
+def test_whatever_is_missing_comes_with_its_fix(tmp_path: Path) -> None:
+    checks = examine(str(tmp_path))
+    assert {"Python", "memory", "disk", "torch", "transformers", "peft", "vllm", "sandbox", "model hub"} <= set(
+        by_name(checks)
+    )
+    assert all(check.fix for check in checks if check.state != "ok")
+    assert all(not check.fix for check in checks if check.state == "ok")
+
+
+def test_what_is_bad_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: {"torch": "2.9.1+cu128"}.get(name, ""))
+    checks = examine()
+    torch = by_name(checks)["torch"]
+    assert (torch.state, torch.seen) == ("bad", "2.9.1+cu128")
+    assert torch.fix == "needed >=2.13,<2.14: make install"
+    assert checks[0].state == "bad"
+
+
+def test_a_wrong_version_of_an_optional_package_is_bad_and_its_absence_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: {"vllm": "0.27.0"}.get(name, ""))
+    found = by_name(list(doctor._packages()))
+    assert found["vllm"].state == "bad"
+    assert "needed ==0.32.0" in found["vllm"].seen
+    assert found["bitsandbytes"].state == "note"
+
+
+def test_a_full_disk_is_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: usage(100 * 2**30, 98 * 2**30, 2 * 2**30))
+    disk = by_name(list(doctor._machine(str(tmp_path / "runs"))))["disk"]
+    assert disk.state == "note"
+    assert "2.0 GiB free" in disk.seen
+
+
+def test_a_machine_without_a_sandbox_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise SandboxError("this machine offers no containment")
+
+    monkeypatch.setattr(doctor, "Sandbox", refuse)
+    (check,) = doctor._sandbox()
+    assert check.state == "bad"
+    assert "no containment" in check.seen
+
+
+def test_a_login_is_seen_by_its_presence_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("HF_TOKEN", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert [check.state for check in doctor._logins()] == ["note", "note"]
+    (tmp_path / "token").touch()
+    monkeypatch.setenv("WANDB_API_KEY", "any")
+    assert [check.state for check in doctor._logins()] == ["ok", "ok"]

@@ -1,0 +1,201 @@
+"""The planner: its formulas count what torch keeps, its sizes are those of real adapters, it says what would fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from minizero.config import load_config
+from minizero.models import _register_attention
+from minizero.planner import kv_bytes, make_plan
+from minizero.planner.memory import kv_token_bytes, layer_bytes, memory
+from minizero.planner.pace import seconds, work_of
+from minizero.planner.shapes import CARDS, KNOWN, find_card, find_shape, shape_of
+from minizero.types import ConfigError, ModelError
+
+ROOT = Path(__file__).parent.parent
+CODER_3B = ("model.name=Qwen/Qwen2.5-Coder-3B",)
+SMALL = ("optim.gradient_checkpointing=true", "optim.logits_chunk=256", "optim.micro_batch_tokens=8192")
+
+
+def built(kind: str, layers: int, rank: int) -> tuple[Any, Any]:
+    """A random model with an adapter on all linear layers, in bfloat16, and its config."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+    _register_attention()
+    sizes: dict[str, Any] = {
+        "vocab_size": 64, "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": layers, "head_dim": 32,
+        "num_attention_heads": 8, "num_key_value_heads": 2, "tie_word_embeddings": True,
+        "attn_implementation": "minizero_grouped_sdpa",
+    }  # fmt: skip
+    model = Qwen2ForCausalLM(Qwen2Config(**sizes)) if kind == "qwen2" else Qwen3ForCausalLM(Qwen3Config(**sizes))
+    lora = LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM")
+    get_peft_model(model.to(torch.bfloat16), lora, autocast_adapter_dtype=False)
+    return model, model.config
+
+
+def saved_bytes(model: Any, tokens: int) -> int:
+    """Bytes of all storages that the forward pass keeps for the backward pass, parameters left out."""
+    parameters = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    found: dict[int, int] = {}
+    kept = []
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            found[storage.data_ptr()] = storage.nbytes()
+            kept.append(tensor)  # alive, so that no address is used twice
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model.model(input_ids=torch.zeros(1, tokens, dtype=torch.long), use_cache=False)
+    return sum(found.values())
+
+
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3"])
+def test_a_layers_formula_is_within_five_percent_of_what_torch_keeps(kind: str) -> None:
+    tokens, rank = 128, 8
+    # The difference of two depths is one layer, without embedding and last norm.
+    (three, config), (two, _) = (built(kind, layers, rank) for layers in (3, 2))
+    measured = (saved_bytes(three, tokens) - saved_bytes(two, tokens)) / tokens
+    assert layer_bytes(shape_of(config.to_dict(), kind), rank) == pytest.approx(measured, rel=0.05)
+
+
+def test_parameters_and_adapter_are_those_of_the_built_model() -> None:
+    model, config = built("qwen2", 2, 8)
+    shape = shape_of(config.to_dict(), "built")
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    assert shape.lora(8) == trained
+    assert shape.parameters == pytest.approx(frozen, rel=0.005)  # norms and biases are left out
+
+
+@pytest.mark.parametrize(
+    ("name", "billions", "adapter_millions"),
+    [
+        ("qwen2.5-1.5b", 1.54, 36.9),
+        ("qwen2.5-3b", 3.09, 59.9),
+        ("qwen2.5-7b", 7.62, 80.7),
+        ("llama-3.1-8b", 8.03, 83.9),
+    ],
+)
+def test_known_shapes_have_the_parameters_that_their_makers_name(
+    name: str, billions: float, adapter_millions: float
+) -> None:
+    assert KNOWN[name].parameters / 1e9 == pytest.approx(billions, rel=0.005)
+    assert KNOWN[name].lora(32) / 1e6 == pytest.approx(adapter_millions, rel=0.005)
+
+
+def test_the_cache_of_a_token_is_key_and_value_in_every_layer() -> None:
+    assert kv_token_bytes(KNOWN["qwen2.5-3b"]) == 2 * 2 * 256 * 36  # 36 kB
+
+
+def test_hub_names_find_their_shape_without_a_download() -> None:
+    assert find_shape("Qwen/Qwen2.5-Coder-3B-Instruct") == KNOWN["qwen2.5-3b"]
+    assert find_shape("meta-llama/Llama-3.1-8B") == KNOWN["llama-3.1-8b"]
+    assert find_shape("Qwen/Qwen3-4B-Base") == KNOWN["qwen3-4b"]
+
+
+def test_what_cannot_be_planned_is_told() -> None:
+    with pytest.raises(ModelError, match="sizes are not known"):
+        find_shape("nobody/no-such-model")
+    with pytest.raises(ModelError, match="mixture of experts"):
+        shape_of({"num_experts": 8, "hidden_size": 64}, "moe")
+    with pytest.raises(ConfigError, match="There are rtx3090"):
+        find_card("voodoo2")
+
+
+def test_a_plan_that_fits_uses_what_is_left_for_the_cache() -> None:
+    plan = make_plan(load_config(overrides=[*CODER_3B, *SMALL]), "rtx3090")
+    assert plan.fits
+    assert plan.total == pytest.approx(23.5)
+    assert plan.parts["weights, trainer"] == pytest.approx(5.75, abs=0.01)  # 3.09 B x 2 bytes
+    assert 9 < sum(plan.expected.values()) / 60 < 12
+    assert sum(plan.floor.values()) < sum(plan.expected.values())
+    assert "no run on a card has confirmed" in plan.text()
+
+
+def test_a_plan_that_does_not_fit_names_the_smallest_change_that_would() -> None:
+    plan = make_plan(load_config(overrides=["model.name=Qwen/Qwen2.5-7B", *SMALL]), "rtx3090")
+    assert not plan.fits
+    assert plan.change == ("model.quantization=nf4",)
+    assert "It would with:  --set model.quantization=nf4" in plan.text()
+    changed = load_config(overrides=["model.name=Qwen/Qwen2.5-7B", *SMALL, *plan.change])
+    assert make_plan(changed, "rtx3090").fits
+
+
+def test_one_dial_bounds_the_plan() -> None:
+    plan = make_plan(load_config(overrides=[*CODER_3B, *SMALL, "run.vram_gib=20"]), "rtx3090")
+    assert plan.fits
+    assert plan.total == pytest.approx(20)
+    assert not make_plan(load_config(overrides=[*CODER_3B, *SMALL, "run.vram_gib=8"]), "rtx3090").fits
+
+
+def test_the_tiny_model_fits_a_laptop() -> None:
+    plan = make_plan(load_config([ROOT / "configs" / "tiny.toml"]))
+    assert plan.fits
+    assert plan.expected == {}  # no formula for the speed of a CPU
+
+
+def test_recomputation_costs_time_and_saves_memory() -> None:
+    shape, card = KNOWN["qwen2.5-3b"], CARDS["rtx3090"]
+    plain, careful = (
+        load_config(overrides=[*CODER_3B, f"optim.gradient_checkpointing={v}"]) for v in ("false", "true")
+    )
+    part = "training a micro-batch"
+    assert (
+        memory(careful, shape, device="cuda", vllm=True)[part]
+        < 0.2 * memory(plain, shape, device="cuda", vllm=True)[part]
+    )
+    times = [
+        seconds(config, shape, card, work_of(config), kv_gib=5, weights_gib=5.75, floor=True)["train"]
+        for config in (plain, careful)
+    ]
+    assert times[1] == pytest.approx(1.5 * times[0])
+
+
+def test_the_floor_of_a_step_of_3b_on_a_3090_is_that_of_the_hand_calculation() -> None:
+    # 1,152,000 tokens at 71e12 / (2 x 3.09e9) = 11.5 k tokens a second; 595,200 trained tokens x 6 x 3.09e9 / 71e12.
+    config = load_config(overrides=[*CODER_3B, *SMALL])
+    work = work_of(config)
+    assert (work.generated, work.trained) == (1_152_000, 595_200)
+    found = seconds(config, KNOWN["qwen2.5-3b"], CARDS["rtx3090"], work, kv_gib=8, weights_gib=5.75, floor=True)
+    assert found["decode"] == pytest.approx(100, rel=0.03)
+    assert found["train"] == pytest.approx(155, rel=0.03)
+
+
+def test_a_cache_that_holds_no_sequence_is_told_before_the_engine_starts() -> None:
+    config = load_config(overrides=["model.device=cpu", "sampler.kv_gib=0.001"])
+    sizes = {"hidden_size": 2048, "intermediate_size": 11008, "num_hidden_layers": 36, "num_attention_heads": 16,
+             "num_key_value_heads": 2, "vocab_size": 151936, "tie_word_embeddings": True}  # fmt: skip
+    with pytest.raises(ConfigError, match="one sequence of 6144 tokens needs"):
+        kv_bytes(config, sizes)
+
+
+def test_the_command_exits_with_1_when_a_config_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    from minizero.cli import plan
+
+    plan("tiny")
+    assert "GiB  in all" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stopped:
+        plan("Qwen2.5-7B", card="rtx3090", set=("model.quantization=none",))
+    assert stopped.value.code == 1
+    assert "It would with:  --set" in capsys.readouterr().out
+
+
+CARD_CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.toml") if path.stem != "tiny")
+
+
+@pytest.mark.parametrize("path", CARD_CONFIGS, ids=lambda path: path.stem)
+def test_a_shipped_config_fits_the_card_that_it_names(path: Path) -> None:
+    text = path.read_text()
+    plan = make_plan(load_config([path]), "rtx3090")
+    assert plan.fits
+    minutes = sum(plan.expected.values()) / 60
+    assert f"{plan.total - plan.cache:.1f} GiB without the key-value cache" in text
+    assert f"{minutes:.0f} minutes a step" in text
+    assert "formula, never measured" in text
