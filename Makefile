@@ -24,7 +24,7 @@ define install
 	@test -x $(BIN)/python || $(if $(UV),$(UV) venv -q --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV))
 	@echo "installing minizero$(1) into $(VENV) (the first time: 1 to 10 minutes)"
 	@$(if $(UV),$(UV) pip install -q --python $(BIN)/python $(FIND_LINKS),$(BIN)/python -m pip install -q --disable-pip-version-check) \
-		-c constraints.txt -e '.$(1)'
+		-c $(or $(2),constraints.txt) -e '.$(1)'
 endef
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -50,7 +50,8 @@ CARD := $(if $(filter tiny,$(MODEL)),,$(shell command -v nvidia-smi 2>/dev/null)
 EXTRA := $(if $(shell grep -s 'quantization = "nf4"' configs/$(notdir $(MODEL)).toml),vllm-qlora,vllm)
 
 $(VENV)/installed-$(EXTRA): $(VENV)/installed
-	$(call install,[$(EXTRA)])
+	@grep -v '^numpy==' constraints.txt > $(VENV)/constraints-card.txt # a package that vLLM needs asks for an older one
+	$(call install,[$(EXTRA)],$(VENV)/constraints-card.txt)
 	@touch $@
 
 selfplay: $(if $(CARD),$(VENV)/installed-$(EXTRA),$(VENV)/installed)  ## Train MODEL by self-play (default: the built-in tiny model, on the CPU, minutes)

@@ -1,4 +1,4 @@
-"""The command line: minizero selfplay, replay, watch, report, ablate, export, seed, plan, doctor; each has its `--help`.
+"""The command line: selfplay, replay, watch, report, ablate, export, seed, plan, doctor; each has its `--help`.
 
 Reading order: main, then one function per command. Heavy rooms are imported inside the commands.
 """

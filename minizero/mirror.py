@@ -1,8 +1,12 @@
-"""Metrics mirrored to Weights & Biases when asked; the run directory stays the original."""
+"""Metrics mirrored to Weights & Biases or trackio when asked; the run directory stays the original.
+
+Reading order: Mirror, open_mirror; then one class per place. A run keeps its id across resumes: it stands in the
+manifest.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from minizero.config.schema import Config
@@ -17,18 +21,33 @@ class Mirror(Protocol):
     def close(self) -> None: ...
 
 
-class NoMirror:
-    """Metrics stay in the run directory."""
+def open_mirror(config: Config, run: RunDirectory) -> Mirror:
+    """The mirrors that run.wandb and run.trackio ask for, as one."""
+    mirrors: list[Mirror] = []
+    if config.run.wandb != "off":
+        mirrors.append(WandbMirror(config, run))
+    if config.run.trackio:
+        mirrors.append(TrackioMirror(config, run))
+    return Mirrors(mirrors)
+
+
+class Mirrors:
+    """Any number of mirrors, also none."""
+
+    def __init__(self, mirrors: Sequence[Mirror]) -> None:
+        self._mirrors = mirrors
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Nothing to do."""
+        for mirror in self._mirrors:
+            mirror.log(step, values)
 
     def close(self) -> None:
-        """Nothing to do."""
+        for mirror in self._mirrors:
+            mirror.close()
 
 
 class WandbMirror:
-    """Weights & Biases, online or into files under the run directory (offline). The run id survives a resume."""
+    """Weights & Biases, online or into files under the run directory (offline)."""
 
     def __init__(self, config: Config, run: RunDirectory) -> None:
         try:
@@ -52,6 +71,23 @@ class WandbMirror:
         self._run.finish()
 
 
-def open_mirror(config: Config, run: RunDirectory) -> Mirror:
-    """The mirror that run.wandb asks for."""
-    return NoMirror() if config.run.wandb == "off" else WandbMirror(config, run)
+class TrackioMirror:
+    """trackio: a local database, shown by `trackio show`. It knows runs by name, so the id is part of the name."""
+
+    def __init__(self, config: Config, run: RunDirectory) -> None:
+        try:
+            import trackio
+        except ImportError:
+            raise MissingPackage("trackio", "run.trackio = true", "pip install trackio") from None
+        self._run: Any = trackio.init(
+            project=config.run.wandb_project,
+            name=f"{run.path.name}-{run.manifest['run_id'][:6]}",
+            resume="allow",
+            config=config.model_dump(mode="json"),
+        )
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        self._run.finish()

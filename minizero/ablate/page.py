@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from minizero.ablate.jobs import Failure
 
 LINES = 7  # variants in one chart; more colours could not be told apart
+NO_WRAP = ".numbers td, .numbers th { white-space: nowrap; }\n"  # the table scrolls sideways by itself
 SHARES = ("frac", "correct_frac", "solve_rate")
 
 
@@ -47,7 +48,7 @@ def to_page(found: Comparison, name: str, command: str, failures: Sequence[Failu
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", f"ablation {name} · minizero"),
-        tag("style", Html(style_sheet())),
+        tag("style", Html(style_sheet() + NO_WRAP)),
     )
     nav = tag("nav", *(tag("a", part.title, href=f"#{part.name}") for part in sections))
     body = tag("body", _header(found, name, failures), nav, *(part.html for part in sections))
@@ -82,7 +83,9 @@ def _held_out(found: Comparison) -> Section:
         )  # fmt: skip
     head = ("variant", "seeds", "before", "after", "change", "against the default", "", "greedy, against it", "by seed")
     bars = "The bars show the difference to the default, the default's own bar its change."
-    return section("held-out", "Held-out tasks", tag("p", f"{INTERVALS} {bars}", class_="note"), table(head, rows))
+    return section(
+        "held-out", "Held-out tasks", tag("p", f"{INTERVALS} {bars}", class_="note"), table(head, rows, "numbers")
+    )
 
 
 def _by_type(found: Comparison) -> Section:
@@ -97,7 +100,7 @@ def _by_type(found: Comparison) -> Section:
 
     rows = [[_name(row), *(cell(row.cells.get(kind)) for kind in kinds)] for row in found.rows]
     lead = "Before and after; the change; the difference to the default."
-    return section("types", "By task type", tag("p", lead, class_="note"), table(("variant", *kinds), rows))
+    return section("types", "By task type", tag("p", lead, class_="note"), table(("variant", *kinds), rows, "numbers"))
 
 
 def _proposer(found: Comparison) -> Section:
@@ -113,7 +116,9 @@ def _proposer(found: Comparison) -> Section:
         "raised an alarm of collapse. Minutes a run, beside whatever else the machine did."
     )
     head = ("variant", *(column for column, _, _ in PROPOSER), "collapsed", "minutes")
-    return section("proposer", "The proposer, and the cost", tag("p", lead, class_="note"), table(head, rows))
+    return section(
+        "proposer", "The proposer, and the cost", tag("p", lead, class_="note"), table(head, rows, "numbers")
+    )
 
 
 def _curves(found: Comparison) -> Section:

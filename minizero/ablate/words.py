@@ -97,18 +97,20 @@ def _of_controls(found: Comparison, default: Row) -> Sequence[str]:
     sentences = []
     if frozen:
         change = frozen.cells[ALL].change
-        still = "answers exactly as before, as it must" if not (change.low or change.high) else "CHANGED its answers"
-        sentences.append(f"Frozen, the model {still} ({in_points(change)}).")
+        moved = change.low or change.high
+        sentences.append(
+            f"Frozen, the model CHANGED its answers by {in_points(change)}: do not trust this table."
+            if moved
+            else "Frozen, the model answers exactly as before, as it must."
+        )
     if shuffled and (against := shuffled.cells[ALL].against_default):
         told = {
             "worse": "so the rewards, and not only the training, make the difference",
             "better": "which is BETTER than with real rewards: something is wrong with this setting",
             "unclear": "so nothing here shows yet that the rewards teach",
         }[direction(against)]
-        moved = in_points(shuffled.cells[ALL].change)
-        sentences.append(
-            f"With shuffled rewards the change is {moved}, against the default {in_points(against)}: {told}."
-        )
+        by = in_points(shuffled.cells[ALL].change)
+        sentences.append(f"With shuffled rewards the change is {by}, against the default {in_points(against)}: {told}.")
     elif default.seeds:
         sentences.append("The control with shuffled rewards has not been run yet.")
     return sentences

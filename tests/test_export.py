@@ -1,0 +1,141 @@
+"""Exports: what others load gives the same numbers, the card says what was measured, and nothing empty is published."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minizero.config import config_from
+from minizero.export import export, newest_checkpoint
+from minizero.merge import is_adapter, log_prob_change
+from minizero.types import ModelError, RunError
+from tests.made_run import make_run
+
+
+def a_run(path: Path, model: Path, *, kind: str = "lora", trained: bool = True, quantization: str = "none") -> Path:
+    """A finished run of `model` whose checkpoint is a real one: random where trained, PEFT's zero start where not."""
+    import torch
+
+    from minizero.policy import Policy
+
+    settings = {
+        "model": {"name": str(model)}, "adapter": {"kind": kind, "rank": 4, "alpha": 8}, "run": {"threads": 1},
+        "reward": {"propose": {"extremes": {"never": 0.0, "always": -0.5}, "terms": {"novelty": 0.2}}},
+    }  # fmt: skip
+    policy = Policy(config_from(settings))
+    if trained:
+        torch.manual_seed(1)
+        with torch.no_grad():
+            for parameter in policy.model.parameters():
+                if parameter.requires_grad:
+                    parameter.add_(0.05 * torch.randn_like(parameter))
+    settings["model"]["quantization"] = quantization  # type: ignore[index]
+    run = make_run(path, steps=2, tasks=30, settings=settings)
+    run.checkpoint(2, policy.save_adapter)
+    return path
+
+
+class FakeHub:
+    """Notes what it is asked to do."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+
+    def create_repo(self, repo_id: str, **options: Any) -> None:
+        self.calls.append(("create", {"repo_id": repo_id, **options}))
+
+    def upload_folder(self, **options: Any) -> None:
+        files = {p.name for p in Path(options["folder_path"]).iterdir()}
+        self.calls.append(("upload", {**options, "files": files}))
+
+
+def logits(model: Any) -> Any:
+    import torch
+
+    with torch.no_grad():
+        return model.eval()(torch.tensor([[1, 2, 3, 4, 5, 6]])).logits
+
+
+def test_adapter_and_merged_model_load_in_plain_transformers_and_agree(tmp_path: Path, random_model: Path) -> None:
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    run = a_run(tmp_path / "run", random_model)
+    adapter, merged = export(run), export(run, merged=True)
+    assert (adapter.name, merged.name) == ("adapter", "model")
+    base = AutoModelForCausalLM.from_pretrained(random_model, dtype=torch.float32)
+    before = logits(base)
+    with_adapter = logits(PeftModel.from_pretrained(base, str(adapter)))
+    whole = logits(AutoModelForCausalLM.from_pretrained(merged, dtype=torch.float32))
+    assert (with_adapter - before).abs().max() > 1e-2
+    assert torch.allclose(with_adapter, whole, atol=1e-3)
+    assert AutoTokenizer.from_pretrained(merged)("f", add_special_tokens=False)["input_ids"]
+    assert is_adapter(adapter)
+    assert not is_adapter(merged)
+
+
+def test_a_run_of_all_parameters_exports_a_whole_model(tmp_path: Path, random_model: Path) -> None:
+    run = a_run(tmp_path / "run", random_model, kind="full")
+    out = export(run, out=tmp_path / "out")
+    assert (out / "config.json").is_file()
+    assert "library_name: transformers" in (out / "README.md").read_text()
+    assert log_prob_change(config_from({"model": {"name": str(random_model)}}).model, newest_checkpoint(run)) > 1e-3
+
+
+def test_the_card_says_data_seeds_rewards_evaluation_and_limits(tmp_path: Path, random_model: Path) -> None:
+    run = a_run(tmp_path / "run", random_model)
+    card = (export(run, base="someone/base") / "README.md").read_text()
+    assert card.startswith('---\nbase_model: "someone/base"\n')
+    for words in (
+        "## Training data: none", "Random seed (`run.rng_seed`): 0", "| proposal, solved by none | 0 |",
+        "| proposal, solved by all | -0.5 |", "with 0.2 novelty joined by sum", "| all (30) | temperature 1 |",
+        "95 %, paired bootstrap", "## Limits", "PeftModel.from_pretrained",
+    ):  # fmt: skip
+        assert words in card
+    assert str(tmp_path) not in card
+    assert str(random_model) not in card
+
+
+def test_a_merge_into_four_bits_is_refused(tmp_path: Path, random_model: Path) -> None:
+    run = a_run(tmp_path / "run", random_model, quantization="nf4")
+    with pytest.raises(ModelError, match="never merged into a 4-bit base"):
+        export(run, merged=True)
+    assert not (run / "export" / "model").exists()
+
+
+def test_a_trained_adapter_is_published_under_its_base_name(tmp_path: Path, random_model: Path) -> None:
+    hub = FakeHub()
+    out = export(a_run(tmp_path / "run", random_model), base="someone/base", push="me/mine", hub=hub)
+    assert [name for name, _ in hub.calls] == ["create", "upload"]
+    assert hub.calls[0][1] == {"repo_id": "me/mine", "private": True, "exist_ok": True}
+    assert {"README.md", "adapter_config.json", "adapter_model.safetensors"} <= hub.calls[1][1]["files"]
+    assert json.loads((out / "adapter_config.json").read_text())["base_model_name_or_path"] == "someone/base"
+
+
+def test_an_adapter_that_changes_nothing_is_not_published(tmp_path: Path, random_model: Path) -> None:
+    hub = FakeHub()
+    run = a_run(tmp_path / "run", random_model, trained=False)
+    with pytest.raises(ModelError, match="same log-probabilities as the base"):
+        export(run, base="someone/base", push="me/mine", hub=hub)
+    assert hub.calls == []
+
+
+def test_what_cannot_be_published_says_what_to_do(tmp_path: Path, random_model: Path) -> None:
+    run = a_run(tmp_path / "run", random_model)
+    with pytest.raises(RunError, match="expected a name on the hub"):
+        export(run, push="mine")
+    with pytest.raises(RunError, match="--base user/name"):
+        export(run, push="me/mine")
+
+
+def test_an_export_needs_a_checkpoint_and_an_empty_place(tmp_path: Path, random_model: Path) -> None:
+    with pytest.raises(RunError, match="no checkpoint yet"):
+        export(make_run(tmp_path / "new", steps=2, tasks=30).path)
+    run = a_run(tmp_path / "run", random_model)
+    export(run)
+    with pytest.raises(RunError, match="is not empty"):
+        export(run)
