@@ -197,8 +197,10 @@ class RunConfig(Section):
     """Steps between written rollouts files; 0: none."""
     wandb: Literal["off", "online", "offline"] = "off"
     """Mirror metrics to Weights & Biases."""
+    trackio: bool = False
+    """Mirror metrics to trackio, a local dashboard with wandb's interface; by itself or beside wandb."""
     wandb_project: str = "minizero"
-    """Project name there."""
+    """Project name there, for both."""
     vram_gib: float = Field(0.0, ge=0)
     """Memory of the card to use, GiB; 0: all it has."""
 
