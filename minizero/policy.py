@@ -22,7 +22,7 @@ from torch import Tensor
 
 from minizero import models
 from minizero.advantages import estimate
-from minizero.batching import Batch, collate, plan_micro_batches
+from minizero.batching import Batch, collate_rows, plan_micro_batches, row_tokens, share_prompts
 from minizero.config.schema import AdapterConfig, Config
 from minizero.log_probs import chunked_log_probs
 from minizero.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
@@ -92,9 +92,9 @@ class Policy:
         ].tolist()  # what has advantage 0 adds nothing to the gradient, so it is not computed
         told: dict[str, list[Tensor]] = defaultdict(list)
         total = 0.0
-        for places in self._micro_batches(rollouts, chosen):
-            batch = collate(rollouts, places, self.tokens.pad_id).to(self.device)
+        for batch in self._micro_batches(rollouts, chosen):
             new, entropy = self._forward(batch)
+            places = batch.index.tolist()
             row, here = batch.row, batch.index.cpu()
             sampler = batch.sampled
             trainer = new.detach() if old_log_probs is None else torch.cat([old_log_probs[i] for i in places]).to(new)
@@ -123,10 +123,12 @@ class Policy:
     def _forward(self, batch: Batch, model: Any = None) -> tuple[Tensor, Tensor]:
         """(log_probs[K], entropy[K]) of the completion tokens, at the sampling temperature.
 
-        Rows are padded on the right and attention is causal, so no token sees padding and no mask is needed.
+        Rows are padded on the right and attention is causal, so no token sees padding; a mask is needed only where
+        several completions share a row.
         """
         model = model or self.model
-        hidden = model.model(input_ids=batch.input_ids, use_cache=False).last_hidden_state  # [B, T, H]
+        seen = {"attention_mask": batch.mask, "position_ids": batch.positions} if batch.mask is not None else {}
+        hidden = model.model(input_ids=batch.input_ids, use_cache=False, **seen).last_hidden_state  # [B, T, H]
         chosen = hidden.flatten(0, 1)[batch.select]  # [K, H]
         return chunked_log_probs(
             chosen, model.lm_head.weight, batch.targets, self.config.sampler.temperature, self.config.optim.logits_chunk
@@ -136,11 +138,9 @@ class Policy:
     def log_probs(self, rollouts: Sequence[Rollout]) -> list[Tensor]:
         """Log-probabilities of each rollout's completion tokens under the current weights, in nats."""
         found: list[Tensor] = [torch.empty(0)] * len(rollouts)
-        for places in self._micro_batches(rollouts, range(len(rollouts))):
-            batch = collate(rollouts, places, self.tokens.pad_id).to(self.device)
-            values = self._forward(batch)[0].cpu()
-            counts = [len(rollouts[i].completion.ids) for i in places]
-            for place, part in zip(places, values.split(counts), strict=True):
+        for batch in self._micro_batches(rollouts, range(len(rollouts))):
+            parts = self._forward(batch)[0].cpu().split(batch.lengths)
+            for place, part in zip(batch.index.tolist(), parts, strict=True):
                 found[place] = part
             self._tick()
         return found
@@ -152,9 +152,11 @@ class Policy:
         with self.adapter_off() if self.has_adapter else nullcontext():
             return self._forward(batch, self._reference)[0]
 
-    def _micro_batches(self, rollouts: Sequence[Rollout], places: Sequence[int]) -> list[list[int]]:
-        lengths = [len(rollouts[i].completion.prompt_ids) + len(rollouts[i].completion.ids) for i in places]
-        return [[places[k] for k in part] for part in plan_micro_batches(lengths, self.config.optim.micro_batch_tokens)]
+    def _micro_batches(self, rollouts: Sequence[Rollout], places: Sequence[int]) -> Iterator[Batch]:
+        budget = self.config.optim.micro_batch_tokens
+        rows = share_prompts(rollouts, places, budget)
+        for part in plan_micro_batches([row_tokens(rollouts, row) for row in rows], budget):
+            yield collate_rows(rollouts, [rows[k] for k in part], self.tokens.pad_id).to(self.device)
 
     @contextmanager
     def adapter_off(self) -> Iterator[None]:

@@ -78,7 +78,7 @@ class Box(Protocol):
 
     def submit(self, job: Job) -> Future[Result]: ...
     def submit_many(self, program: str, inputs: Sequence[str]) -> Future[list[Result]]: ...
-    def submit_deterministic(self, job: Job) -> Future[Determinism]: ...
+    def submit_deterministic_many(self, program: str, inputs: Sequence[str]) -> Future[list[Determinism]]: ...
 
 
 def admit(
@@ -108,12 +108,10 @@ def admit(
     proposal = replace(proposal, inputs=tuple(texts))
     if known is not None and known(proposal):
         return _done(Rejection("duplicate"))
-    jobs = [Job(proposal.program, args=text) for text in texts]
-    runs: Future[list[Determinism]]
     if settings.check_determinism:
-        runs = _gather([box.submit_deterministic(job) for job in jobs])
+        runs = box.submit_deterministic_many(proposal.program, texts)
     else:
-        once = _gather([box.submit(job) for job in jobs])
+        once = box.submit_many(proposal.program, texts)
         runs = _then(once, lambda found: [Determinism(result, True) for result in found])
     shown_frac = shown / inputs if proposal.type is TaskType.INDUCTION else 0.0
 

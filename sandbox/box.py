@@ -103,24 +103,54 @@ class Sandbox:
         return self.submit_deterministic(job).result()
 
     def submit_deterministic(self, job: Job) -> Future[Determinism]:
-        """As check_deterministic, at once. Later runs are left out when the first has nothing to compare."""
-        verdict: Future[Determinism] = Future()
+        """As check_deterministic, at once."""
+        single: Future[Determinism] = Future()
+        single.set_running_or_notify_cancel()
+
+        def unpack(done: Future[list[Determinism]]) -> None:
+            if done.exception() is not None:
+                single.set_exception(done.exception())
+            else:
+                single.set_result(done.result()[0])
+
+        self._check_deterministic(job, _inputs(job)).add_done_callback(unpack)
+        return single
+
+    def submit_deterministic_many(
+        self, program: str, inputs: Sequence[str], **fields: Any
+    ) -> Future[list[Determinism]]:
+        """check_deterministic for each of many inputs, with one process for all of them in each run.
+
+        The later runs take the inputs in reverse, so that a result which depends on the inputs before it shows too.
+        """
+        return self._check_deterministic(Job(program, args="", **fields), list(inputs))
+
+    def _check_deterministic(self, job: Job, inputs: list[str]) -> Future[list[Determinism]]:
+        """Run after run in other zygotes, until every input has shown a difference or all runs are made."""
+        verdict: Future[list[Determinism]] = Future()
         verdict.set_running_or_notify_cancel()
         variants = (1, 2) if _ORDERS.search(job.program) else (1,)
 
-        def after(first: Result | None, left: tuple[int, ...], done: Future[Result]) -> None:
+        def after(
+            firsts: list[Result], found: list[str], left: tuple[int, ...], back: bool, done: Future[list[Result]]
+        ) -> None:
             try:
-                result = done.result()
-                one = first or result
-                difference = _difference(one, result)
-                if difference or not left:
-                    verdict.set_result(Determinism(one, not difference, difference))
-                else:
-                    self._submit(job, left[0]).add_done_callback(lambda next_: after(one, left[1:], next_))
+                results = done.result()[::-1] if back else done.result()
+                firsts = firsts or results
+                found = [old or _difference(*pair) for old, *pair in zip(found, firsts, results, strict=True)]
+                if all(found) or not left:
+                    verdict.set_result(
+                        [Determinism(r, not words, words) for r, words in zip(firsts, found, strict=True)]
+                    )
+                    return
+                following = self._enqueue(job, inputs[::-1], left[0])
+                following.add_done_callback(lambda next_: after(firsts, found, left[1:], True, next_))
             except Exception as error:
                 verdict.set_exception(error)
 
-        self._submit(job, variant=0).add_done_callback(lambda done: after(None, variants, done))
+        count = max(1, len(inputs))  # a script with stdin has no argument list, and one result
+        start = self._enqueue(job, inputs, 0)
+        start.add_done_callback(lambda done: after([], [""] * count, variants, False, done))
         return verdict
 
     @property
@@ -147,9 +177,7 @@ class Sandbox:
             else:
                 single.set_result(done.result()[0])
 
-        if job.args is None and job.stdin is None:
-            raise ValueError("Job: expected args (to call entry) or stdin (to run a script), saw neither")
-        self._enqueue(job, [] if job.args is None else [job.args], variant).add_done_callback(unpack)
+        self._enqueue(job, _inputs(job), variant).add_done_callback(unpack)
         return single
 
     def _enqueue(self, job: Job, inputs: list[str], variant: int) -> Future[list[Result]]:
@@ -176,6 +204,12 @@ def _parsed(text: str) -> bytes | Result:
         return codec.encode(parse_arguments(text), max_bytes=1 << 30, max_depth=codec.MAX_DEPTH + 2)
     except codec.InvalidValue as error:
         return Result(Status.ERROR, error_type="InvalidValue", message=f"the arguments are not values: {error}")
+
+
+def _inputs(job: Job) -> list[str]:
+    if job.args is None and job.stdin is None:
+        raise ValueError("Job: expected args (to call entry) or stdin (to run a script), saw neither")
+    return [] if job.args is None else [job.args]
 
 
 def _difference(one: Result, other: Result) -> str:

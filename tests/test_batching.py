@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from minizero.batching import collate, plan_micro_batches
+from minizero.batching import collate, collate_rows, plan_micro_batches, row_tokens, share_prompts
 from minizero.config.learning import LossConfig
 from minizero.log_probs import chunked_log_probs
 from minizero.losses import aggregation_weights, importance_weights, token_loss
@@ -69,6 +69,43 @@ def test_a_plan_holds_every_rollout_once_and_keeps_the_budget(lengths: list[int]
     assert sorted(i for batch in plan for i in batch) == list(range(len(lengths)))
     for batch in plan:
         assert len(batch) == 1 or len(batch) * max(lengths[i] for i in batch) <= budget
+
+
+def test_two_completions_of_one_prompt_share_a_row_by_hand() -> None:
+    batch = collate_rows([rollout((5, 6), (7, 8)), rollout((5, 6), (9,)), rollout((1,), (2,))], [[0, 1], [2]], pad_id=0)
+    assert batch.input_ids.tolist() == [[5, 6, 7, 8, 9], [1, 2, 0, 0, 0]]
+    assert batch.positions.tolist()[0] == [0, 1, 2, 3, 2]
+    assert batch.select.tolist() == [1, 2, 1, 5]  # the prompt's last token predicts both 7 and 9
+    assert batch.targets.tolist() == [7, 8, 9, 2]
+    assert batch.row.tolist() == [0, 0, 1, 2]
+    assert batch.index.tolist() == [0, 1, 2]
+    assert batch.lengths == [2, 1, 1]
+    assert batch.mask is not None
+    assert batch.mask[0, 0].int().tolist() == [
+        [1, 0, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 1, 0],
+        [1, 1, 0, 0, 1],  # 9 sees the prompt and itself, not 7 and 8
+    ]
+
+
+def test_prompts_are_shared_only_where_they_are_longer_than_the_completions_and_fit() -> None:
+    long, short = (1,) * 6, (2, 2)
+    rollouts = [rollout(long, (3, 3)), rollout(short, (4, 4, 4)), rollout(long, (5,)), rollout(short, (6, 6, 6))]
+    assert share_prompts(rollouts, [0, 1, 2, 3], 100) == [[0, 2], [1], [3]]
+    assert share_prompts(rollouts, [0, 2], 8) == [[0], [2]]
+    assert row_tokens(rollouts, [0, 2]) == 9
+
+
+@given(st.lists(st.tuples(st.integers(1, 3), st.integers(0, 4)), max_size=20), st.integers(1, 30))
+def test_every_rollout_stands_in_one_row(shapes: list[tuple[int, int]], budget: int) -> None:
+    rollouts = [rollout((9,) * prompt, (1,) * length) for prompt, length in shapes]
+    rows = share_prompts(rollouts, range(len(rollouts)), budget)
+    assert sorted(i for row in rows for i in row) == list(range(len(rollouts)))
+    for row in rows:
+        assert len({rollouts[i].completion.prompt_ids for i in row}) == 1
+        assert len(row) == 1 or row_tokens(rollouts, row) <= budget
 
 
 class Tiny(nn.Module):

@@ -62,6 +62,27 @@ def test_the_gradient_is_the_same_for_any_micro_batch_split(random_model: Path, 
             assert torch.allclose(value, other[name], rtol=1e-3, atol=1e-6), name
 
 
+def test_reading_a_shared_prompt_once_changes_no_gradient(random_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared, alone = (make_policy(random_model, "adapter.kind=full") for _ in range(2))
+    prompt = tuple(range(40, 55))
+    batch = [
+        replace(r, completion=replace(r.completion, prompt_ids=prompt if i % 3 else r.completion.prompt_ids))
+        for i, r in enumerate(rollouts(shared, 16))
+    ]
+    left = gradients(shared, batch)
+    together = shared.log_probs(batch)
+    monkeypatch.setattr("minizero.policy.share_prompts", lambda rollouts, places, budget: [[i] for i in places])
+    right = gradients(alone, batch)
+    for name, value in left.items():
+        assert torch.allclose(value, right[name], rtol=1e-3, atol=1e-6), name
+    fresh = make_policy(random_model, "adapter.kind=full", "optim.freeze=true")
+    separate = fresh.log_probs(batch)
+    monkeypatch.undo()
+    for a, b in zip(fresh.log_probs(batch), separate, strict=True):
+        assert torch.allclose(a, b, atol=1e-4)
+    assert len(together) == 16
+
+
 def test_the_gradient_is_the_same_for_any_order(random_model: Path) -> None:
     first, second = (make_policy(random_model, "adapter.kind=full") for _ in range(2))
     batch = rollouts(first)

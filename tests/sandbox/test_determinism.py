@@ -82,3 +82,15 @@ def test_a_job_that_ends_by_its_limits_has_nothing_to_compare(box: Sandbox) -> N
 def test_counting_calls_does_not_survive_to_the_second_run(box: Sandbox) -> None:
     program = "import math\ndef f():\n    math.calls = getattr(math, 'calls', 0) + 1\n    return math.calls"
     assert box.check_deterministic(Job(program, args="")).agrees
+
+
+def test_many_inputs_are_compared_in_one_go(box: Sandbox) -> None:
+    program = "def f(x):\n    return x * 2 if x < 3 else object().__hash__()"
+    found = box.submit_deterministic_many(program, ["1", "2", "9"]).result()
+    assert [(each.agrees, each.result.value) for each in found[:2]] == [(True, 2), (True, 4)]
+    assert not found[2].agrees
+
+
+def test_a_result_that_depends_on_the_inputs_before_it_is_found_out(box: Sandbox) -> None:
+    program = "import math\ndef f(x):\n    math.seen = getattr(math, 'seen', 0) + x\n    return math.seen"
+    assert not all(each.agrees for each in box.submit_deterministic_many(program, ["1", "2", "4"]).result())
