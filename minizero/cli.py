@@ -1,4 +1,6 @@
-"""The command line: selfplay, replay, watch, report, ablate, export, seed, plan, doctor; each has its `--help`.
+"""The command line: selfplay, replay, watch, report, evaluate, compare, ablate, export, seed, plan, doctor.
+
+`minizero COMMAND --help` explains each.
 
 Reading order: main, then one function per command. Heavy rooms are imported inside the commands.
 """
@@ -249,6 +251,81 @@ def seed(
     generate_seeds(resolve(model, config, set), out, tasks)
 
 
+def evaluate(
+    subject: Annotated[str, tyro.conf.Positional] = "",
+    /,
+    *,
+    suite: str = "humaneval+",
+    n: int = 0,
+    out: Path | None = None,
+    format: str = "auto",
+    temperature: float = 0.6,
+    top_p: float = 0.95,
+    max_tokens: int = 0,
+    limit: int = 0,
+    rng_seed: int = 0,
+    data: Path | None = None,
+    samples: Path | None = None,
+    scorer: str = "minizero",
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+) -> None:
+    """Ask a model benchmark problems and score the answers in the sandbox; an adapter is asked beside its base.
+
+    Killed, it continues where it was; a larger n keeps the samples there are.
+
+    Args:
+        subject: A run directory, an adapter directory, a model directory, a hub name, or tiny.
+        suite: Suites, separated by commas, such as humaneval+,mbpp+,cruxeval (an unknown name lists them).
+        n: Sampled answers to each problem, for pass@k up to n; one greedy answer is always taken.
+        out: Where the evaluation is kept; without it, evaluations/<subject>-<format>.
+        format: direct, chat, azr or compact; auto: compact for tiny, chat for instruct models, else direct.
+        temperature: Of the sampled answers (0.6 and top-p 0.95 as in arXiv 2504.13837).
+        top_p: See temperature.
+        max_tokens: Longest answer; 0: the suite's own limit.
+        limit: Only the first problems of each suite; 0: all.
+        rng_seed: Of the samples; base and adapter get the same dice.
+        data: Directory or file of the benchmarks; without it, MINIZERO_DATA, EvalPlus's cache, the hub.
+        samples: Score this samples.jsonl (EvalPlus's format) instead of asking a model.
+        scorer: minizero, or evalplus: run EvalPlus's own scorer too and say what differs.
+        set: One engine setting, section.name=value; may be repeated.
+    """
+    from minizero.evaluation.command import evaluate_command, score_command
+    from minizero.evaluation.generate import Plan
+
+    if samples is not None:
+        score_command(samples, suite, data, scorer)
+        return
+    plan = Plan(tuple(suite.split(",")), format, n, temperature, top_p, max_tokens, limit, rng_seed)
+    evaluate_command(subject, plan, out, data, set, scorer)
+
+
+def compare(
+    evaluations: Annotated[tuple[Path, ...], tyro.conf.Positional] = (),
+    /,
+    *,
+    out: Path = Path("comparison"),
+    from_counts: tuple[Path, ...] = (),
+    tasks_of: Path | None = None,
+    data: Path | None = None,
+) -> None:
+    """Compare finished evaluations: one table, one page with plots, one JSON, and what can be concluded.
+
+    Args:
+        evaluations: Directories that minizero evaluate wrote; the first one's base is what others are compared with.
+        out: Directory for comparison.html and comparison.json.
+        from_counts: Published tables instead: CSV files with the columns model,suite,k,score,problems.
+        tasks_of: A run whose self-made tasks are looked for in the benchmarks.
+        data: Directory of the benchmarks, for tasks_of.
+    """
+    from minizero.evaluation.report import write_comparison, write_published
+
+    if from_counts:
+        words, page = write_published(from_counts, out), "published.html"
+    else:
+        words, page = write_comparison(evaluations, out, run=tasks_of, data=data), "comparison.html"
+    print("\n".join([*words, "", str(out / page)]))
+
+
 def resolve(model: str, files: tuple[Path, ...], overrides: tuple[str, ...]) -> Config:
     """The config of a model: its own file in configs/ (if it has one), the given files, the overrides."""
     from minizero.config import load_config
@@ -278,6 +355,8 @@ def main() -> None:
                 "replay": replay,
                 "watch": watch,
                 "report": report,
+                "evaluate": evaluate,
+                "compare": compare,
                 "ablate": ablate,
                 "export": export,
                 "seed": seed,

@@ -69,6 +69,7 @@ def evaluate(
         def progress(done: int, total: int, eta_s: float) -> None:
             tell.phase(f"sampled {done} of {total} answers, about {eta_s:.0f} s left")
 
+        tell.phase("sampling")
         count = generate(plan, loaded, subject.sides, sampler, out / "samples.jsonl", tick=progress)
         tell.say(f"{count} answers sampled, {len(samples)} were there")
         sampler.close()

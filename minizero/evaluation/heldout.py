@@ -167,6 +167,10 @@ def held_out_keys(config: Config) -> frozenset[str]:
         from minizero import tiny
 
         found = [*tiny.load("validation"), *tiny.load("heldout")]
+    elif config.eval.tasks == "cruxeval":
+        from minizero.evaluation.suites.cruxeval import self_play_tasks
+
+        found = self_play_tasks(800)
     else:
         found = _read(Path(config.eval.tasks))
     return frozenset(program_key(task.program) for task in found)

@@ -1,0 +1,71 @@
+"""What `minizero evaluate` does: choose a format and a directory, evaluate, export for EvalPlus, say where it is.
+
+Reading order: evaluate_command, score_command, choose_format.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from minizero.evaluation import external
+from minizero.evaluation.evaluate import Options, evaluate
+from minizero.evaluation.generate import Plan
+from minizero.evaluation.subject import Subject, find_subject
+from minizero.telling import Teller
+from minizero.types import EvaluationError
+
+SCORERS = ("minizero", "evalplus")
+
+
+def evaluate_command(
+    what: str, plan: Plan, out: Path | None, data: Path | None, settings: tuple[str, ...], scorer: str
+) -> Path:
+    """Evaluate a run, model or adapter; the directory."""
+    _check(scorer)
+    if not what:
+        raise EvaluationError("name what to evaluate: a run, an adapter, a model, or --samples FILE.")
+    if plan.n < 0 or plan.temperature <= 0 or not 0 < plan.top_p <= 1:
+        raise EvaluationError(
+            f"n = {plan.n}, temperature = {plan.temperature}, top_p = {plan.top_p}: expected n from 0, a temperature "
+            "above 0 (one greedy answer is always taken), top_p above 0 and at most 1."
+        )
+    subject = find_subject(what)
+    plan = replace(plan, style=choose_format(subject, plan.style))
+    directory = out or Path("evaluations") / f"{Path(subject.name).name}-{plan.style}"
+    options = Options(data, settings=settings)
+    with Teller() as teller:
+        results = evaluate(subject, plan, directory, teller, options)
+        for path in external.export(results, directory):
+            if scorer == "evalplus":
+                suite = path.name.partition("-base")[0].partition("-trained")[0]
+                external.score_file(path, suite, teller, options, scorer=scorer)
+        teller.say(f"{directory}: results.json. Compare with  minizero compare {directory}")
+    return directory
+
+
+def score_command(samples: Path, suite: str, data: Path | None, scorer: str) -> Path:
+    """Score a samples file of EvalPlus's format; the results file."""
+    _check(scorer)
+    if not samples.is_file():
+        raise EvaluationError(f"--samples {samples}: no such file.")
+    with Teller() as teller:
+        out = external.score_file(samples, suite, teller, Options(data), scorer=scorer)
+        teller.say(str(out))
+    return out
+
+
+def choose_format(subject: Subject, style: str) -> str:
+    """The format that suits the model, unless one is named. A base model's chat template does not make it one that
+    chats: choose chat for it by name, as EvalPlus does by default."""
+    if style != "auto":
+        return style
+    if subject.model == "tiny":
+        return "compact"
+    name = subject.model.lower()
+    return "chat" if any(word in name for word in ("instruct", "chat", "-it")) else "direct"
+
+
+def _check(scorer: str) -> None:
+    if scorer not in SCORERS:
+        raise EvaluationError(f"--scorer {scorer}: expected one of {', '.join(SCORERS)}.")

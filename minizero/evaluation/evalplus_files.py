@@ -1,0 +1,128 @@
+"""EvalPlus's files, in and out: samples.jsonl and eval_results.json, for cross-checks; and its own scorer.
+
+Reading order: read_samples, write_samples, write_eval_results, read_eval_results; then run_evalplus.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from minizero.evaluation.passk import pass_at_k
+from minizero.evaluation.problems import PASS, Problem, Suite, Verdict
+from minizero.evaluation.scoring import Answer
+from minizero.types import EvaluationError, MissingPackage
+
+WORDS = {"timeout": "timeout", PASS: PASS}  # all else is "fail" in EvalPlus's words
+
+
+def read_samples(path: Path, problems: Sequence[Problem], *, complete: bool = True) -> list[Answer]:
+    """Answers of a samples.jsonl: {"task_id", "solution"} or {"task_id", "completion"}, which follows the prompt.
+
+    Raises EvaluationError for a row that is none, a foreign task, or (complete) a task without a sample.
+    """
+    by_id = {problem.id: problem for problem in problems}
+    answers = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            problem = by_id[row["task_id"]]
+            text = row["solution"] if "solution" in row else problem.prompt + row["completion"]
+        except KeyError as error:
+            raise EvaluationError(
+                f"{path}, line {number}: {error} is neither a task of this suite nor a column that is there. A sample "
+                'is {"task_id": ..., "solution": ...}.'
+            ) from None
+        except (ValueError, TypeError) as error:
+            raise EvaluationError(f"{path}, line {number}: no sample ({error}). Was the file torn?") from None
+        answers.append(Answer(problem.id, text))
+    lacking = [problem.id for problem in problems if problem.id not in {answer.task for answer in answers}]
+    if complete and lacking:
+        raise EvaluationError(
+            f"{path}: {len(lacking)} of {len(problems)} tasks have no sample, for example {lacking[0]}. Generate the "
+            "missing ones: a score over fewer tasks could not be compared with others."
+        )
+    return answers
+
+
+def write_samples(path: Path, answers: Sequence[Answer]) -> None:
+    """A samples.jsonl that EvalPlus scores."""
+    rows = [json.dumps({"task_id": answer.task, "solution": answer.text}) + "\n" for answer in answers]
+    path.write_text("".join(rows), encoding="utf-8")
+
+
+def write_eval_results(path: Path, suite: Suite, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> None:
+    """An eval_results.json as EvalPlus writes it. Which test failed first is not recorded; the lists are empty."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    base, plus = suite.levels[0], suite.levels[-1]
+    for answer, verdict in zip(answers, verdicts, strict=True):
+        found[answer.task].append(
+            {
+                "task_id": answer.task,
+                "solution": answer.text,
+                "base_status": WORDS.get(verdict[base], "fail"),
+                "plus_status": WORDS.get(verdict[plus], "fail") if plus != base else None,
+                "base_fail_tests": [],
+                "plus_fail_tests": [],
+            }
+        )
+    scores = {}
+    for name, level in {"base": base, "plus": plus}.items():
+        counts = defaultdict(list)
+        for answer, verdict in zip(answers, verdicts, strict=True):
+            counts[answer.task].append(verdict[level] == PASS)
+        least = min(map(len, counts.values()), default=0)
+        scores[name] = {
+            f"pass@{k}": sum(pass_at_k(len(c), sum(c), k) for c in counts.values()) / len(counts)
+            for k in (1, 10, 100)
+            if k <= least
+        }
+    whole = {"date": time.strftime("%Y-%m-%d %H:%M"), "hash": "", "eval": found, "pass_at_k": scores}
+    path.write_text(json.dumps(whole) + "\n", encoding="utf-8")
+
+
+def read_eval_results(path: Path) -> dict[str, list[tuple[bool, bool]]]:
+    """Task -> (right on base, right on base and plus) of each sample, from EvalPlus's or our own file."""
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["eval"]
+        return {
+            task: [
+                (r["base_status"] == PASS, r["base_status"] == r.get("plus_status") == PASS) for r in found
+            ]
+            for task, found in rows.items()
+        }  # fmt: skip
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EvaluationError(
+            f"{path}: no results in EvalPlus's format ({type(error).__name__}: {error}). Expected eval_results.json."
+        ) from None
+
+
+def run_evalplus(dataset: str, samples: Path, data: Path, *, parallel: int, mini: bool = False) -> Path:
+    """Score a samples.jsonl with EvalPlus's own scorer, in a process of its own; the results file.
+
+    `data` is the benchmark's file. The least time for an input is the development head's (4 s). HumanEval/32 always
+    fails in the released version 0.3.1. The samples' code runs with EvalPlus's guard only, not in our sandbox.
+    """
+    import importlib.util
+    import os
+    import subprocess
+    import sys
+
+    if importlib.util.find_spec("evalplus") is None:
+        raise MissingPackage("evalplus", "--scorer evalplus", "pip install 'minizero[evaluate]'")
+    results = samples.with_name(samples.name.replace(".jsonl", "_eval_results.json"))
+    results.unlink(missing_ok=True)  # it would be returned although the samples have changed
+    name = "HUMANEVAL_OVERRIDE_PATH" if dataset == "humaneval" else "MBPP_OVERRIDE_PATH"
+    command = [sys.executable, "-m", "evalplus.evaluate", "--dataset", dataset, "--samples", str(samples)]
+    command += ["--parallel", str(parallel), "--min-time-limit", "4"] + (["--mini"] if mini else [])
+    done = subprocess.run(command, env=os.environ | {name: str(data)}, capture_output=True, text=True)
+    if done.returncode or not results.is_file():
+        tail = (done.stderr.strip().splitlines() or ["no words"])[-1]
+        raise EvaluationError(f"EvalPlus's scorer ended with status {done.returncode}: {tail}")
+    return results

@@ -1,0 +1,93 @@
+"""Cross-checks with EvalPlus: score its samples files, export ours, run its scorer and count what differs.
+
+Reading order: score_file, export, cross_check.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from minizero.evaluation import evalplus_files as files
+from minizero.evaluation.datafile import DataFile, find
+from minizero.evaluation.evaluate import Options, Tell
+from minizero.evaluation.problems import PASS, Problem, Suite, Verdict
+from minizero.evaluation.scoring import Answer, VerdictCache, score
+from minizero.evaluation.suites import named
+from minizero.types import EvaluationError
+from sandbox import Sandbox
+
+DATASETS = {"humaneval+": "humaneval", "humaneval-mini": "humaneval", "mbpp+": "mbpp"}
+
+
+def score_file(path: Path, suite_name: str, tell: Tell, options: Options, *, scorer: str = "minizero") -> Path:
+    """Score a samples.jsonl; the eval_results.json that was written beside it."""
+    (suite,) = named(suite_name)
+    if suite.kind != "program":
+        raise EvaluationError(f"--samples: {suite.name} has no programs. Name humaneval+ or mbpp+.")
+    problems = suite.load(options.data)
+    answers = files.read_samples(path, problems)
+    workers = options.workers or os.cpu_count() or 1
+    with Sandbox(workers=workers, unsafe=options.unsafe) as box:
+        cache = VerdictCache(path.with_name("verdicts.jsonl"))
+        verdicts = score(
+            suite, problems, answers, box, cache=cache, workers=workers,
+            tick=lambda left: tell.phase(f"scoring {suite.name}, {left} left"),
+        )  # fmt: skip
+    out = path.with_name(path.name.removesuffix(".jsonl") + ".eval_results.json")
+    files.write_eval_results(out, suite, answers, verdicts)
+    for level in suite.levels:
+        right = sum(verdict[level] == PASS for verdict in verdicts)
+        tell.say(f"{level:16} {right} of {len(verdicts)} samples right ({right / len(verdicts):.1%})")
+    if scorer == "evalplus":
+        tell.say(cross_check(path, suite, problems, answers, verdicts, options, workers))
+    return out
+
+
+def export(results: Mapping[str, Any], out: Path) -> list[Path]:
+    """samples and eval_results of every program suite and side, as EvalPlus has them."""
+    written = []
+    for suite in named(",".join(results["manifest"]["plan"]["suites"])):
+        if suite.name not in DATASETS:
+            continue
+        for side in dict.fromkeys(row["side"] for row in results["rows"]):
+            rows = [row for row in results["rows"] if row["suite"] == suite.name and row["side"] == side]
+            answers = [Answer(row["task"], row["answer"]) for row in rows]
+            path = out / f"{suite.name}-{side}.samples.jsonl"
+            files.write_samples(path, answers)
+            verdicts = [row["verdict"] for row in rows]
+            files.write_eval_results(out / f"{suite.name}-{side}.eval_results.json", suite, answers, verdicts)
+            written.append(path)
+    return written
+
+
+def cross_check(
+    path: Path,
+    suite: Suite,
+    problems: Sequence[Problem],
+    answers: Sequence[Answer],
+    verdicts: Sequence[Verdict],
+    options: Options,
+    workers: int,
+) -> str:
+    """How many verdicts of EvalPlus's own scorer differ from ours, and on which tasks, in words."""
+    if suite.name not in DATASETS:
+        raise EvaluationError(f"--scorer evalplus: {suite.name} is not EvalPlus's. Name {', '.join(DATASETS)}.")
+    data = find(_file(suite.name), options.data)
+    mini = suite.name == "humaneval-mini"
+    theirs = files.read_eval_results(files.run_evalplus(DATASETS[suite.name], path, data, parallel=workers, mini=mini))
+    ours: dict[str, list[tuple[bool, bool]]] = {problem.id: [] for problem in problems}
+    for answer, verdict in zip(answers, verdicts, strict=True):
+        ours[answer.task].append((verdict[suite.levels[0]] == PASS, verdict[suite.levels[-1]] == PASS))
+    odd = [task for task, mine in ours.items() if mine != theirs.get(task)]
+    if not odd:
+        return f"EvalPlus's own scorer gives the same verdict on each of {len(answers)} samples"
+    return f"EvalPlus's own scorer differs on {len(odd)} tasks: {', '.join(odd[:20])}"
+
+
+def _file(name: str) -> DataFile:
+    from minizero.evaluation.suites import humaneval, mbpp
+
+    return {"humaneval+": humaneval.FULL, "humaneval-mini": humaneval.MINI, "mbpp+": mbpp.FILE}[name]

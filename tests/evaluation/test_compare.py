@@ -1,0 +1,142 @@
+"""A comparison says what can be concluded, and refuses what does not belong together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minizero.evaluation.compare import compare, read_entries
+from minizero.evaluation.overlap import find_overlap, normal_form
+from minizero.evaluation.perplexity import perplexity
+from minizero.evaluation.report import write_comparison, write_published
+from minizero.types import EvaluationError
+
+TASKS = [f"t{i:02d}" for i in range(30)]
+
+
+def made(path: Path, name: str, right: dict[str, int], *, n: int = 4, style: str = "chat") -> Path:
+    """An evaluation in which task t has right[t] of n samples right, and greedy right when half of them are."""
+    rows = []
+    for task in TASKS:
+        for draw, count in (("greedy", 1), ("sampled", n)):
+            for i in range(count):
+                good = right.get(task, 0) * 2 >= n if draw == "greedy" else i < right.get(task, 0)
+                rows.append(
+                    {"suite": "made", "task": task, "side": "base", "draw": draw, "sample": i, "answer": "x<y",
+                     "verdict": {"made": "pass" if good else "wrong"}, "text": "<b>x</b>",
+                     "finish": "stop", "tokens": 3}
+                )  # fmt: skip
+    greedy = [int(right.get(task, 0) * 2 >= n) for task in TASKS]
+    scores = {"made": {"base": {"tasks": TASKS, "n": n, "greedy": greedy, "correct": [right.get(t, 0) for t in TASKS]}}}
+    manifest = {"plan": {"style": style, "suites": ["made"]}}
+    path.mkdir()
+    (path / "results.json").write_text(
+        json.dumps({"name": name, "n": n, "scores": scores, "rows": rows, "manifest": manifest})
+    )
+    return path
+
+
+def test_a_large_gain_is_concluded_and_written_down(tmp_path: Path) -> None:
+    base = made(tmp_path / "a", "base model", dict.fromkeys(TASKS[:8], 2))
+    trained = made(tmp_path / "b", "trained model", dict.fromkeys(TASKS[:24], 4))
+    words = write_comparison([base, trained], tmp_path / "out")
+    assert "greedily trained model solves more (16 problems only by trained model, 0 only by base model" in words[0]
+    assert "trained model is better than base model" in words[1]
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert "<b>x</b>" not in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    pair = numbers["levels"]["made"]["pairs"][0]
+    assert pair["coverage"] == {"both": 8.0, "only_base": 0.0, "only_trained": 16.0, "neither": 6.0}
+    assert pair["mcnemar"] == {"only_base": 0, "only_trained": 16, "p_value": pytest.approx(2 / 2**16)}
+    assert numbers["levels"]["made"]["models"]["base model"]["curve"][0]["value"] == pytest.approx(8 * 0.5 / 30)
+
+
+def test_equal_models_allow_no_conclusion(tmp_path: Path) -> None:
+    paths = [made(tmp_path / name, name, dict.fromkeys(TASKS[:15], 2)) for name in ("a", "b")]
+    words = write_comparison(paths, tmp_path / "out")
+    assert "no difference can be told from chance" in words[0]
+    assert "no difference can be told from noise" in words[1]
+    assert "two halves of a's own samples already differ" in words[2]
+
+
+def test_another_format_is_a_caution_before_everything_else(tmp_path: Path) -> None:
+    paths = [made(tmp_path / "a", "a", {}), made(tmp_path / "b", "b", {}, style="direct")]
+    assert "prompt formats differ" in write_comparison(paths, tmp_path / "out")[0]
+
+
+def test_different_numbers_of_samples_are_compared_on_what_both_have(tmp_path: Path) -> None:
+    paths = [
+        made(tmp_path / "a", "a", dict.fromkeys(TASKS, 2)),
+        made(tmp_path / "b", "b", dict.fromkeys(TASKS, 2), n=2),
+    ]
+    numbers = compare(read_entries(paths))
+    assert numbers["levels"]["made"]["pairs"][0]["n"] == 2
+    assert numbers["levels"]["made"]["pairs"][0]["difference"][1]["value"] == 0
+
+
+def test_different_tasks_are_refused(tmp_path: Path) -> None:
+    paths = [made(tmp_path / name, name, {}) for name in ("a", "b")]
+    text = (paths[1] / "results.json").read_text().replace("t29", "t99")
+    (paths[1] / "results.json").write_text(text)
+    with pytest.raises(EvaluationError, match="different tasks"):
+        compare(read_entries(paths))
+
+
+def test_an_unfinished_evaluation_is_named(tmp_path: Path) -> None:
+    with pytest.raises(EvaluationError, match="no finished evaluation"):
+        read_entries([tmp_path])
+
+
+def test_excluded_tasks_leave_a_score_of_their_own(tmp_path: Path) -> None:
+    path = made(tmp_path / "a", "a", dict.fromkeys(TASKS[:10], 4))
+    numbers = compare(read_entries([path]), exclude=TASKS[:10])
+    model = numbers["levels"]["made"]["models"]["a"]
+    assert (model["greedy"]["value"], model["greedy_without_overlap"]["value"]) == (pytest.approx(1 / 3), 0.0)
+
+
+PUBLISHED = "model,suite,k,score,problems\n" + "".join(
+    f"{model},humaneval,{k},{score},164\n"
+    for model, scores in {
+        "AZR": (137, 148, 154, 157, 159, 158, 160),
+        "base": (132, 142, 152, 155, 156, 161, 161),
+    }.items()
+    for k, score in zip((1, 2, 4, 8, 16, 32, 64), scores, strict=True)
+)
+
+
+def test_a_published_table_is_marked_as_one_shot_and_its_falls_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "azr.csv"
+    path.write_text(PUBLISHED)
+    words = write_published([path], tmp_path / "out")
+    assert "one-shot" in words[0]
+    assert "AZR (16->32)" in words[1]
+    assert "at no k do the 95 % intervals lie apart" in words[2]
+    assert "137" in (tmp_path / "out" / "published.html").read_text()
+
+
+def test_a_score_that_is_no_number_of_problems_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("model,suite,k,score,problems\na,b,1,0.55,10\n")
+    with pytest.raises(EvaluationError, match=r"line 2: score 0.55 is no whole"):
+        write_published([path], tmp_path / "out")
+
+
+def test_renamed_programs_are_equal_and_other_ones_are_not() -> None:
+    one = 'def f(x):\n    """Adds."""\n    total = 0\n    for i in x:\n        total += i\n    return total\n'
+    two = "def g(values: list) -> int:\n    s = 0\n    for v in values:\n        s += v\n    return s\n"
+    assert normal_form(one) == normal_form(two)
+    assert normal_form(one) != normal_form(two.replace("+=", "-="))
+    assert [hit.how for hit in find_overlap([one], {"p": two, "q": "def f(x):\n    return x\n"})] == ["program"]
+
+
+def test_thirteen_equal_tokens_are_a_hit() -> None:
+    shared = "a = [x * 2 for x in range(10) if x % 2]\n"
+    assert [h.how for h in find_overlap([shared + "b = 1\n"], {"p": "def f():\n    " + shared})] == ["tokens"]
+    assert find_overlap(["not a program ("], {"p": "also not ("}) == []
+
+
+def test_perplexity_of_fair_coins_is_two() -> None:
+    assert perplexity(2 * 0.6931471805599453, 2) == pytest.approx(2)

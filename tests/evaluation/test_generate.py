@@ -1,0 +1,161 @@
+"""Sampling resumes: nothing is drawn twice, a larger n keeps what is there, torn lines are drawn anew."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minizero.evaluation.evaluate import Options, evaluate, open_directory
+from minizero.evaluation.generate import Plan, generate, load_samples
+from minizero.evaluation.subject import Subject, find_subject
+from minizero.evaluation.suites import suite
+from minizero.rollout.scripted import ScriptedSampler
+from minizero.telling import Teller
+from minizero.types import Completion, EvaluationError, Request
+
+PLAN = Plan(("cruxeval-o",), "direct", 3, limit=2)
+SUBJECT = Subject("made", "made")
+
+
+class Dying(ScriptedSampler):
+    """Gives one completion a poll and dies after some."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__(lambda request, index: " 1\n", per_poll=1)
+        self.after, self.asked = after, list[Request]()
+
+    def submit(self, request: Request) -> None:
+        self.asked.append(request)
+        super().submit(request)
+
+    def poll(self) -> list[Completion]:
+        if not self.after:
+            raise KeyboardInterrupt
+        self.after -= 1
+        return super().poll()
+
+
+def test_an_interrupted_sampling_goes_on_where_it_was(data: Path, tmp_path: Path) -> None:
+    chosen = suite("cruxeval-o")
+    loaded = [(chosen, chosen.load(data)[:2])]
+    path = tmp_path / "samples.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        generate(PLAN, loaded, ("base",), Dying(5), path)
+    assert len(load_samples(path)) == 5
+    with path.open("a") as file:
+        file.write('{"suite": "cruxeval-o", "task": "samp')
+    last = Dying(99)
+    assert generate(PLAN, loaded, ("base",), last, path) == 3
+    assert len(load_samples(path)) == 2 * (1 + 3)
+    assert sum(request.n for request in last.asked) == 3
+
+
+def test_more_samples_reuse_those_there_are_with_streams_of_their_own(data: Path, tmp_path: Path) -> None:
+    chosen = suite("cruxeval-o")
+    loaded = [(chosen, chosen.load(data)[:2])]
+    path = tmp_path / "samples.jsonl"
+    first, second = Dying(99), Dying(99)
+    generate(PLAN, loaded, ("base",), first, path)
+    more = Plan(("cruxeval-o",), "direct", 5, limit=2)
+    assert generate(more, loaded, ("base",), second, path) == 4
+    assert not {r.seed for r in first.asked} & {r.seed for r in second.asked}
+
+
+def test_both_sides_are_asked_the_same_with_the_same_dice(data: Path, tmp_path: Path) -> None:
+    chosen = suite("cruxeval-o")
+    sampler = Dying(99)
+    generate(PLAN, [(chosen, chosen.load(data)[:1])], ("base", "trained"), sampler, tmp_path / "samples.jsonl")
+    base, trained = ([r for r in sampler.asked if r.adapter is on] for on in (False, True))
+    assert [(r.prompt, r.seed, r.n) for r in base] == [(r.prompt, r.seed, r.n) for r in trained]
+    assert [r.temperature for r in base] == [0.0, 0.6]
+
+
+def test_right_and_wrong_answers_are_counted_and_a_second_start_samples_nothing(data: Path, tmp_path: Path) -> None:
+    problems = suite("cruxeval-o").load(data)[:2]
+
+    def script(request: Request, index: int) -> str:
+        return f" {problems[0].solution}\n" if index < 2 else " None\n"
+
+    done = evaluate(SUBJECT, PLAN, tmp_path / "e", Teller(), Options(data), sampler=ScriptedSampler(script))
+    scores = done["scores"]["cruxeval-o"]["base"]
+    assert (scores["greedy"], scores["correct"]) == ([1, 0], [2, 0])
+    again = evaluate(SUBJECT, PLAN, tmp_path / "e", Teller(), Options(data), sampler=Dying(0))
+    assert again["scores"] == done["scores"]
+
+
+def test_a_directory_of_another_evaluation_is_refused(tmp_path: Path) -> None:
+    open_directory(tmp_path / "e", SUBJECT, PLAN)
+    with pytest.raises(EvaluationError, match="another style"):
+        open_directory(tmp_path / "e", SUBJECT, Plan(("cruxeval-o",), "chat", 3, limit=2))
+    with pytest.raises(EvaluationError, match="another model"):
+        open_directory(tmp_path / "e", Subject("b", "b"), PLAN)
+    open_directory(tmp_path / "e", SUBJECT, Plan(("cruxeval-o",), "direct", 64, limit=2))
+
+
+def test_samples_of_foreign_tasks_are_refused(data: Path, tmp_path: Path) -> None:
+    row = {"suite": "cruxeval-o", "task": "foreign", "side": "base", "draw": "greedy", "sample": 0}
+    open_directory(tmp_path / "e", SUBJECT, PLAN)
+    (tmp_path / "e" / "samples.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.raises(EvaluationError, match=r"cruxeval-o/foreign"):
+        evaluate(SUBJECT, PLAN, tmp_path / "e", Teller(), Options(data), sampler=Dying(0))
+
+
+def test_a_line_that_is_no_sample_is_named(tmp_path: Path) -> None:
+    (tmp_path / "samples.jsonl").write_text('{"suite": "x"}\n')
+    with pytest.raises(EvaluationError, match="line 1: no sample"):
+        load_samples(tmp_path / "samples.jsonl")
+
+
+def test_a_run_without_checkpoints_has_nothing_to_evaluate(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("")
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(EvaluationError, match="without checkpoints"):
+        find_subject(str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def adapter(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An adapter on the random model whose B is not 0, so that it changes what is said."""
+    import torch
+
+    from minizero.config import load_config
+    from minizero.policy import Policy
+
+    config = load_config([], [f"model.name={str(random_model)!r}", "adapter.rank=4", "adapter.alpha=8"])
+    policy = Policy(config)
+    with torch.no_grad():
+        for name, parameter in policy.model.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.05)
+    path = tmp_path_factory.mktemp("adapter")
+    policy.save_adapter(path)
+    return path / "adapter"
+
+
+def test_an_adapter_is_evaluated_beside_its_base_in_one_engine(data: Path, adapter: Path, tmp_path: Path) -> None:
+    plan = Plan(("cruxeval-o",), "direct", 2, max_tokens=4, limit=2)
+    found = find_subject(str(adapter))
+    assert found.sides == ("base", "trained")
+    done = evaluate(found, plan, tmp_path / "e", Teller(), Options(data))
+    texts = {
+        side: [r["text"] for r in done["rows"] if r["side"] == side and r["draw"] == "greedy"] for side in found.sides
+    }
+    assert texts["base"] != texts["trained"]
+    surprise = json.loads((tmp_path / "e" / "perplexity.json").read_text())
+    assert surprise["base"]["base"] < surprise["base"]["trained"]
+    assert surprise["trained"]["trained"] < surprise["trained"]["base"]
+
+
+def test_an_adapter_of_another_base_is_refused(adapter: Path, tmp_path: Path) -> None:
+    from minizero.evaluation.subject import open_engine
+
+    with pytest.raises(EvaluationError, match="another base model than tiny"):
+        open_engine(Subject("a", "tiny", adapter))
+
+
+def test_a_plain_model_is_its_own_base(data: Path, random_model: Path, tmp_path: Path) -> None:
+    plan = Plan(("cruxeval-o",), "direct", 1, max_tokens=3, limit=2)
+    done = evaluate(find_subject(str(random_model)), plan, tmp_path / "e", Teller(), Options(data))
+    assert [r["side"] for r in done["rows"]] == ["base"] * 4
