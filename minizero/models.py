@@ -1,4 +1,4 @@
-"""Find and load a model and its tokenizer: the built-in tiny model, a local directory, a hub name; float or 4-bit.
+"""Find and load a model and its tokenizer: the built-in tiny one, a directory, a GGUF file, a hub name; also 4-bit.
 
 Reading order: Tokens (text <-> ids), locate, load. The only rooms below that know transformers are policy.py and
 rollout/.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minizero.gguf_files import directory_of, is_gguf, unpack
 from minizero.types import MissingPackage, ModelError, Prompt
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ def locate(name: str) -> str:
     if name == "tiny":
         return str(TINY)
     path = Path(name).expanduser()
+    if is_gguf(name):
+        return str(directory_of(path))
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ModelError(
@@ -95,6 +98,8 @@ def load(config: ModelConfig) -> LoadedModel:
 
     transformers_logging.disable_progress_bar()  # the run has its own progress line
     source = locate(config.name)
+    if is_gguf(config.name):
+        unpack(Path(config.name).expanduser())
     device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError(
@@ -117,6 +122,12 @@ def load(config: ModelConfig) -> LoadedModel:
         raise ModelError(_explain(config.name, source, error)) from error
     if config.quantization == "none":
         model = model.to(torch.device(device))  # type: ignore[arg-type]
+    module: Any
+    for module in model.modules():
+        # bitsandbytes repacks a 4-bit layer for a CPU's inference at its first call in evaluation mode; no gradient
+        # passes it after that.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
     model.eval()
     tokens = Tokens(tokenizer, _eos_ids(model, tokenizer), _pad_id(model, tokenizer))
     return LoadedModel(model, tokens, config.name, source, _is_instruct(source, tokenizer))

@@ -17,7 +17,7 @@ FLOORS = [
     # first floor: numbers
     {"advantages", "losses", "log_probs", "batching", "optimiser", "evaluation.passk"},
     # second floor: engines
-    {"models", "merge", "policy", "rollout", "planner", "tiny"},
+    {"models", "gguf_files", "merge", "policy", "rollout", "planner", "tiny"},
     # roof: the story and its tellers
     {"exchange", "round", "selfplay", "session", "mirror", "telling", "verdict", "replay", "report", "seeding", "cli",
      "doctor", "ablate", "export", "card", "__main__",

@@ -20,7 +20,7 @@ class ModelConfig(Section):
     """Which policy is trained."""
 
     name: str = "tiny"
-    """A built-in model (tiny), a local directory in Hugging Face format, or a hub name such as
+    """A built-in model (tiny), a local directory in Hugging Face format, a GGUF file, or a hub name such as
     Qwen/Qwen2.5-Coder-3B."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Compute type of the weights. auto: float32 on the CPU for models under 0.2 B parameters, else bfloat16."""
@@ -169,7 +169,8 @@ class EvalConfig(Section):
     every: int = Field(0, ge=0)
     """Also validate every N steps; 0: only before and after."""
     tasks: str = "none"
-    """Held-out tasks: "tiny" (shipped with the tiny model), a JSON Lines file of tasks, or "none"."""
+    """Held-out tasks: "tiny" (shipped with the tiny model), "cruxeval" (a fixed subset, half outputs and half inputs;
+    eval.limit = 200 asks 100 + 100), a JSON Lines file of tasks, or "none"."""
     split: Literal["validation", "heldout"] = "validation"
     """Which of the tiny model's sets: choose settings on validation, report on heldout."""
     limit: int = Field(300, ge=1)

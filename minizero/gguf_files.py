@@ -1,0 +1,84 @@
+"""GGUF files: their weights dequantised once into a model directory in a cache, which then loads like any other.
+
+Reading order: is_gguf, directory_of (where the model will be), unpack (make it). transformers does the reading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from minizero.types import MissingPackage, ModelError
+
+
+def is_gguf(name: str) -> bool:
+    """Whether a model name is the path of a GGUF file."""
+    return name.lower().endswith(".gguf")
+
+
+def directory_of(path: Path) -> Path:
+    """The cache directory of a file; another size or time of change gives another. $MINIZERO_CACHE moves the cache."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file. Give the path of a GGUF file, a model directory or a hub name.")
+    told = path.stat()
+    key = hashlib.sha256(f"{path.resolve()}/{told.st_size}/{told.st_mtime_ns}".encode()).hexdigest()[:12]
+    root = Path(os.environ.get("MINIZERO_CACHE", Path.home() / ".cache" / "minizero"))
+    return root / "gguf" / f"{path.stem}-{key}"
+
+
+def unpack(path: Path) -> Path:
+    """Dequantise the file into its cache directory, unless that was done before; returns the directory.
+
+    Raises ModelError for a file that is no GGUF or holds an architecture that transformers cannot read, before any
+    weights are touched; MissingPackage without gguf.
+    """
+    directory = directory_of(path)
+    if (directory / "config.json").is_file():
+        return directory
+    check_architecture(path)
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.quantization_config import GgufConfig
+
+    rough = directory.with_name(f"{directory.name}.{os.getpid()}")
+    try:
+        given: dict[str, Any] = {"gguf_file": path.name}
+        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), **given)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            str(path.parent), dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True), **given
+        )
+        # The weights are plain now; what still says that they came packed would keep them from being saved.
+        model.hf_quantizer, model.is_quantized = None, False
+        model.config.__dict__.pop("quantization_config", None)
+        model.save_pretrained(rough)
+        tokenizer.save_pretrained(rough)
+        rough.rename(directory)
+    except (OSError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
+        raise ModelError(f"{path}: this GGUF file cannot be turned into a model ({error}).") from error
+    finally:
+        shutil.rmtree(rough, ignore_errors=True)
+    return directory
+
+
+def check_architecture(path: Path) -> None:
+    """Raise ModelError when transformers cannot read what the file holds."""
+    try:
+        from gguf import GGUFReader
+    except ImportError:
+        raise MissingPackage("gguf", f"{path.name}", "pip install 'minizero[gguf]'") from None
+    from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
+
+    try:
+        field = GGUFReader(path).get_field("general.architecture")
+        found = str(field.contents()) if field is not None else ""
+    except (ValueError, OSError, IndexError) as error:
+        raise ModelError(f"{path}: not a GGUF file ({error}).") from error
+    if found not in GGUF_SUPPORTED_ARCHITECTURES:
+        raise ModelError(
+            f"{path}: its architecture is {found or 'not named'}, which transformers does not read from GGUF. "
+            f"It reads {', '.join(sorted(GGUF_SUPPORTED_ARCHITECTURES))}. "
+            "Use the model's directory in Hugging Face format instead."
+        )
