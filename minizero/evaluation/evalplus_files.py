@@ -103,24 +103,25 @@ def read_eval_results(path: Path) -> dict[str, list[tuple[bool, bool]]]:
         ) from None
 
 
-def run_evalplus(dataset: str, samples: Path, data: Path, *, parallel: int, mini: bool = False) -> Path:
+def run_evalplus(dataset: str, samples: Path, data: Path, *, parallel: int, python: str = "") -> Path:
     """Score a samples.jsonl with EvalPlus's own scorer, in a process of its own; the results file.
 
-    `data` is the benchmark's file. The least time for an input is the development head's (4 s). HumanEval/32 always
-    fails in the released version 0.3.1. The samples' code runs with EvalPlus's guard only, not in our sandbox.
+    `data` is the benchmark's file (full or Mini), `python` an interpreter that has EvalPlus (this one).
+    The least time for an input is the development head's (4 s). HumanEval/32 always fails in the released version
+    0.3.1. The samples' code runs with EvalPlus's guard only, not in our sandbox.
     """
     import importlib.util
     import os
     import subprocess
     import sys
 
-    if importlib.util.find_spec("evalplus") is None:
+    if not python and importlib.util.find_spec("evalplus") is None:
         raise MissingPackage("evalplus", "--scorer evalplus", "pip install 'minizero[evaluate]'")
     results = samples.with_name(samples.name.replace(".jsonl", "_eval_results.json"))
     results.unlink(missing_ok=True)  # it would be returned although the samples have changed
     name = "HUMANEVAL_OVERRIDE_PATH" if dataset == "humaneval" else "MBPP_OVERRIDE_PATH"
-    command = [sys.executable, "-m", "evalplus.evaluate", "--dataset", dataset, "--samples", str(samples)]
-    command += ["--parallel", str(parallel), "--min-time-limit", "4"] + (["--mini"] if mini else [])
+    command = [python or sys.executable, "-m", "evalplus.evaluate", "--dataset", dataset, "--samples", str(samples)]
+    command += ["--parallel", str(parallel), "--min-time-limit", "4"]
     done = subprocess.run(command, env=os.environ | {name: str(data)}, capture_output=True, text=True)
     if done.returncode or not results.is_file():
         tail = (done.stderr.strip().splitlines() or ["no words"])[-1]

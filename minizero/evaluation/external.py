@@ -76,8 +76,7 @@ def cross_check(
     if suite.name not in DATASETS:
         raise EvaluationError(f"--scorer evalplus: {suite.name} is not EvalPlus's. Name {', '.join(DATASETS)}.")
     data = find(_file(suite.name), options.data)
-    mini = suite.name == "humaneval-mini"
-    theirs = files.read_eval_results(files.run_evalplus(DATASETS[suite.name], path, data, parallel=workers, mini=mini))
+    theirs = files.read_eval_results(files.run_evalplus(DATASETS[suite.name], path, data, parallel=workers))
     ours: dict[str, list[tuple[bool, bool]]] = {problem.id: [] for problem in problems}
     for answer, verdict in zip(answers, verdicts, strict=True):
         ours[answer.task].append((verdict[suite.levels[0]] == PASS, verdict[suite.levels[-1]] == PASS))

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +76,7 @@ class Engine:
 
 
 def open_engine(subject: Subject, overrides: Sequence[str] = ()) -> Engine:
-    """Load the model (and adapter) for sampling with transformers. Raises EvaluationError for a foreign adapter."""
+    """Load model and adapter into the sampler that the settings choose. EvaluationError for a foreign adapter."""
     settings = [f"model.name={subject.model!r}", *overrides]
     if subject.adapter is None:
         return _plain(load_config([], settings))
@@ -88,22 +90,26 @@ def open_engine(subject: Subject, overrides: Sequence[str] = ()) -> Engine:
     config = load_config([], settings)
     policy = Policy(config)
     load_adapter(policy, subject.adapter)
-    return Engine(make_sampler(config, policy), policy)
+    sampler = make_sampler(config, policy)
+    sampler.load(policy)  # an engine of its own got the adapter as it was made
+    return Engine(sampler, policy)
 
 
 def _plain(config: Config) -> Engine:
-    import os
-
+    """A model without an adapter. Every request has the adapter off, which is switching nothing."""
     import torch
 
     from minizero import models
+    from minizero.rollout.make import backend, make_sampler
     from minizero.rollout.transformers import TransformersSampler
 
+    is_cuda = config.model.device != "cpu" and torch.cuda.is_available()
+    if backend(config, "cuda" if is_cuda else "cpu") == "vllm":
+        from minizero.policy import Policy
+
+        return Engine(make_sampler(config, Policy(config)))
     torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
     loaded = models.load(config.model)
-    # Without an adapter every request is the base's: switching it off is switching nothing.
-    from contextlib import nullcontext
-
     sampler = TransformersSampler(
         loaded.model,
         loaded.tokens,
