@@ -27,7 +27,10 @@ _TOKEN = re.compile(
 _CONSTANTS: Final = {"None": None, "True": True, "False": False, "inf": float("inf"), "nan": float("nan")}
 _CALLS: Final = ("float", "complex", "set", "frozenset", "dict", "list", "tuple")
 _KEYWORDS: Final = frozenset(keyword.kwlist)
-_ESCAPE = re.compile(r"\\(\r\n|[0-7]{1,3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^}]*\}|.)", re.DOTALL)
+# No character's name has 100 letters; without the bound every \N{ would be read to the end of the text.
+_ESCAPE = re.compile(
+    r"\\(\r\n|[0-7]{1,3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^}]{0,100}\}|.)", re.DOTALL
+)
 _PLAIN_ESCAPES: Final = {
     "\n": "", "\r\n": "", "\r": "", "\\": "\\", "'": "'", '"': '"',
     "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
@@ -104,9 +107,12 @@ class Reader:
         minus = self.sees("-")
         self.step()
         second = self.unsigned()
-        if type(second) is not complex:
-            self.fail("an imaginary number (the only sum that is a value is 1 + 2j)", repr(second))
-        return first - second if minus else first + second
+        if type(second) is not complex:  # not shown, since repr refuses long integers
+            self.fail("an imaginary number (the only sum that is a value is 1 + 2j)", "another number")
+        try:
+            return first - second if minus else first + second
+        except OverflowError as error:
+            return self.fail("numbers that a sum can hold", str(error))
 
     def signed(self) -> Any:
         minus = False

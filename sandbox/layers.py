@@ -18,7 +18,7 @@ LAYERS: Final = {
     "seccomp": "system calls: an allow-list; no files, processes, sockets, signals, executable memory",
     "no_new_privs": "no program that is started could gain rights",
     "limits": "address space, processor time, open files, processes, stack, file size, core dumps",
-    "descriptors": "nothing is open but the result channel",
+    "descriptors": "nothing is open but the result channel, and no memory is shared",
     "parent_death": "a job dies with its zygote, a zygote with its host",
     "undumpable": "no other process of the same user can read or trace a zygote or job",
     "namespaces": "processes, network, mounts and ipc of its own: nothing of the host is even visible",
@@ -67,6 +67,7 @@ class Layers:
 
     def after_loading(self) -> None:
         """Everything that takes the file system away or rights off; nothing can be loaded after it."""
+        self.try_out("descriptors")  # while there is a /proc to look at
         if "namespaces" in self.in_force:
             self.try_out("namespaces")
             self.attempt("empty_root", confine.empty_root)

@@ -9,6 +9,7 @@ import ctypes
 import errno
 import mmap
 import os
+import re
 import resource
 import signal
 import socket
@@ -54,6 +55,13 @@ def _require(holds: bool, seen: object) -> object:
     if holds:
         raise OSError(errno.EPERM, "as it should be")
     return seen
+
+
+def leave_notes() -> object:
+    """write to memory that later jobs share"""
+    with open("/proc/self/maps") as maps:
+        shared = [line.split()[0] for line in maps if re.fullmatch(".w.s", line.split()[1])]
+    return _require(not shared, shared)
 
 
 def be_seen() -> object:
@@ -196,6 +204,7 @@ def _unknown_call() -> object:
 _pid, _ppid = os.getpid, os.getppid  # as they are before steady.py replaces them
 
 ZYGOTE_ACTS: Final[dict[str, tuple[Act, ...]]] = {
+    "descriptors": (leave_notes,),
     "namespaces": (be_seen, reach_the_host),
     "empty_root": (list_the_root,),
     "nobody": (become_root,),

@@ -47,7 +47,9 @@ def before_loading(variant: int) -> Clock:
     _steady_time(clock)
     _steady_os(variant)
     # Another layout even where the system does not randomise addresses: later allocations land elsewhere.
-    sys.modules["__main__"].__dict__["_layout"] = mmap.mmap(-1, (1 + variant * 5) << 16)
+    # Private: a mapping is shared by default, and later jobs would read what an earlier one has written there.
+    layout = mmap.mmap(-1, (1 + variant * 5) << 16, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    sys.modules["__main__"].__dict__["_layout"] = layout
     return clock
 
 

@@ -5,6 +5,7 @@ Reading order: each test stands alone; the programs and texts come right before 
 
 import concurrent.futures
 import contextlib
+import mmap
 import os
 import resource
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 from unprotected import run_unprotected
 
-from sandbox import Job, Limits, Sandbox, SandboxError, Status, libc, values
+from sandbox import Job, Limits, Sandbox, SandboxError, Status, libc, selftest, values
 from sandbox.seccomp import ALLOWED, WITHOUT_EXEC
 
 SWEEP = """
@@ -124,6 +125,7 @@ TEXTS = {
     "a name that grows when it is normalised": "\ufdfa" * (N // 16) + "=1",
     "a long character name": "'\\N{" + "A" * N + "}'",
     "escapes without an end": "'" + "\\N{" * (N // 3) + "'",
+    "escapes without an end, in bytes": "b'" + "\\N{" * (N // 3) + "'",
     "hexadecimal escapes cut short": "b'" + "\\x" * (N // 2) + "'",
     "commas": "[" + "," * N + "]",
     "the same key": "{" + "0:0," * (N // 4) + "}",
@@ -143,3 +145,32 @@ def test_a_program_that_is_given_such_text_harms_nobody(box: Sandbox) -> None:
     for result in box.run_many("def f(x): return x", list(TEXTS.values())):
         assert result.status in (Status.OK, Status.ERROR)
         assert len(result.message) < 1000
+
+
+NOTE = "import sys\ndef f(x):\n    m = sys.modules['__main__'].__dict__.get('_layout') or bytearray(16)\n"
+
+
+def test_nothing_that_a_job_writes_to_a_mapping_of_its_zygote_reaches_a_later_job() -> None:
+    with Sandbox(workers=1, limits=Limits(cpu_s=1, wall_s=20)) as sandbox:
+        for _ in range(6):
+            result = sandbox.run(NOTE + "    m[9] += x\n    return m[9]", "1")
+            assert (result.status, result.value) == (Status.OK, 1)
+        tried = [trial for trial in sandbox.report.trials if "later jobs" in trial.act]
+    assert [trial.refused for trial in tried] == [True]
+
+
+def test_the_self_test_sees_memory_that_jobs_would_share() -> None:
+    assert [trial.refused for trial in selftest.try_acts("descriptors", [selftest.leave_notes])] == [True]
+    with mmap.mmap(-1, 4096):
+        assert [trial.refused for trial in selftest.try_acts("descriptors", [selftest.leave_notes])] == [False]
+
+
+TOO_LARGE = ("9" * 400 + "+1j", "-0x" + "f" * 400 + "-1j", "[1, " + "9" * 400 + " - 2.5j]", "1 + 0x" + "f" * 5000)
+
+
+@pytest.mark.parametrize("text", TOO_LARGE)
+def test_a_sum_of_what_is_too_large_is_no_value(text: str, box: Sandbox) -> None:
+    for read in (values.parse_value, values.parse_arguments):
+        with pytest.raises(values.InvalidValue):
+            read(text)
+    assert box.run("def f(x): return x", text).error_type == "InvalidValue"
