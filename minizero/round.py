@@ -90,13 +90,8 @@ class Round:
         def keep(outcome: AnswerOutcome, completion: Completion) -> None:
             self._answered[completion.request_id, completion.index] = (outcome, completion)
 
-        def keep_greedy(outcome: AnswerOutcome, _: Completion) -> None:
-            self._greedy[plan.name] = outcome
-
         self._ask(plan, lambda completion: self._read_answer(task, plan.prompt, completion, keep))
-        if self.config.advantage.solve.baseline == "greedy":
-            greedy = replace(plan, name=f"{plan.name}/greedy")
-            self._ask(greedy, lambda done: self._read_answer(task, plan.prompt, done, keep_greedy), n=1, greedy=True)
+        self._ask_greedily(plan, task)
 
     def proposals(self) -> list[tuple[ProposalOutcome, Completion]]:
         """Outcomes in request order; of equal proposals in this step all but the first are duplicates."""
@@ -171,14 +166,18 @@ class Round:
         if count and result.id not in self._attempts:
             self._attempts[result.id] = _Attempts({}, [])
             plan = replace(solve_plan(result, self.style, self.config), name=f"attempt/{result.type}/{result.id}")
+
+            def is_duplicate() -> bool:  # the earlier one is attempted instead
+                return bool(key) and self._first[key][1] != result.id
+
             self._ask(
                 plan,
                 lambda attempt: self._read_answer(result, plan.prompt, attempt, self._keep_attempt),
                 n=count,
-                unless=lambda: (
-                    bool(key) and self._first[key][1] != result.id
-                ),  # an earlier duplicate is attempted instead
+                unless=is_duplicate,
             )
+            if self.config.selfplay.train_on_attempts:
+                self._ask_greedily(plan, result, unless=is_duplicate)
 
     def _keep_attempt(self, outcome: AnswerOutcome, completion: Completion) -> None:
         attempts = self._attempts[outcome.task.id]
@@ -222,6 +221,19 @@ class Round:
         if (task.id, said) not in self._checks:  # attempts often agree; one run tells about all of them
             self._checks[task.id, said] = tasks.check(task, parsed, self.box, self.settings)
         self.exchange.await_result(self._checks[task.id, said], judged)
+
+    def _ask_greedily(self, plan: Plan, task: Task, *, unless: Callable[[], bool] = lambda: False) -> None:
+        """The baseline of ReMax: one greedy answer to the same prompt, where the solver's estimator wants one."""
+        if self.config.advantage.solve.baseline != "greedy":
+            return
+
+        def keep(outcome: AnswerOutcome, _: Completion) -> None:
+            self._greedy[plan.name] = outcome
+
+        greedy = replace(plan, name=f"{plan.name}/greedy")
+        self._ask(
+            greedy, lambda done: self._read_answer(task, plan.prompt, done, keep), n=1, greedy=True, unless=unless
+        )
 
     def _ask(
         self,

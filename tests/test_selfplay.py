@@ -198,6 +198,15 @@ def test_remax_compares_with_the_greedy_answer(box: Sandbox) -> None:
     assert {r.baseline for r in solves} == {1.0}
 
 
+def test_remax_compares_trained_attempts_with_the_greedy_answer_too(box: Sandbox) -> None:
+    settings = ("advantage.solve=remax", 'selfplay.task_types=["deduction"]', "selfplay.train_on_attempts=true")
+    play = game(box, clever, *settings)
+    play.step(1)
+    attempts = [r for r in play.policy.heard[0] if r.prompt_key.startswith("attempt/")]  # type: ignore[attr-defined]
+    assert attempts
+    assert {r.baseline for r in attempts} == {1.0}
+
+
 def test_a_text_without_a_program_is_a_parse_error_with_its_reward(box: Sandbox) -> None:
     play = game(box, lambda request, index: "I would rather not.", 'selfplay.task_types=["deduction"]')
     result = play.step(1)
