@@ -20,6 +20,7 @@ from minizero.ablate.page import to_page
 from minizero.ablate.sets import AblationSet
 from minizero.ablate.summary import Measurement, Summary, read_summary, summarise, write_summary
 from minizero.ablate.words import in_words
+from minizero.config import load_config
 from minizero.types import ConfigError, EvaluationError, RunError
 from tests.made_run import make_run
 
@@ -28,7 +29,7 @@ BASE = (ROOT / "configs" / "tiny.toml",)
 STEPS = ("selfplay.steps=3",)
 
 
-def a_set(path: Path, text: str = "[variants.gentle.optim]\nlr = 1e-4\n", **options: Any) -> AblationSet:
+def a_set(path: Path, text: str = "[variants.gentle.optim]\nlr = 7e-6\n", **options: Any) -> AblationSet:
     path.write_text(text)
     return read_set(path, files=BASE, overrides=STEPS, command="minizero ablate set.toml", **options)
 
@@ -54,7 +55,7 @@ def test_a_set_always_has_the_default_and_both_controls(tmp_path: Path) -> None:
         ("default", "default"), ("gentle", "variant"), ("shuffled", "control"), ("frozen", "control"),
     ]  # fmt: skip
     configs = {v.name: asked.config(v, seed=4) for v in asked.variants}
-    assert (configs["gentle"].optim.lr, configs["default"].optim.lr) == (1e-4, 3e-4)
+    assert (configs["gentle"].optim.lr, configs["default"].optim.lr) == (7e-6, load_config(BASE).optim.lr)
     assert configs["shuffled"].selfplay.shuffle_rewards
     assert configs["frozen"].optim.freeze
     assert {config.run.rng_seed for config in configs.values()} == {4}

@@ -8,7 +8,7 @@ A file:
     base = {selfplay = {solve_samples = 4}}       # optional: shared by all, the default included
     [variants.gentle]                             # a variant: settings, `about` (a sentence), `files` (overlays)
     about = "Half the learning rate."
-    optim.lr = 1.5e-4
+    optim.lr = 5e-5
 """
 
 from __future__ import annotations
