@@ -144,7 +144,7 @@ class SamplerConfig(Section):
     kv_gib: float = Field(0.0, ge=0)
     """Key-value cache of vLLM, GiB; 0: what the plan leaves of run.vram_gib (on a CPU: 1)."""
     self_test_every: int = Field(25, ge=0)
-    """Steps between proofs that vLLM samples from the trainer's policy (one is always made at the start); 0: no more."""
+    """Steps between proofs that vLLM samples from the trainer's policy (one is always made at the start); 0: none."""
 
 
 class SandboxConfig(Section):
