@@ -47,9 +47,9 @@ def _sampled(pair: Mapping[str, Any]) -> str:
     n = pair["n"]
     k = max(1, n // 2)
     one, many = pair["difference"][0], pair["difference"][k - 1]
-    words = f"in one sampled answer {_verdict(pair, one)}"
+    words = f"in one sampled answer, {_verdict(pair, one)}"
     if k > 1:
-        words += f"; with the best of {k}, {_verdict(pair, many)}"
+        words += f" With the best of {k}, {_verdict(pair, many)}"
         if one["low"] > 0 and many["high"] < 0:
             words += " Training moved probability to answers that the base already had, and lost others."
         elif one["low"] > 0 and many["low"] <= 0:

@@ -125,4 +125,8 @@ def test_evalplus_gives_the_same_verdicts(data: Path, mini: dict[str, Problem], 
         a.task: [(v["humaneval"] == "pass", v["humaneval-mini"] == "pass")]
         for a, v in zip(answers, verdicts, strict=True)
     }
-    assert {task for task in ours if ours[task] != theirs[task]} == {"HumanEval/32"}
+    odd = {task for task in ours if ours[task] != theirs[task]}
+    assert "HumanEval/32" in odd
+    assert not odd & MIXED.keys()
+    # On a busy machine EvalPlus's wall-clock limits fail canonical solutions (seen: 130 at load 20). We may not.
+    assert all(found == [(True, True)] for task, found in ours.items() if task not in MIXED)

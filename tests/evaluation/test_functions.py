@@ -85,6 +85,14 @@ def test_a_function_called_like_a_name_of_the_driver_is_judged(box: Sandbox) -> 
     assert verdict(box, "def results(x):\n    return x + 0\n", problem)["base"] == "pass"
 
 
+def test_very_long_integers_are_compared_in_no_time(box: Sandbox) -> None:
+    problem = made("def f(n):\n    return [10 ** n, 1]\n", "f", [[400_000]])
+    started = time.monotonic()
+    assert verdict(box, "def f(n):\n    return [2 ** n * 5 ** n, 1]\n", problem)["base"] == "pass"
+    assert verdict(box, "def f(n):\n    return [10 ** n + 1, 1]\n", problem)["base"] == "wrong"
+    assert time.monotonic() - started < 60
+
+
 CHEATS = {
     "equal to everything": """
 class Anything:
