@@ -170,6 +170,28 @@ def test_a_crashed_run_is_named_and_the_same_command_runs_only_what_is_missing(t
     assert "out of ideas" not in page.read_text()
 
 
+def test_a_set_that_is_stopped_leaves_no_run_behind(
+    tmp_path: Path, children: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+    import signal
+    import threading
+
+    forever = "import time\nwhile True: time.sleep(0.05)\n"
+    monkeypatch.setattr(jobs, "child_command", lambda job: [sys.executable, "-S", "-c", forever])
+    asked, (out, _) = a_set(tmp_path / "set.toml"), console()
+    started: list[Job] = []
+    real = jobs._started
+    monkeypatch.setattr(jobs, "_started", lambda job: started.append(real(job)) or started[-1])
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        ablate(asked, seeds=1, jobs=2, home=tmp_path / "home", console=out)
+    timer.join()
+    assert len(started) == 2
+    assert all(job.process is not None and job.process.poll() is not None for job in started)
+
+
 def test_summaries_can_be_kept_elsewhere_and_are_small(tmp_path: Path, children: Path) -> None:
     asked, (out, _) = a_set(tmp_path / "set.toml"), console()
     page = ablate(asked, seeds=1, jobs=4, home=tmp_path / "home", keep=tmp_path / "kept", console=out)

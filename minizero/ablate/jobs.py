@@ -12,7 +12,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def run_jobs(jobs: Sequence[Job], *, jobs_at_once: int = 0, console: Console) ->
     waiting = [job for job in jobs if not job.summary.is_file()]
     running: list[Job] = []
     failures: list[Failure] = []
-    with Progress(jobs, console, at_once) as progress:
+    with Progress(jobs, console, at_once) as progress, _ended_like_ctrl_c():
         for job in jobs:
             if job not in waiting:
                 progress.kept(job.name, read_summary(job.summary))
@@ -124,11 +125,29 @@ def run_jobs(jobs: Sequence[Job], *, jobs_at_once: int = 0, console: Console) ->
                     running.remove(job)
                     failure = _finished(job, progress)
                     failures += [failure] if failure else []
-        except KeyboardInterrupt:
-            console.print("\nfinishing the steps of the running ones; Ctrl-C again stops them at once", markup=False)
-            _stop(running)
-            raise
+        finally:
+            if running:
+                console.print("\nthe running ones finish their step; Ctrl-C again stops them at once", markup=False)
+                _stop(running)
     return failures
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM too lets the runs finish their step: without us they would go on alone, and a second sitting beside."""
+
+    def on_signal(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        old = signal.signal(signal.SIGTERM, on_signal)
+    except ValueError:  # not in the main thread: whoever started us there sees to it
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 def default_jobs(jobs: Sequence[Job]) -> int:
