@@ -183,6 +183,9 @@ _ALL = [
     ),
     Metric("sandbox/wait_s", "s", "down", "Time the step waited for the sandbox with nothing to generate."),
     Metric("time/step_s", "s", "down", "The whole step; with a part's name (sample, update, push), that part."),
+    Metric("time/planned_s", "s", "neither", "What the plan expected of a step in which every proposal is admitted."),
+    Metric("time/floor_s", "s", "neither", "What such a step takes at least, by the card's data sheet."),
+    Metric("memory/planned_gib", "GiB", "neither", "What the plan expected of memory/peak_gib."),
     Metric("memory/peak_gib", "GiB", "down", "Peak memory: of the card, or resident memory of the process on a CPU."),
     Metric(
         "eval/solve_rate",

@@ -111,6 +111,7 @@ class Session:
         self._stack.enter_context(teller)
         teller.phase(f"loading {config.model.name}")
         from minizero.advantages import load_estimators
+        from minizero.planner import planned_metrics
         from minizero.policy import Policy
         from minizero.rollout.make import check_sampler, make_sampler
 
@@ -119,6 +120,7 @@ class Session:
         check_sampler(config)
         self.policy: Policy = Policy(config, tick=lambda: teller.tick(0))
         self.style = self.policy.style if config.prompt.style == "auto" else config.prompt.style
+        self.planned = planned_metrics(config) if self.policy.device != "cpu" else {}
         self.sampler = make_sampler(config, self.policy)
         self._stack.callback(self.sampler.close)
         self.held_out = held_out_tasks(config)
@@ -163,7 +165,7 @@ class Session:
         if every and number % every == 0:
             self.directory.write_rollouts(number, [rollout_row(s) for s in result.scored])
         self.directory.append("tasks.jsonl", "".join(entry_line(task, rate) for task, rate in result.stored))
-        values = result.metrics | {"memory/peak_gib": peak_gib(self.policy.device)}
+        values = result.metrics | self.planned | {"memory/peak_gib": peak_gib(self.policy.device)}
         values |= {"time/step_s": time.perf_counter() - started, "time/step_s/push": pushed_s}
         if config.eval.every and number % config.eval.every == 0 and number < config.selfplay.steps:
             values |= self.validation(number)

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from minizero.config import load_config
+from minizero.metrics import metric_for
 from minizero.models import _register_attention
-from minizero.planner import kv_bytes, make_plan
+from minizero.planner import kv_bytes, make_plan, planned_metrics
 from minizero.planner.memory import kv_token_bytes, layer_bytes, memory
 from minizero.planner.pace import seconds, work_of
 from minizero.planner.shapes import CARDS, KNOWN, find_card, find_shape, shape_of
@@ -185,6 +186,14 @@ def test_the_command_exits_with_1_when_a_config_does_not_fit(capsys: pytest.Capt
         plan("Qwen2.5-7B", card="rtx3090", set=("model.quantization=none",))
     assert stopped.value.code == 1
     assert "It would with:  --set" in capsys.readouterr().out
+
+
+def test_a_run_on_a_card_records_the_plan_beside_what_it_measures() -> None:
+    found = planned_metrics(load_config(overrides=[*CODER_3B, *SMALL]), "rtx3090")
+    assert found["memory/planned_gib"] == pytest.approx(23.5)
+    assert found["time/floor_s"] < found["time/planned_s"]
+    assert planned_metrics(load_config([ROOT / "configs" / "tiny.toml"])) == {}
+    assert all(metric_for(name).unit for name in found)
 
 
 CARD_CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.toml") if path.stem != "tiny")

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from minizero.planner.memory import kv_bytes
-from minizero.planner.plan import Plan, make_plan
+from minizero.planner.plan import Plan, make_plan, planned_metrics
 
-__all__ = ["Plan", "kv_bytes", "make_plan"]
+__all__ = ["Plan", "kv_bytes", "make_plan", "planned_metrics"]

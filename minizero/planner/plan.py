@@ -13,7 +13,7 @@ from minizero.config import Config, config_from
 from minizero.planner.memory import kv_gib, kv_token_bytes, longest, memory, value_bytes
 from minizero.planner.pace import Work, seconds, work_of
 from minizero.planner.shapes import GIB, Card, Shape, find_card, find_shape, this_card
-from minizero.types import ConfigError
+from minizero.types import ConfigError, MiniZeroError
 
 LEAST_SEQUENCES = 4  # of the longest, side by side; with fewer a step takes hours
 
@@ -81,6 +81,21 @@ def make_plan(config: Config, card: str = "") -> Plan:
     if plan.fits:
         return plan
     return Plan(**{name: getattr(plan, name) for name in Plan.__slots__} | {"change": _smallest_change(plan)})
+
+
+def planned_metrics(config: Config, card: str = "") -> dict[str, float]:
+    """What the plan expects of each step, to stand beside what is measured; {} on a CPU and for unknown models."""
+    try:
+        plan = make_plan(config, card)
+    except MiniZeroError:
+        return {}
+    if not plan.expected:
+        return {}
+    return {
+        "memory/planned_gib": plan.total,
+        "time/planned_s": sum(plan.expected.values()),
+        "time/floor_s": sum(plan.floor.values()),
+    }
 
 
 def _plan(config: Config, shape: Shape, card: Card | None) -> Plan:
