@@ -242,6 +242,7 @@ def test_canonical_solutions_pass(data: Path, name: str, least: int) -> None:
     assert len(problems) - len(failed) >= least, failed
 
 
+@pytest.mark.slow
 def test_a_scorer_beside_torch_gives_the_same_verdicts(data: Path) -> None:
     """EvalPlus limits the address space of a fork of its own process, in which torch's mappings count too."""
     code = f"""

@@ -101,6 +101,7 @@ def test_cruxeval_inputs_are_tried_and_never_pasted(box: Sandbox, data: Path, an
     assert judged(box, chosen, chosen.load(data)[0], answer) == status
 
 
+@pytest.mark.slow
 def test_every_seventeenth_gold_answer_of_cruxeval_is_right(box: Sandbox, data: Path) -> None:
     for name in ("cruxeval-i", "cruxeval-o"):
         chosen = suite(name)
