@@ -314,6 +314,11 @@ def test_full_parameters_are_refused_with_what_to_do() -> None:
         check_model(load_config(overrides=["adapter.kind=full", "sampler.backend=vllm"]))
 
 
+def test_an_adapter_on_the_head_is_refused_before_weights_load() -> None:
+    (problem,) = refusals(load_config(overrides=['adapter.targets=["q_proj", "lm_head"]']))
+    assert "names lm_head" in problem
+
+
 @pytest.mark.parametrize(("rank", "expected"), [(1, 1), (4, 8), (24, 32), (32, 32), (300, 320), (512, 512)])
 def test_the_engines_rank_is_the_next_that_vllm_has(rank: int, expected: int) -> None:
     assert engine_rank(rank) == expected

@@ -280,6 +280,7 @@ def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
         "seed": config.run.rng_seed % 2**31,
         "disable_log_stats": True,
         "enable_prefix_caching": True,
+        "use_tqdm_on_load": False,
     }
     if config.model.quantization == "nf4":
         settings |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
@@ -306,6 +307,14 @@ def refusals(config: Config) -> list[str]:
         problems.append(
             f'sampler.backend = "vllm" with adapter.kind = "{config.adapter.kind}": only adapters are pushed to vLLM. '
             "Try --set adapter.kind=lora, or --set sampler.backend=transformers"
+        )
+    outside = {"lm_head", "embed_tokens"} & set(
+        config.adapter.targets if config.adapter.targets != "all-linear" else ()
+    )
+    if outside:
+        problems.append(
+            f"adapter.targets names {', '.join(sorted(outside))}: vLLM keeps adapters of the layers' linear maps only. "
+            "Leave it out, or --set sampler.backend=transformers"
         )
     if config.adapter.rank > RANKS[-1]:
         problems.append(f"adapter.rank = {config.adapter.rank}: vLLM takes at most {RANKS[-1]}.")
