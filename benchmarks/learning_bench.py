@@ -170,7 +170,7 @@ def table() -> str:
         before = rates(reference, what)
         keep = slice(None) if mask is None else mask
         i = paired_bootstrap(before[keep], after[keep], np.random.default_rng(0), resamples=4000)
-        return f"{100 * i.estimate:+.1f} ({100 * i.low:+.1f} to {100 * i.high:+.1f})"
+        return f"{100 * i.value:+.1f} ({100 * i.low:+.1f} to {100 * i.high:+.1f})"
 
     def mean(found: dict[str, Any], what: str, mask: Any = None) -> str:
         keep = slice(None) if mask is None else mask
