@@ -11,15 +11,17 @@ import struct
 from collections.abc import Iterable
 from typing import Any, Final
 
+from sandbox.tables import check_members
+
 MAX_BYTES: Final = 1 << 20
 """Default cap on an encoded value, in bytes. Callers who expect more say so."""
 MAX_DEPTH: Final = 100
 """Deepest nesting of containers that is still a value."""
-MAX_SAME_HASH: Final = 32
-"""Members of one set or dict that may share a hash; more is an attack on whoever builds the table (quadratic time)."""
-
 _U32 = struct.Struct(">I")
 _F64 = struct.Struct(">d")
+_WEIGHT: Final = {b"l": 4, b"t": 4, b"e": 32, b"z": 32, b"d": 32}
+"""What a container counts against the cap of `decode` beyond its bytes, so that no value takes more than nine times
+the cap in memory: an empty set is five bytes here and over two hundred there."""
 _CONTAINERS: Final[dict[type, bytes]] = {list: b"l", tuple: b"t", set: b"e", frozenset: b"z"}
 
 
@@ -44,11 +46,14 @@ def encode(value: object, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DE
 
 
 def decode(data: bytes, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Any:
-    """The value that `encode` wrote. Takes any bytes at all: what is not an encoding raises InvalidValue(malformed)."""
+    """The value that `encode` wrote. Takes any bytes at all: what is not an encoding raises InvalidValue(malformed).
+
+    Containers count more than their bytes against the cap (InvalidValue(size)).
+    """
     if len(data) > max_bytes:
         raise InvalidValue("size", f"the encoding has {len(data)} bytes, more than {max_bytes}")
     try:
-        value, end = _read(data, 0, max_depth)
+        value, end = _read(data, 0, max_depth, [max_bytes - len(data)])
     except (struct.error, UnicodeDecodeError, IndexError, TypeError, MemoryError) as error:
         raise InvalidValue("malformed", f"not an encoded value: {error}") from None
     if end != len(data):
@@ -89,13 +94,8 @@ def equal(a: object, b: object, *, max_bytes: int = 1 << 30) -> bool:
 
 def check_hashes(members: list[Any]) -> None:
     """Refuse members whose hashes were chosen to collide: a table of them takes quadratic time to build."""
-    if len(members) <= MAX_SAME_HASH:
-        return
-    hashes = sorted(map(hash, members))
-    # Sorted, so MAX_SAME_HASH + 1 equal hashes stand that far apart and one pass finds them.
-    for low, high in zip(hashes, hashes[MAX_SAME_HASH:], strict=False):
-        if low == high:
-            raise InvalidValue("malformed", f"more than {MAX_SAME_HASH} members of a set or dict share one hash")
+    if why := check_members(members):
+        raise InvalidValue("malformed", why)
 
 
 def _write(out: bytearray, value: Any, max_bytes: int, depth: int, by_worth: bool = False) -> None:
@@ -182,7 +182,7 @@ def _type_name(kind: type) -> str:
     return name[:100] if type(name) is str else "an object"
 
 
-def _read(data: bytes, at: int, depth: int) -> tuple[Any, int]:
+def _read(data: bytes, at: int, depth: int, room: list[int]) -> tuple[Any, int]:
     tag = data[at : at + 1]
     at += 1
     if tag == b"N":
@@ -207,9 +207,12 @@ def _read(data: bytes, at: int, depth: int) -> tuple[Any, int]:
         raise InvalidValue("malformed", f"an unknown tag {tag!r}")
     if depth <= 0:
         raise InvalidValue("depth", "containers are nested deeper than the cap")
+    room[0] -= _WEIGHT[tag]
+    if room[0] < 0:
+        raise InvalidValue("size", "so many containers take too much memory")
     members = []
     for _ in range(size * 2 if tag == b"d" else size):
-        member, at = _read(data, at, depth - 1)
+        member, at = _read(data, at, depth - 1, room)
         members.append(member)
     return _container(tag, members), at
 

@@ -63,7 +63,7 @@ class Zygote:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.silence_s = PATIENCE_S
+        self.silence_s, self.room = PATIENCE_S, 0
         self.channel, theirs = socket.socketpair()
         _channels.add(self.channel)
         with theirs:
@@ -100,6 +100,7 @@ class Zygote:
         """
         wanted = 1 if job.args is None else len(inputs)
         done = ended = 0
+        self.room = max(limits.batch_bytes, limits.result_bytes + limits.stdout_bytes)
         while done < wanted:
             if ended >= limits.timeouts_per_batch:
                 yield Result(Status.TIMEOUT, message="not run: the program was ended on earlier inputs already")
@@ -140,7 +141,12 @@ class Zygote:
         message = self._message()
         if job.args is None:
             return result_of_script(message, self._message(), limits), False
-        result = result_of(message, limits)
+        self.room -= len(message.body)
+        if self.room < 0:
+            words = f"the results of one batch take more than {limits.batch_bytes} bytes together"
+            result = Result(Status.OUTPUT_LIMIT, message=words, wall_s=message.wall_s, cpu_s=message.cpu_s)
+        else:
+            result = result_of(message, limits)
         return result, message.kind == "claim" and message.whole
 
     def _message(self) -> "Message":
@@ -215,7 +221,7 @@ def result_of(message: Message, limits: Limits) -> Result:
     """Read one message. A claim is the program's word, so whatever does not decode makes the job `crashed`."""
 
     def failed(status: Status, words: str) -> Result:
-        return Result(status, message=words, wall_s=message.wall_s, cpu_s=message.cpu_s)
+        return Result(status, message=_clean(words[:4000]), wall_s=message.wall_s, cpu_s=message.cpu_s)
 
     if message.kind == "exited":
         return failed(Status.CRASHED, message.text)
@@ -231,6 +237,8 @@ def result_of(message: Message, limits: Limits) -> Result:
         ok = result_status is Status.OK
         value = codec.decode(value_bytes, max_bytes=limits.result_bytes) if ok and value_bytes else None
     except (codec.InvalidValue, TypeError, ValueError) as error:
+        if isinstance(error, codec.InvalidValue) and error.reason == "size":
+            return failed(Status.OUTPUT_LIMIT, str(error))
         return failed(Status.CRASHED, f"a malformed result: {error}")
     kept = _clean(stdout[: limits.stdout_bytes])
     times = message.wall_s, message.cpu_s
@@ -256,7 +264,7 @@ def result_of_script(message: Message, printed: Message, limits: Limits) -> Resu
 
 
 def _claim(body: bytes) -> tuple[str, str, str, bytes, str, str]:
-    claim = codec.decode(body, max_bytes=len(body))
+    claim = codec.decode(body, max_bytes=len(body) + 64)  # room for the one container that a claim is
     if type(claim) is not tuple or [type(part) for part in claim] != [str, str, str, bytes, str, str]:
         raise codec.InvalidValue("malformed", "not the shape of a claim")
     return claim

@@ -30,9 +30,11 @@ class Limits:
     memory_mib: int = 512
     """Address space on top of what the interpreter itself has mapped, in MiB."""
     result_bytes: int = 1 << 20
-    """Largest encoded result (or standard output of a job with stdin), in bytes."""
+    """Largest encoded result (or standard output of a job with stdin), in bytes. Containers count a little more."""
     stdout_bytes: int = 64 << 10
     """How much of what a function prints is kept, in bytes; the rest is dropped."""
+    batch_bytes: int = 64 << 20
+    """In run_many: largest total of encoded results, if it is more than one result may take; later ones are dropped."""
     timeouts_per_batch: int = 2
     """In run_many: inputs that may be killed before the remaining ones are reported without being run."""
 

@@ -97,7 +97,7 @@ class Watch:
         self.reap(reason)
 
     def late_claim(self, head: bytes) -> bool:
-        """Whether a claim lies ready although time is up: on a busy machine it is we who come late to look."""
+        """Whether (more of) a claim lies ready although time is up: on a busy machine it is we who are late."""
         return not head and any(descriptor == self.pipe for descriptor, _ in self.poll.poll(0))
 
     def wait(self) -> str:
@@ -120,16 +120,18 @@ class Watch:
         return clock_gettime((~self.pid << 3) | 2)
 
     def relay(self, size: int) -> bool:
-        """Pass the body of one claim on to the host; False if the child did not finish it in time."""
-        wall, cpu = monotonic(), self.cpu()
-        self.zygote.tell("claim", "", wall - self.started, cpu - self.cpu_before, size)
-        self.started, self.cpu_before = wall, cpu
+        """Pass the body of one claim on to the host; False if the child did not finish it in time.
+
+        The next input's time begins when all of it has come: a head alone is no reason to wait longer.
+        """
+        self.zygote.tell("claim", "", monotonic() - self.started, self.cpu() - self.cpu_before, size)
         left = size
-        while left and not self.wait():
+        while left and (not self.wait() or self.late_claim(b"")):
             count = next(frames.moved(self.pipe, self.socket, left), 0)
             left -= count
             if not count:
                 break
+        self.started, self.cpu_before = monotonic(), self.cpu()
         self.zygote.channel.sendall(bytes(left) + (b"\0" if left else b"\1"))
         return not left
 

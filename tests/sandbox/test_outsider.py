@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import mmap
 import os
+import random
 import resource
 import threading
 import time
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 from unprotected import run_unprotected
 
-from sandbox import Job, Limits, Sandbox, SandboxError, Status, libc, selftest, values
+from sandbox import Job, Limits, Sandbox, SandboxError, Status, libc, selftest, tables, values
 from sandbox.seccomp import ALLOWED, WITHOUT_EXEC
 
 SWEEP = """
@@ -174,3 +175,125 @@ def test_a_sum_of_what_is_too_large_is_no_value(text: str, box: Sandbox) -> None
         with pytest.raises(values.InvalidValue):
             read(text)
     assert box.run("def f(x): return x", text).error_type == "InvalidValue"
+
+
+FORGE = """
+import sys
+def send(body, times=1):
+    frame = sys._getframe()
+    while "nonce" not in frame.f_locals or "channel" not in frame.f_locals: frame = frame.f_back
+    frames = frame.f_globals["frames"]
+    for _ in range(times): frames.write_all(frame.f_locals["channel"], frames.claim(frame.f_locals["nonce"], body))
+def sized(content): return len(content).to_bytes(4, "big") + content
+def claim(value, status=b"ok"):
+    none = b"s" + sized(b"")
+    return b"t" + (6).to_bytes(4, "big") + b"s" + sized(status) + none + none + b"b" + sized(value) + none + none
+"""
+"""What a program needs that writes its own claims to the result channel."""
+
+
+def test_many_small_containers_cost_the_host_no_more_than_their_bytes_promise(box: Sandbox) -> None:
+    honest = box.run("def f(): return [set() for _ in range(200_000)]", "")
+    assert (honest.status, honest.message) == (Status.OUTPUT_LIMIT, "so many containers take too much memory")
+    sets = "b'l' + (209_000).to_bytes(4, 'big') + b'e' + bytes(4) + (b'e' + bytes(4)) * 208_999"
+    began = time.process_time()
+    results = box.run_many(FORGE + f"def f(): send(claim({sets}), 16)", [""] * 16)
+    assert time.process_time() - began < 2.0
+    assert {result.status for result in results} == {Status.OUTPUT_LIMIT}
+    assert box.run("def f(): return [(n, n + 1) for n in range(40_000)]", "").ok
+
+
+def test_the_results_of_a_batch_are_capped_together(box: Sandbox) -> None:
+    limits = Limits(cpu_s=1, wall_s=20, result_bytes=1000, stdout_bytes=1000, batch_bytes=5000)
+    results = box.run_many("def f(): return 'x' * 800", [""] * 20, limits=limits)
+    assert [result.status for result in results] == [Status.OK] * 5 + [Status.OUTPUT_LIMIT] * 15
+
+
+def test_a_forged_status_is_not_repeated_at_length(box: Sandbox) -> None:
+    result = box.run(FORGE + "def f(): send(claim(b'', b'x' * 1_000_000))", "")
+    assert result.status is Status.CRASHED
+    assert 0 < len(result.message) <= 4000
+
+
+def colliding(bits: int, filled: int, hostile: int) -> list[int]:
+    """Integers of different hashes: most fill one path through a table of 2**bits slots, the last walk all of it."""
+    mask, path = (1 << bits) - 1, [0]
+    while len(path) < filled:
+        path.append((5 * path[-1] + 1) & mask)
+    place = {slot: number for number, slot in enumerate(path)}
+    chosen: set[int] = set()
+    chance = random.Random(1)
+    while len(chosen) < hostile:
+        key = at = chance.choice(path)
+        for step in range((60 - bits) // 5):
+            for high in chance.sample(range(32), 32):
+                longer = key | high << (bits + 5 * step)
+                if (to := (5 * at + (longer >> 5 * (step + 1)) + 1) & mask) in place:
+                    key, at = longer, to
+                    break
+            else:
+                break
+        else:
+            at, rest, walked = key & mask, key, 0
+            while at in place and walked < 100:
+                rest >>= 5
+                at, walked = (5 * at + rest + 1) & mask, walked + 1
+            if walked == 100 and place[at] < filled // 4:
+                chosen.add(key)
+    return [*path, *chosen]
+
+
+def test_keys_whose_searches_for_a_slot_meet_are_refused() -> None:
+    keys = colliding(13, 5300, 120)
+    for refused in (dict.fromkeys(keys), set(keys)):
+        with pytest.raises(values.InvalidValue, match="chosen to collide"):
+            values.decode(values.encode(refused))
+    with pytest.raises(values.InvalidValue, match="chosen to collide"):
+        values.parse_value("{" + ", ".join(map(str, keys)) + "}")
+
+
+TABLES = {
+    "numbers in a row": range(40_000),
+    "multiples of a power of two": [n << 40 for n in range(20_000)],
+    "fractions of a power of two": [n / 1024 for n in range(20_000)],
+    "squares and their opposites": [sign * n * n for n in range(2, 10_000) for sign in (1, -1)],
+    "text": [f"key {n}" for n in range(20_000)],
+    "pairs": [(x, y) for x in range(150) for y in range(150)],
+    "one of a few, often": [n % 7 for n in range(5_000)],
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_honest_members_are_never_taken_for_chosen_ones(name: str) -> None:
+    assert tables.check_members(list(TABLES[name])) == ""
+
+
+def test_members_written_again_and_again_are_one_member() -> None:
+    assert values.parse_value("{" + "1, " * 40 + "}") == {1}
+    assert values.parse_value(f"set('{'a' * 1000}')") == {"a"}
+
+
+HALF = """
+    import time
+    frame = sys._getframe()
+    while "nonce" not in frame.f_locals or "channel" not in frame.f_locals: frame = frame.f_back
+    watch, os = frame.f_back.f_globals, frame.f_globals["frames"].os
+    while watch["clock_gettime"](2) < 1.7: pass
+    os.write(frame.f_locals["channel"], frame.f_locals["nonce"] + (100).to_bytes(8, "big"))
+    while True: pass
+"""
+
+
+def test_the_head_of_a_claim_does_not_buy_a_second_time_limit() -> None:
+    def spent() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    times = []
+    for program in (FORGE + "def f(): return 1", FORGE + "def f():" + HALF):
+        before = spent()
+        with Sandbox(workers=1, limits=Limits(cpu_s=2, wall_s=60, timeouts_per_batch=1)) as sandbox:
+            result = sandbox.run_many(program, [""] * 4)[0]  # the process may use four times the limit, each input once
+        times.append(spent() - before)
+    assert (result.status, result.message[:30]) == (Status.CRASHED, "the program ended, or was ende")
+    assert 1.5 < times[1] - times[0] < 3.0
