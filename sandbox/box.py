@@ -4,7 +4,6 @@ Reading order: Sandbox's public methods in the order of use, then the helpers be
 """
 
 import importlib.util
-import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Final, Self
 from sandbox import codec
 from sandbox.host import Setup
 from sandbox.layers import LAYERS
+from sandbox.orders import may_depend_on_order
 from sandbox.pool import Order, Pool
 from sandbox.report import Report
 from sandbox.text import parse_arguments, render
@@ -24,8 +24,6 @@ from sandbox.types import Determinism, Job, Limits, Result, SandboxError, Status
 
 COMPARABLE: Final = (Status.OK, Status.ERROR)
 """What a program ends with on its own account; other ends depend on load or limits."""
-_ORDERS: Final = re.compile(r"set\b|hash|\{[^:{}]*\}|\bkeys\b|\bitems\b")
-"""What a program says that may depend on the order of a set."""
 
 
 class Sandbox:
@@ -129,7 +127,7 @@ class Sandbox:
         """Run after run in other zygotes, until every input has shown a difference or all runs are made."""
         verdict: Future[list[Determinism]] = Future()
         verdict.set_running_or_notify_cancel()
-        variants = (1, 2) if _ORDERS.search(job.program) else (1,)
+        variants = (1, 2) if may_depend_on_order(job.program) else (1,)
 
         def after(
             firsts: list[Result], found: list[str], left: tuple[int, ...], back: bool, done: Future[list[Result]]

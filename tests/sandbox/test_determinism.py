@@ -6,9 +6,12 @@ Reading order: what agrees, what does not, what is merely steady.
 # A program or text in a table reads best on one line.
 # ruff: noqa: E501
 
+import time
+
 import pytest
 
 from sandbox import Job, Sandbox, Status
+from sandbox.orders import may_depend_on_order
 
 AGREEING = {
     "arithmetic": "def f(): return 1 + 1",
@@ -94,3 +97,34 @@ def test_many_inputs_are_compared_in_one_go(box: Sandbox) -> None:
 def test_a_result_that_depends_on_the_inputs_before_it_is_found_out(box: Sandbox) -> None:
     program = "import math\ndef f(x):\n    math.seen = getattr(math, 'seen', 0) + x\n    return math.seen"
     assert not all(each.agrees for each in box.submit_deterministic_many(program, ["1", "2", "4"]).result())
+
+
+ORDERED = {
+    "a set of slices": "def f(s): return list({s[:1], s[1:]})",
+    "a set of text with a colon": "def f(s): return list({':', s})",
+    "a set in a dict": "def f(s): return {'a': [*{s[:1], s[1:]}]}",
+    "a set of lambdas": "def f(s): return [g() for g in {lambda: 1, lambda: 2}]",
+    "a set after a brace in text": "def f(s): return '}:{', [*{s[:1], s[1:]}]",
+    "a set in an f-string": "def f(s): return f'{ {s[:1], s[1:]} }'",
+    "a set of dicts' values": "def f(s): return [*{{1: s}[1], s[1:]}]",
+    "a set of what is assigned": "def f(s): return [*{(a := s), s[1:]}]",
+    "a set over lines": "def f(s):\n    return [*{\n  s[:1], # it's\n  s[1:]}]",
+}
+UNORDERED = {
+    "a dict": "def f(x):\n    return {'a': 1, 'b': [x[1:], {'c': (2, 3)}]}",
+    "a dict from pairs": "def f(x): return {k: v for k, v in x}",
+    "a dict of lambdas": "def f(x): return {1: lambda: 1, 2: lambda y: {3: y}}",
+    "braces in text": "def f(x): return '{:>5}'.format(x) + f'{x:.2f}'",
+}
+
+
+@pytest.mark.parametrize("name", [*ORDERED, *UNORDERED])
+def test_programs_with_a_set_in_them_and_no_others_are_run_once_more(name: str) -> None:
+    assert may_depend_on_order((ORDERED | UNORDERED)[name]) is (name in ORDERED)
+
+
+@pytest.mark.parametrize("text", ["{", "'{", "{'", "'''{", "lambda ", "lambda:{", "(", "{:", "\\'{"])
+def test_hostile_text_is_scanned_in_linear_time(text: str) -> None:
+    began = time.process_time()
+    may_depend_on_order(text * 20_000)
+    assert time.process_time() - began < 1
