@@ -5,6 +5,8 @@ chance. Each kind of zygote (variant) has a clock and random streams of its own,
 them gives two results when it is checked for determinism, instead of agreeing by accident.
 """
 
+import ctypes
+import gc
 import hashlib
 import itertools
 import mmap
@@ -18,6 +20,10 @@ EPOCH_S: Final = 1_700_000_000
 """What the clock says when a job starts, in seconds since 1970 (variant 0)."""
 TICK_NS: Final = 1_000_000
 """How far each reading moves the clock on (variant 0), so that loops which wait for time to pass end."""
+
+
+_kept: list[object] = []
+"""What takes up addresses for as long as the zygote lives."""
 
 
 class Clock:
@@ -49,7 +55,7 @@ def before_loading(variant: int) -> Clock:
     # Another layout even where the system does not randomise addresses: later allocations land elsewhere.
     # Private: a mapping is shared by default, and later jobs would read what an earlier one has written there.
     layout = mmap.mmap(-1, (1 + variant * 5) << 16, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    sys.modules["__main__"].__dict__["_layout"] = layout
+    _kept.append(layout)
     return clock
 
 
@@ -106,32 +112,33 @@ def _steady_random(module: Any, variant: int, clock: Clock) -> None:
         seed(self, f"unseeded {variant}" if a is None else a, version)
 
     module.Random.seed = steady_seed
+    base = module.Random.__bases__[0]
+    base_seed = base.seed
+
+    def base_steady(self: Any, a: Any = None) -> None:
+        base_seed(self, f"unseeded {variant}" if a is None else a)
+
+    # Both: the base class seeds itself from the system when it is made, and when it is told to without a seed.
+    base.__init__ = base.seed = base_steady
     module.seed = module._inst.seed
     module.seed()
 
 
 def _steady_datetime(module: Any, variant: int, clock: Clock) -> None:
-    original = module.datetime
+    """In the type itself, which a subclass would only hide: a program could still ask its base class."""
+    kind: Any = module.datetime
 
-    class datetime(original):  # type: ignore[misc, valid-type]
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return cls.fromtimestamp(clock.now_ns() / 10**9, tz)
+    def now(cls: Any, tz: Any = None) -> Any:
+        return cls.fromtimestamp(clock.now_ns() / 10**9, tz)
 
-        @classmethod
-        def today(cls) -> Any:
-            return cls.now()
-
-        @classmethod
-        def utcnow(cls) -> Any:
-            return cls.now(module.timezone.utc).replace(tzinfo=None)
-
-        def __repr__(self) -> str:
-            return original.__repr__(self).replace("datetime(", "datetime.datetime(", 1)  # type: ignore[no-any-return]
-
-    datetime.__module__, datetime.__qualname__ = "datetime", "datetime"
-    datetime.min, datetime.max = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)
-    module.datetime = datetime
+    methods = {
+        "now": now,
+        "today": lambda cls: now(cls),
+        "utcnow": lambda cls: now(cls, module.timezone.utc).replace(tzinfo=None),
+    }
+    own = gc.get_referents(vars(kind))[0]  # a type written in C lets nobody set its attributes, but has a dict
+    own.update({name: classmethod(method) for name, method in methods.items()})
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(kind))
 
 
 def _steady_asyncio(module: Any, variant: int, clock: Clock) -> None:

@@ -70,6 +70,7 @@ class Zygote:
         self.base_bytes = self.own_bytes() + SLACK_BYTES
         layers.after_loading()
         self.probe()
+        _hide()
         gc.collect()
         gc.freeze()
         gc.disable()
@@ -152,6 +153,14 @@ def _load(setup: dict[str, Any]) -> None:
     steady.after_loading(setup["variant"], clock)
     sys.path.clear()
     sys.path_importer_cache.clear()
+
+
+def _hide() -> None:
+    """Take this package, which holds real clocks and process numbers, from where a program looks for modules."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
+        del sys.modules[name]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    sys.argv[:] = sys.orig_argv[:] = ["program"]
 
 
 def _try_acts(watch: Watch, channel: int) -> None:

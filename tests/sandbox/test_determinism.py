@@ -46,6 +46,10 @@ CHANCY = {
     "the year of the clock": "import time\ndef f(): return time.localtime().tm_yday",
     "an error that depends on chance": "import random\ndef f():\n    raise [ValueError, KeyError, TypeError, OSError][hash('chance') % 4]",
 }
+CHANCY |= {
+    "now, from the base classes": "import datetime\ndef f(): return [c.now().isoformat() for c in datetime.datetime.__mro__ if hasattr(c, 'now')]",
+    "the base class of generators": "import random\ndef f(): return random.Random.__bases__[0]().random()",
+}
 STDLIB_CHANCY = {
     "a process number": "import os\ndef f(): return os.getpid()",
     "random bytes": "import os\ndef f(): return os.urandom(8)",
@@ -128,3 +132,10 @@ def test_hostile_text_is_scanned_in_linear_time(text: str) -> None:
     began = time.process_time()
     may_depend_on_order(text * 20_000)
     assert time.process_time() - began < 1
+
+
+def test_no_module_leads_to_the_harness(box: Sandbox) -> None:
+    program = "import sys\ndef f(): return [n for n in sys.modules if 'sandbox' in n], sorted(vars(sys.modules['__main__'])), sys.argv"
+    result = box.run(Job(program, args="", imports="stdlib"))
+    bare = ["__doc__", "__loader__", "__name__", "__package__", "__spec__"]
+    assert result.value == ([], bare, ["program"])
