@@ -15,7 +15,7 @@ MAX_DECIMAL_DIGITS: Final = 4300
 """Longest decimal integer read or written in base ten (quadratic time beyond it); longer ones are hexadecimal."""
 
 _TOKEN = re.compile(
-    r"""(?P<space>(?:[ \t\f\r\n]|\#[^\n]*)+)
+    r"""(?P<space>(?:[ \t\f\r\n]|\#[^\r\n]*)+)
     |(?P<string>(?:[rR][bB]?|[bB][rR]?|[uU])?(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"
         |'(?!'')(?:[^'\\\n]|\\.)*'|"(?!\"\")(?:[^"\\\n]|\\.)*"))
     |(?P<number>0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+

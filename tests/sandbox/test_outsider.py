@@ -297,3 +297,7 @@ def test_the_head_of_a_claim_does_not_buy_a_second_time_limit() -> None:
         times.append(spent() - before)
     assert (result.status, result.message[:30]) == (Status.CRASHED, "the program ended, or was ende")
     assert 1.5 < times[1] - times[0] < 3.0
+
+
+def test_a_comment_ends_where_python_ends_it() -> None:
+    assert values.parse_value("[1 #\r,2\n]") == [1, 2]
