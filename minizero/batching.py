@@ -47,8 +47,8 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on another device."""
-        moved = (getattr(self, field.name) for field in fields(self))
-        return Batch(*(value if value is None else value.to(device) for value in moved))
+        moved = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Batch(**{name: value if value is None else value.to(device) for name, value in moved.items()})
 
 
 def share_prompts(rollouts: Sequence[Rollout], indices: Sequence[int], token_budget: int) -> list[list[int]]:
