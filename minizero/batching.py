@@ -48,8 +48,10 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on another device."""
-        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Batch(**{name: value if value is None else value.to(device) for name, value in values.items()})
+        def moved(value: Any) -> Any:
+            return value if value is None else value.to(device)
+
+        return Batch(**{field.name: moved(getattr(self, field.name)) for field in fields(self)})
 
 
 def share_prompts(rollouts: Sequence[Rollout], indices: Sequence[int], token_budget: int) -> list[list[int]]:
