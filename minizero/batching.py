@@ -48,6 +48,7 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same on another device."""
+
         def moved(value: Any) -> Any:
             return value if value is None else value.to(device)
 
