@@ -97,10 +97,11 @@ def proposal_outcome(record: dict[str, Any]) -> ProposalOutcome:
     outputs = ["11" if "intrinsic" in label else "9"] if task_type is TaskType.DEDUCTION else inputs
     task = Task(task_type, program[1] if program else IDENTITY.program, tuple(map(Pair, inputs, outputs)))
     known = {}
-    for suffix, surprise in (("", diversity.surprise), ("_by_type", diversity.surprise_by_type)):
+    counts = diversity.Counts(COUNTS)
+    for suffix, surprise in (("", counts.surprise), ("_by_type", counts.surprise_by_type)):
         for side, texts in (("input", inputs), ("output", outputs)):
-            known[f"{side}_surprise{suffix}"] = sum(surprise(t, COUNTS) for t in texts) / len(texts)
-        known[f"answer_surprise{suffix}"] = surprise(outputs[0], COUNTS)
+            known[f"{side}_surprise{suffix}"] = sum(surprise(t) for t in texts) / len(texts)
+        known[f"answer_surprise{suffix}"] = surprise(outputs[0])
     task_or_none = None if reason else task
     return ProposalOutcome(
         task_type,

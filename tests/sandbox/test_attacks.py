@@ -4,6 +4,7 @@ Reading order: the test of one attack, then what must hold after all of them.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -62,4 +63,7 @@ def test_no_attack_has_left_a_process(box: Sandbox) -> None:
     for _ in range(20):
         box.run("def f(x): return x", "1")
     keepers = 1 if "namespaces" in box.report.in_force else 0
+    patience = time.monotonic() + 20  # on a busy machine the kernel takes its time to bury the last job
+    while generations(os.getpid()) != 1 + keepers and time.monotonic() < patience:
+        time.sleep(0.1)
     assert generations(os.getpid()) == 1 + keepers, "below a zygote there must be no process when no job runs"

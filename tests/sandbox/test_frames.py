@@ -74,4 +74,4 @@ def test_a_claim_may_not_name_a_status_of_its_own() -> None:
 
 def test_a_claimed_value_is_held_to_the_limit() -> None:
     body = values.encode(("ok", "", "", values.encode("x" * 5000), "", ""))
-    assert result_of(claimed(body), Limits(result_bytes=1000)).status is Status.CRASHED
+    assert result_of(claimed(body), Limits(result_bytes=1000)).status is Status.OUTPUT_LIMIT

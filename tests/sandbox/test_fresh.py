@@ -29,7 +29,9 @@ def test_a_fresh_attack_is_refused(name: str, box: Sandbox, target: Target) -> N
 
 def test_a_program_cannot_say_that_time_ran_out(box: Sandbox) -> None:
     result = box.run(Job(FRESH["a stolen nonce and a foreign status"], args="", imports="stdlib"))
-    assert (result.status, result.value) == (Status.CRASHED, None)
+    # crashed where the claim is made; error where the nonce cannot be stolen in the first place
+    assert result.status in (Status.CRASHED, Status.ERROR)
+    assert result.value is None
 
 
 def test_an_error_has_no_value(box: Sandbox) -> None:
