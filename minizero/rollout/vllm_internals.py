@@ -1,4 +1,4 @@
-"""All that we use of vLLM beyond what it promises: this file alone knows private names (vLLM 0.32; 0.26 was never tried).
+"""All that we use of vLLM beyond what it promises: this file alone knows private names (vLLM 0.32; 0.26: never tried).
 
 Reading order: start_engine (in this process, leaving the environment as it was), StackedAdapter (where the adapter's
 numbers lie, and how they are overwritten), reset_prefix_cache, settle. A private name that is not where it was raises
