@@ -64,7 +64,7 @@ class Policy:
         shares = self.config.optim.updates_per_step
         # In (role, task type) order, every n-th rollout: each share holds all groups in equal parts.
         order = sorted(range(len(rollouts)), key=lambda i: (rollouts[i].role, rollouts[i].task_type, i))
-        old = self._old_log_probs(rollouts) if shares > 1 and self.config.loss.old_policy == "trainer" else None
+        old = self.log_probs(rollouts) if shares > 1 and self.config.loss.old_policy == "trainer" else None
         skipped = 0.0
         for share in range(shares):
             places = order[share::shares]
@@ -87,9 +87,8 @@ class Policy:
         teaches = advantages != 0
         if loss.kl_weight or loss.entropy_weight:
             teaches = torch.ones_like(teaches)
-        chosen = teaches.nonzero()[
-            :, 0
-        ].tolist()  # what has advantage 0 adds nothing to the gradient, so it is not computed
+        # What has advantage 0 adds nothing to the gradient, so it is not computed.
+        chosen = teaches.nonzero()[:, 0].tolist()
         told: dict[str, list[Tensor]] = defaultdict(list)
         total = 0.0
         for batch in self._micro_batches(rollouts, chosen):
@@ -144,8 +143,6 @@ class Policy:
                 found[place] = part
             self._tick()
         return found
-
-    _old_log_probs = log_probs
 
     @torch.no_grad()
     def _reference_log_probs(self, batch: Batch) -> Tensor:

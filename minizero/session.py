@@ -18,7 +18,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -285,7 +284,7 @@ def make_manifest(config: Config, box: Sandbox, argv: Sequence[str] | None = Non
         "versions": {"python": platform.python_version()} | {p: v for p in packages if (v := _version(p))},
         "commit": _commit(),
         "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
-        "sandbox": asdict(box.report),
+        "sandbox": box.report.as_data(),
         "unsafe": config.sandbox.unsafe,
         "difference": {name: [old, new] for name, (old, new) in difference(config).items()},
     }

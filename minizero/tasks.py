@@ -1,12 +1,11 @@
 """What makes a proposal a task, and an answer correct. Programs run in the sandbox; verdicts are made here, by value.
 
-Reading order: REASONS, admit; VERDICTS, check; duplicate_key; at the end the two helpers that chain futures. Nothing
-here waits: the futures complete in the sandbox's threads, so the loop goes on decoding meanwhile.
+Reading order: REASONS, admit; VERDICTS, check; duplicate_key; at the end the helpers that make and chain futures.
+Nothing here waits: the futures complete in the sandbox's threads, so the loop goes on decoding meanwhile.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -317,25 +316,3 @@ def _then(future: Future[T], function: Callable[[T], U]) -> Future[U]:
 
     future.add_done_callback(go_on)
     return following
-
-
-def _gather(futures: Sequence[Future[T]]) -> Future[list[T]]:
-    """A future of all results, in order."""
-    everything: Future[list[T]] = Future()
-    left = len(futures)
-    lock = threading.Lock()
-
-    def count_down(_: Future[T]) -> None:
-        nonlocal left
-        with lock:
-            left -= 1
-            last = left == 0
-        if last:
-            try:
-                everything.set_result([future.result() for future in futures])
-            except Exception as error:  # handed to whoever waits
-                everything.set_exception(error)
-
-    for future in futures:
-        future.add_done_callback(count_down)
-    return everything

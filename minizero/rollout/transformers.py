@@ -40,9 +40,9 @@ class _Row:
 
 
 class TransformersSampler:
-    """Samples from `policy_model` (a transformers causal language model, possibly with PEFT layers), in place.
+    """Samples from `model` (a transformers causal language model, possibly with PEFT layers), in place.
 
-    `adapter_switch(on)` returns a context manager that switches the adapter; None when there is no adapter.
+    `adapter_off()` returns a context manager that switches the adapter off; None when there is no adapter.
     """
 
     is_reproducible = True
@@ -53,7 +53,7 @@ class TransformersSampler:
         self.model, self.tokens, self._max_rows, self._max_cache = model, tokens, max_rows, max_cache_tokens
         self._adapter_off = adapter_off
         self._device = next(model.parameters()).device
-        self._waiting: deque[Request] = deque()
+        self._waiting: deque[tuple[Request, list[int]]] = deque()  # with the prompt's ids
         self._rows: list[_Row] = []
         self._cache = self._new_cache()
         self._adapter = True
@@ -67,11 +67,11 @@ class TransformersSampler:
     def submit(self, request: Request) -> None:
         if not request.adapter and self._adapter_off is None:
             raise ModelError("sampling with the adapter off needs an adapter; this policy trains all its parameters.")
-        self._waiting.append(request)
+        self._waiting.append((request, self.tokens.encode(request.prompt)))
 
     @property
     def pending(self) -> int:
-        return len(self._rows) + sum(request.n for request in self._waiting)
+        return len(self._rows) + sum(request.n for request, _ in self._waiting)
 
     def load(self, adapter: Any) -> None:
         """Nothing to copy: the policy's own weights are sampled from."""
@@ -88,7 +88,7 @@ class TransformersSampler:
     @torch.inference_mode()
     def poll(self) -> list[Completion]:
         if not self._rows and self._waiting:
-            self._adapter = self._waiting[0].adapter
+            self._adapter = self._waiting[0][0].adapter
         if self._adapter:
             return self._poll()
         with self._adapter_off():
@@ -115,9 +115,8 @@ class TransformersSampler:
     def _next_group(self) -> list[tuple[Request, list[int]]]:
         group: list[tuple[Request, list[int]]] = []
         rows, longest = len(self._rows), self._cache.length if self._rows else 0
-        while self._waiting and self._waiting[0].adapter == self._adapter:
-            request = self._waiting[0]
-            ids = self.tokens.encode(request.prompt)
+        while self._waiting and self._waiting[0][0].adapter == self._adapter:
+            request, ids = self._waiting[0]
             width = max(longest, len(ids) + request.max_tokens)
             full = rows + request.n > self._max_rows or (
                 self._max_cache and (rows + request.n) * width > self._max_cache
