@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+from minizero.composites import renamed
 from minizero.rewards import diversity
 from minizero.types import CheckpointError, Pair, Task, TaskType
 
@@ -36,7 +37,7 @@ class TaskBuffer:
     ) -> None:
         self._key, self._cap, self._evict, self._keep = key, cap, evict, keep
         self._shelves = {kind: _Shelf() for kind in TaskType}
-        self._inputs, self._outputs = diversity.Counts(), diversity.Counts()
+        self._inputs, self._outputs, self._errors = diversity.Counts(), diversity.Counts(), diversity.Counts()
         self._skeletons: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -99,7 +100,7 @@ class TaskBuffer:
     ) -> tuple[Task, ...]:
         """Up to `count` different tasks to show in a propose prompt.
 
-        Deduction and abduction show their own kind. An induction proposal is about one program, drawn from the union
+        All but induction show their own kind. An induction proposal is about one program, drawn from the union
         of the other two buffers, whatever `count` is.
         """
         if task_type is TaskType.INDUCTION:
@@ -121,14 +122,22 @@ class TaskBuffer:
             chosen.setdefault(task.id, task)
         return tuple(chosen.values())
 
+    def composites(
+        self, task_type: TaskType, count: int, rng: random.Random, *, sampling: str = "uniform"
+    ) -> tuple[str, ...]:
+        """`count` programs of this type as g_0, g_1, ..., or () when so many were not found in 20 draws for each."""
+        shelf = self._shelves[task_type]
+        draws = (shelf.pick(rng, sampling) for _ in range(20 * count)) if shelf.tasks else ()
+        found = renamed(draws, count)
+        return found if len(found) == count else ()
+
     def describe(self, task: Task) -> dict[str, float]:
         """What rewards may ask about a task that is not in the buffer yet; the keys are explained in
         rewards/diversity.py."""
-        known = {diversity.SAME_SKELETON: float(self._skeletons[diversity.skeleton(task.program)])}
+        known = {diversity.SAME_SKELETON: float(self._skeletons[diversity.skeleton(task.own_program)])}
         if task.type is not TaskType.INDUCTION:
-            counts, text = (
-                (self._outputs, task.output) if task.type is TaskType.DEDUCTION else (self._inputs, task.input)
-            )
+            is_input = task.type is TaskType.ABDUCTION
+            counts, text = (self._inputs, task.input) if is_input else (self._outputs_of(task), task.output)
             return known | {
                 diversity.ANSWER_SURPRISE: counts.surprise(text),
                 diversity.ANSWER_SURPRISE_BY_TYPE: counts.surprise_by_type(text),
@@ -142,14 +151,18 @@ class TaskBuffer:
         }
 
     def _count(self, task: Task, by: int) -> None:
-        """Keep what `describe` answers from. As in AZR, the counts of texts are shared by all task types."""
+        """Keep what `describe` answers from. As in AZR, the counts of texts are shared by all task types; names of
+        exceptions are counted apart."""
         for pair in task.pairs:
             self._inputs.add(pair.input, by)
-            self._outputs.add(pair.output, by)
-        shape = diversity.skeleton(task.program)
+            self._outputs_of(task).add(pair.output, by)
+        shape = diversity.skeleton(task.own_program)
         self._skeletons[shape] += by
         if not self._skeletons[shape]:
             del self._skeletons[shape]
+
+    def _outputs_of(self, task: Task) -> diversity.Counts:
+        return self._errors if task.type is TaskType.ERROR else self._outputs
 
 
 class _Shelf:
@@ -228,6 +241,8 @@ def task_to_json(task: Task, solve_rate: float | None = None) -> dict[str, Any]:
     }
     if task.type is TaskType.INDUCTION:
         row |= {"message": task.message, "shown": task.shown}
+    if task.composites:
+        row["composites"] = list(task.composites)
     return row if solve_rate is None else row | {"solve_rate": solve_rate}
 
 
@@ -241,6 +256,7 @@ def task_from_json(row: Mapping[str, Any]) -> Task:
         str(row.get("message", "")),
         int(row.get("shown", 0)),
         int(row["step"]),
+        tuple(map(str, row.get("composites", ()))),
     )
 
 

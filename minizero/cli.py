@@ -87,7 +87,7 @@ def replay(
         run: A run directory.
         step: The step to show; without it, the last one.
         role: propose, solve or attempt; without it, all.
-        type: deduction, abduction or induction; without it, all.
+        type: deduction, abduction, induction or error; without it, all.
         reason: Only proposals rejected for this reason, or answers with this verdict.
         limit: At most this many.
     """

@@ -61,6 +61,7 @@ _ALL = [
         "Mean statement lines of admitted programs.",
         _below(1.2, "programs shrink to one-liners: collapse"),
     ),
+    Metric("propose/composite_frac", "", "neither", "Admitted programs that build on functions they were given."),
     Metric(
         "propose/solve_rate",
         "",

@@ -26,9 +26,11 @@ REASONS = {
     "no_input": "There is no input block, nor anything else that can be read as the input.",
     "too_few_inputs": "An induction proposal has fewer inputs than admission.min_inputs.",
     "no_message": "An induction proposal has no message.",
+    "composite_unused": "The program does not call a function that it was given to build on.",
+    "composite_redefined": "The program defines anew what it was given to build on.",
 }
 
-_SECTIONS = {TaskType.DEDUCTION: "output", TaskType.ABDUCTION: "input"}
+_SECTIONS = {TaskType.DEDUCTION: "output", TaskType.ABDUCTION: "input", TaskType.ERROR: "output"}
 
 
 def parse_proposal(
@@ -72,7 +74,7 @@ def parse_proposal(
 
 
 def parse_answer(task_type: TaskType, text: str, *, style: str) -> Answer | ParseError:
-    """Read what a solve completion (with its prefill) answers: the source text of a value, of arguments, or a program.
+    """Read what a solve completion (with its prefill) answers: source text of a value, of arguments, a program, a name.
 
     As in AZR the last block counts, and a bare value without any block is taken too.
     """
@@ -99,8 +101,8 @@ def format_ok(role: Role, task_type: TaskType, text: str, *, style: str) -> bool
     if style == "r1":
         return re.match(r"<think>.*?</think>\s*<answer>.*?</answer>", text, re.DOTALL) is not None
     if role is Role.SOLVE:
-        labels = {TaskType.DEDUCTION: _OUTPUT, TaskType.ABDUCTION: _INPUT, TaskType.INDUCTION: _PYTHON}
-        return bool(_blocks(text, labels[task_type]))
+        label = _PYTHON if task_type is TaskType.INDUCTION else _LABELS[_SECTIONS[task_type]]
+        return bool(_blocks(text, label))
     if task_type is TaskType.INDUCTION:
         return bool(_blocks(text, _INPUT) and _blocks(text, _MESSAGE))
     programs = _blocks(text, _PYTHON)

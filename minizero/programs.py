@@ -1,7 +1,7 @@
 """Programs as text and as syntax tree: rename the entry, tidy, count lines, recognise equal ones. Nothing runs.
 
-Reading order: parse; what the parser of proposals needs (function_names, name_entry_f, split_call, tidy, tests_itself,
-imports_of); what admission needs (statement_lines, required_arguments,
+Reading order: parse; what the parser of proposals needs (function_names, name_entry_f, rename, split_call, tidy,
+tests_itself, imports_of); what admission needs (statement_lines, required_arguments,
 program_key).
 """
 
@@ -54,18 +54,26 @@ def name_entry_f(program: str, which: Literal["last", "first"] = "last") -> str 
     tree = parse(program)
     if tree is None:  # AZR's way, good enough for a text that will be rejected as soon as it is compiled
         return re.sub(rf"\b{old}(?=[ \t]*\()", "f", program)
+    # An alias is right where renaming would be guesswork, or mix up two things named f.
+    return rename(program, old, "f") or f"{program}\nf = {old}"
+
+
+def rename(program: str, old: str, new: str) -> str | None:
+    """The program with a function called otherwise, wherever its name stands; None where that cannot be done safely:
+    the text does not parse, something is called `new` already, or the place of a name is not known."""
+    tree = parse(program)
+    if tree is None:
+        return None
     lines = program.encode("utf-8", "surrogatepass").splitlines(keepends=True)
     names_and_places = _names(tree)
     for line, column in sorted({place for name, place in names_and_places if name == old}, reverse=True):
         text = lines[line - 1]
-        if text[column:].startswith(old.encode()):
-            lines[line - 1] = text[:column] + b"f" + text[column + len(old.encode()) :]
-        else:
-            break  # inside an f-string, Python 3.11 tells the wrong place
-    else:
-        if all(name != "f" for name, _ in names_and_places):
-            return b"".join(lines).decode("utf-8", "surrogatepass")
-    return f"{program}\nf = {old}"  # right where renaming would be guesswork, or mix up two things named f
+        if not text[column:].startswith(old.encode()):
+            return None  # inside an f-string, Python 3.11 tells the wrong place
+        lines[line - 1] = text[:column] + new.encode() + text[column + len(old.encode()) :]
+    if any(name == new for name, _ in names_and_places):
+        return None
+    return b"".join(lines).decode("utf-8", "surrogatepass")
 
 
 def _names(tree: ast.AST) -> list[tuple[str, tuple[int, int]]]:

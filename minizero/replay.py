@@ -144,7 +144,7 @@ def _task(task: Row) -> list[RenderableType]:
             + _block("pairs", "\n".join(pairs))
         )
     (given, answer), *_ = task["pairs"]
-    return [*parts, *_block("input", given), *_block("output", answer)]
+    return [*parts, *_block("input", given), *_block("raises" if task["type"] == TaskType.ERROR else "output", answer)]
 
 
 def _reward(why: Earned) -> list[RenderableType]:

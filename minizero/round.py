@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from minizero import prompts, tasks
 from minizero.buffer import TaskBuffer
+from minizero.composites import compose
 from minizero.config.schema import Config
 from minizero.exchange import Exchange
 from minizero.parsing import format_ok, parse_answer, parse_proposal
@@ -45,6 +46,7 @@ class Plan:
     name: str = ""
     examples: tuple[Task, ...] = ()
     lines: int | None = None
+    composites: tuple[str, ...] = ()
     task: Task | None = None
 
 
@@ -124,6 +126,8 @@ class Round:
         parsed = parse_proposal(
             plan.task_type, text, style=self.style, settings=self.settings, program=program, inputs=inputs
         )
+        if plan.composites and isinstance(parsed, Proposal):
+            parsed = compose(parsed, plan.composites)
         outcome = ProposalOutcome(
             plan.task_type, text, kept_form, "", examples=plan.examples, requested_lines=plan.lines
         )

@@ -106,6 +106,9 @@ def _propose_metrics(proposals: Sequence[Scored]) -> dict[str, float]:
     own = [o.task.program for o in outcomes if o.task and o.type is not TaskType.INDUCTION]
     if own:
         values["propose/program_lines"] = _mean([statement_lines(program) for program in own])
+        composed = [bool(o.task.composites) for o in outcomes if o.task]
+        if any(composed):
+            values["propose/composite_frac"] = _mean(composed)
     rated = [(o.type, o.solve_rate) for o in outcomes if o.task and o.solve_rate is not None]
     if rated:
         values |= _means("propose/solve_rate", rated)

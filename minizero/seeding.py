@@ -65,6 +65,7 @@ def grow_seeds(config: Config, count: int, *, sampler: Sampler, box: Sandbox, st
             "task_types": programs or missing, "solves": 0, "attempts": 0,
             "train_propose": False, "solver_warmup_steps": 0,
         }  # fmt: skip
+        tree["composites"]["start_step"] = -1
         tree["buffer"]["keep"] = "all"  # not checked as a run's config: induction alone is right here
         game = SelfPlay(
             Config.model_validate(tree),

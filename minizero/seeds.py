@@ -1,8 +1,8 @@
 """Seed tasks: AZR's zero triplet, the package's own, or a JSON Lines file in AZR's format or ours.
 
 AZR's rows (azr-spec section 1): {"snippet", "input", "output", ...} seeds deduction and abduction, {"snippet",
-"inputs", "outputs", "message", ...} seeds induction; ours (minizero seed) also name a task_type. The lines of a run's
-tasks.jsonl are read too.
+"inputs", "outputs", "message", ...} seeds induction; ours (minizero seed) also name a task_type, without which no row
+is an error task. The lines of a run's tasks.jsonl are read too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minizero.buffer import task_from_json
-from minizero.types import Pair, SeedsError, Task, TaskType
+from minizero.types import NO_ERROR, USUAL_TYPES, Pair, SeedsError, Task, TaskType
 from sandbox.values import InvalidValue, parse_value, render
 
 IDENTITY = "def f(a):\n    return a"
@@ -29,17 +29,18 @@ BUILTIN = Path(__file__).parent / "data" / "seeds.jsonl"
 
 
 def zero_tasks(shown: int = 3) -> list[Task]:
-    """AZR's zero triplet for deduction and abduction, and its six-pair induction record."""
+    """AZR's zero triplet for deduction and abduction, its six-pair induction record, and its error task."""
     pair = Pair("'Hello world'", "'Hello world'")
     pairs = tuple(Pair(text, render(parse_value(text))) for text in ZERO_INPUTS)
     return [
         Task(TaskType.DEDUCTION, IDENTITY, (pair,)),
         Task(TaskType.ABDUCTION, IDENTITY, (pair,)),
         Task(TaskType.INDUCTION, IDENTITY, pairs, "Return whatever is given.", shown),
+        Task(TaskType.ERROR, IDENTITY, (Pair(pair.input, NO_ERROR),)),
     ]
 
 
-def read_seeds(path: Path, limit: int, task_types: Sequence[TaskType] = tuple(TaskType)) -> tuple[list[Task], int]:
+def read_seeds(path: Path, limit: int, task_types: Sequence[TaskType] = USUAL_TYPES) -> tuple[list[Task], int]:
     """Seed tasks from a file, at most `limit` of each type, and the number of rows left out because an output is no
     value.
 
@@ -76,7 +77,8 @@ def read_seeds(path: Path, limit: int, task_types: Sequence[TaskType] = tuple(Ta
 
 
 def seed_tasks(name: str, limit: int, task_types: Sequence[TaskType]) -> tuple[list[Task], int]:
-    """Seed tasks by the setting buffer.seeds: "zero", "builtin", "tiny" or a file."""
+    """Seed tasks by the setting buffer.seeds: "zero", "builtin", "tiny" or a file. Where those hold no error task, and
+    error tasks are asked for, AZR's own is the first."""
     if name == "zero":
         return [task for task in zero_tasks() if task.type in task_types], 0
     if name == "tiny":
@@ -84,7 +86,10 @@ def seed_tasks(name: str, limit: int, task_types: Sequence[TaskType]) -> tuple[l
 
         found = [task for task in tiny.load("seeds") if task.type in task_types]
         return [task for kind in task_types for task in [t for t in found if t.type is kind][:limit]], 0
-    return read_seeds(BUILTIN if name == "builtin" else Path(name), limit, task_types)
+    found, left_out = read_seeds(BUILTIN if name == "builtin" else Path(name), limit, task_types)
+    if TaskType.ERROR in task_types and not any(task.type is TaskType.ERROR for task in found):
+        found += [task for task in zero_tasks() if task.type is TaskType.ERROR]
+    return found, left_out
 
 
 def _tasks(row: Mapping[str, Any]) -> list[Task]:
@@ -102,6 +107,8 @@ def _tasks(row: Mapping[str, Any]) -> list[Task]:
             Pair(str(i), render(parse_value(str(o)))) for i, o in zip(row["inputs"], row["outputs"], strict=True)
         )
         return [Task(TaskType.INDUCTION, program, pairs, str(row["message"]), len(pairs) // 2)]
+    if row.get("task_type") == TaskType.ERROR:  # the output is a name
+        return [Task(TaskType.ERROR, program, (Pair(str(row["input"]), str(row["output"])),))]
     pair = Pair(str(row["input"]), render(parse_value(str(row["output"]))))
     kinds = [TaskType(row["task_type"])] if "task_type" in row else [TaskType.DEDUCTION, TaskType.ABDUCTION]
     return [Task(kind, program, (pair,)) for kind in kinds]

@@ -18,6 +18,7 @@ from typing import Protocol
 
 from minizero import prompts
 from minizero.buffer import Entry, TaskBuffer
+from minizero.composites import schedule
 from minizero.config.schema import Config
 from minizero.exchange import Exchange, Tick
 from minizero.rollout.protocol import Sampler, stream_seed
@@ -80,7 +81,7 @@ class SelfPlay:
         )
 
         if number > play.solver_warmup_steps:
-            for plan in self._plan_proposals():
+            for plan in self._plan_proposals(number):
                 round_.propose(plan)
         if play.solve_from == "previous":
             for plan in self._plan_solves(number):
@@ -96,7 +97,9 @@ class SelfPlay:
         sampled = time.perf_counter()
 
         scored = score(proposals, round_.answers(), round_.attempts(), round_.greedy_answers(), self.config, self.rng)
+        self.sampler.release()
         learned = self.policy.update([s.rollout for s in scored if s.is_trained])
+        self.sampler.resume()
         updated = time.perf_counter()
         if play.solve_from == "previous":
             stored = self.buffer.add(entries)
@@ -108,24 +111,37 @@ class SelfPlay:
 
     # -- drawing prompts ----------------------------------------------------------------------------------------------
 
-    def _plan_proposals(self) -> list[Plan]:
+    def _plan_proposals(self, number: int) -> list[Plan]:
         play, plans = self.config.selfplay, []
         for task_type in play.task_types:
             for index in range(play.proposals // play.propose_samples):
                 lines = self.rng.choice(play.request_lines) if play.request_lines else None
+                given = self._composites(task_type, number)
 
-                def draw(task_type: TaskType = task_type, lines: int | None = lines) -> Plan | None:
+                def draw(
+                    task_type: TaskType = task_type, lines: int | None = lines, given: tuple[str, ...] = given
+                ) -> Plan | None:
                     count = 1 if task_type is TaskType.INDUCTION else self.config.prompt.examples
                     shown = self.buffer.examples(
                         task_type, count, self.rng, sampling=self.config.buffer.example_sampling
                     )
                     if task_type is TaskType.INDUCTION and not shown:
                         return None
-                    prompt = prompts.propose(self.style, task_type, shown, settings=self.config.prompt, lines=lines)
-                    return Plan(Role.PROPOSE, task_type, prompt, examples=shown, lines=lines)
+                    prompt = prompts.propose(
+                        self.style, task_type, shown, settings=self.config.prompt, lines=lines, composites=given
+                    )
+                    return Plan(Role.PROPOSE, task_type, prompt, examples=shown, lines=lines, composites=given)
 
                 plans += self._drawn(draw, f"{task_type}/{index:04d}")
         return plans
+
+    def _composites(self, task_type: TaskType, number: int) -> tuple[str, ...]:
+        """Functions that a new program of this type has to build on; mostly none."""
+        ask = None if task_type is TaskType.INDUCTION else schedule(self.config.composites, number)
+        if ask is None or self.rng.random() >= ask.chance:
+            return ()
+        count = self.rng.randint(ask.n_min, ask.n_max)
+        return self.buffer.composites(task_type, count, self.rng, sampling=self.config.buffer.example_sampling)
 
     def _plan_solves(self, number: int) -> list[Plan]:
         play, plans = self.config.selfplay, []

@@ -6,6 +6,7 @@ Nothing here waits: the futures complete in the sandbox's threads, so the loop g
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from minizero.forbidden import find_forbidden
 from minizero.programs import function_names, parse, program_key, required_arguments, statement_lines
-from minizero.types import Answer, Pair, ParseError, Proposal, Rejection, Task, TaskType, Verdict
+from minizero.types import NO_ERROR, Answer, Pair, ParseError, Proposal, Rejection, Task, TaskType, Verdict
 from sandbox import Determinism, Job, Result, Status
 from sandbox.values import InvalidValue, equal, parse_arguments, parse_value, render
 
@@ -67,6 +68,8 @@ _FAILED = {
 }
 # One such run spoils an induction proposal; other failures may be the fault of that one input.
 _OF_THE_PROGRAM = ("timeout", "memory", "crashed", "denied", "not_deterministic")
+
+_ERROR_NAME = re.compile(r"[\s:]")  # what ends the name of an exception
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -128,12 +131,15 @@ def check(task: Task, answer: Answer | ParseError, box: Box, settings: Admission
     """Whether the answer solves the task. What is expected never enters the sandbox: results are compared out here.
 
     Values are equal as by == (5 equals 5.0, sets have no order), nan equals nan. Induction: the score is the fraction
-    of hidden pairs that the program gets right; it is correct when it gets all of them right.
+    of hidden pairs that the program gets right; it is correct when it gets all of them right. Error tasks: the name of
+    the exception, in letters of any size, up to a space or colon (`KeyError: 'x'` is KeyError), as in AZR.
     """
     if isinstance(answer, ParseError):
         return _done(Verdict(False, 0.0, "unparsable", answer.reason))
     if task.type is TaskType.DEDUCTION:
         return _done(_check_output(task, answer.text))
+    if task.type is TaskType.ERROR:
+        return _done(_check_name(task, answer.text))
     if task.type is TaskType.ABDUCTION:
         try:
             parse_arguments(answer.text)
@@ -245,13 +251,14 @@ def _task(
     """The task that the runs make of the proposal, or the first thing that is wrong with them."""
     pairs, values, rejections = [], [], []
     for text, run in zip(proposal.inputs, runs, strict=True):
-        rejection = _reject_run(run, settings)
+        rejection = _reject_run(run, settings, proposal.type)
         if rejection is not None and rejection.reason in _OF_THE_PROGRAM:
             return rejection
         if rejection is not None:
             rejections.append(rejection)
             continue
-        pairs.append(Pair(text, render(run.result.value)))
+        is_error = proposal.type is TaskType.ERROR
+        pairs.append(Pair(text, (run.result.error_type or NO_ERROR) if is_error else render(run.result.value)))
         values.append(run.result.value)
     is_induction = proposal.type is TaskType.INDUCTION
     needed = min(len(runs), settings.min_inputs) if is_induction else 1
@@ -260,16 +267,22 @@ def _task(
     if is_induction and settings.vary_outputs and all(equal(value, values[0]) for value in values):
         return Rejection("constant", pairs[0].output)
     shown = int(shown_frac * len(pairs))
-    return Task(proposal.type, proposal.program, tuple(pairs), message=proposal.message, shown=shown, step=step)
+    return Task(
+        proposal.type, proposal.program, tuple(pairs), proposal.message, shown, step, composites=proposal.composites
+    )
 
 
-def _reject_run(run: Determinism, settings: AdmissionConfig) -> Rejection | None:
+def _reject_run(run: Determinism, settings: AdmissionConfig, task_type: TaskType) -> Rejection | None:
+    """What is wrong with a run. For an error task an exception is right, and of a value only that there is one."""
     result = run.result
-    if not result.ok:
+    is_error = task_type is TaskType.ERROR
+    if not result.ok and not (is_error and result.status is Status.ERROR and result.error_type.isidentifier()):
         detail = f"{result.error_type}: {result.message}" if result.error_type else result.message
         return Rejection(_FAILED[result.status], detail)
     if not run.agrees:
         return Rejection("not_deterministic", run.difference)
+    if is_error:
+        return None
     if result.value is None and not settings.accept_none:
         return Rejection("none")
     length = len(render(result.value))
@@ -282,6 +295,14 @@ def _check_output(task: Task, text: str) -> Verdict:
     except InvalidValue as error:
         return Verdict(False, 0.0, "unparsable", str(error))
     correct = equal(answer, parse_value(task.output))
+    return Verdict(correct, float(correct), "correct" if correct else "wrong")
+
+
+def _check_name(task: Task, text: str) -> Verdict:
+    said = _ERROR_NAME.split(text.strip(), maxsplit=1)[0]
+    if not said:
+        return Verdict(False, 0.0, "unparsable")
+    correct = said.lower() == task.output.lower()
     return Verdict(correct, float(correct), "correct" if correct else "wrong")
 
 

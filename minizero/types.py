@@ -6,6 +6,7 @@ is learned from (Rollout).
 
     MiniZeroError
     ├── ConfigError        one or more settings are wrong; lists all of them
+    │   └── StyleError     they are right, but not for the prompt style of this model
     ├── MissingPackage     an optional package is needed; names the pip line
     ├── ModelError         a model, adapter or tokenizer cannot be used
     ├── SamplerError       a text engine does not start, or does not sample from the trainer's policy
@@ -39,6 +40,10 @@ class ConfigError(MiniZeroError):
 
 
 class MissingPackage(MiniZeroError):
+class StyleError(ConfigError):
+    """What was asked is right, but not for the run's prompt style: the tiny model never learned it."""
+
+
     """An optional package is needed for what was asked."""
 
     def __init__(self, package: str, purpose: str, install: str) -> None:
@@ -98,7 +103,12 @@ class TaskType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One input (source text of an argument list) and its output (source text of a value)."""
+    """One input (source text of an argument list) and its output (source text of a value; error tasks: a name)."""
+    ERROR = "error"  # program, input -> the name of the exception raised, or NO_ERROR
+
+
+USUAL_TYPES = (TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION)  # what AZR's scripts play, and the default
+NO_ERROR = "NoError"  # the answer to an error task whose program raises nothing
 
     input: str
     output: str
@@ -108,8 +118,9 @@ class Pair:
 class Task:
     """An executable problem with a known answer. Texts are source text; the entry function of `program` is `f`.
 
-    `pairs` holds one pair for deduction and abduction. For induction the first `shown` pairs stand in the prompt and
-    the rest are hidden tests. `step` is the step that admitted it (0: a seed task).
+    `pairs` holds one pair, for induction several: the first `shown` of them stand in the prompt, the rest are hidden
+    tests. `step` is the step that admitted it (0: a seed task). `composites` are the earlier programs, as g_0, g_1,
+    ..., that `program` begins with and builds on (composites.py).
     """
 
     type: TaskType
@@ -123,6 +134,12 @@ class Task:
     def input(self) -> str:
         return self.pairs[0].input
 
+    composites: tuple[str, ...] = ()
+
+    @property
+    def own_program(self) -> str:
+        """The program without the functions that it was given."""
+        return self.program.removeprefix("".join(f"{text}\n\n" for text in self.composites))
     @property
     def output(self) -> str:
         return self.pairs[0].output
@@ -147,6 +164,7 @@ class Proposal:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The parsed content of a solve completion: source text of a value, of an argument list, or of a program."""
+    composites: tuple[str, ...] = ()  # as in Task; `program` holds them
 
     type: TaskType
     text: str

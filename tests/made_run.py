@@ -17,6 +17,7 @@ from minizero.evaluation.heldout import Validation
 from minizero.run import RunDirectory
 from minizero.scoring import rollout_row, score, step_metrics
 from minizero.types import (
+    USUAL_TYPES,
     Answer,
     AnswerOutcome,
     Completion,
@@ -70,7 +71,7 @@ def make_run(
     done = steps if done is None else done
     rng = random.Random(5)
     asked = [0, done] if validate_at is None else list(validate_at)
-    skill = [(rng.random() * 0.5, rng.choice(list(TaskType)).value) for _ in range(tasks)]
+    skill = [(rng.random() * 0.5, rng.choice(USUAL_TYPES).value) for _ in range(tasks)]
     for step in range(done + 1):
         if step:
             _write_step(run, config, step, rng, text, steps)
@@ -91,7 +92,7 @@ def _validated(place: int, kind: str, chance: float, rng: random.Random) -> dict
 def _write_step(run: RunDirectory, config: Config, step: int, rng: random.Random, text: str, steps: int) -> None:
     proposals, attempts = [], []
     for index in range(24):
-        kind = list(TaskType)[index % 3]
+        kind = USUAL_TYPES[index % 3]
         done = _completion(f"propose/{kind}/{index:04d}", rng)
         shown = text or "```python\n" + _program(rng.randrange(10**6)) + "\n```\n```input\n[1, 2]\n```"
         if rng.random() < 0.45 - 0.3 * step / steps:
@@ -118,7 +119,7 @@ def _write_step(run: RunDirectory, config: Config, step: int, rng: random.Random
         run.append("tasks.jsonl", entry_line(task, rate))
     answers = []
     for index in range(24):
-        task = a_task(list(TaskType)[index % 3], 0, index, text)
+        task = a_task(USUAL_TYPES[index % 3], 0, index, text)
         run.append("tasks.jsonl", entry_line(task, None) if step == 1 else "")
         answers.append((_answer(task, rng, 0.7, text), _completion(f"solve/{task.type}/{index:04d}", rng)))
     scored = score(proposals, answers, attempts, {}, config, rng)

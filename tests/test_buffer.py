@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from minizero.buffer import TaskBuffer, entry_line, read_entries
 from minizero.types import CheckpointError, Pair, Task, TaskType
 
-DEDUCTION, ABDUCTION, INDUCTION = TaskType
+DEDUCTION, ABDUCTION, INDUCTION, ERROR = TaskType
 
 
 def task(number: int, step: int = 0, kind: TaskType = DEDUCTION) -> Task:

@@ -12,8 +12,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     # ground floor: words. No torch, no numpy.
-    {"types", "metrics", "config", "prompts", "programs", "forbidden", "parsing", "tasks", "buffer", "seeds", "rewards",
-     "scoring", "run", "__init__"},
+    {"types", "metrics", "config", "prompts", "programs", "composites", "forbidden", "parsing", "tasks", "buffer",
+     "seeds", "rewards", "scoring", "run", "__init__"},
     # first floor: numbers
     {"advantages", "losses", "log_probs", "batching", "optimiser", "evaluation.passk"},
     # second floor: engines

@@ -10,7 +10,7 @@ import torch
 
 from minizero.config import load_config
 from minizero.policy import Policy
-from minizero.types import CheckpointError, Completion, ConfigError, ModelError, Role, Rollout, TaskType
+from minizero.types import USUAL_TYPES, CheckpointError, Completion, ConfigError, ModelError, Role, Rollout
 
 
 def make_policy(model: Path, *overrides: str) -> Policy:
@@ -27,7 +27,7 @@ def rollouts(policy: Policy, count: int = 12) -> list[Rollout]:
         ids = torch.randint(0, 250, (prompt + length,), generator=generator).tolist()
         completion = Completion(f"r{i}", 0, tuple(ids[:prompt]), tuple(ids[prompt:]), (0.0,) * length, "", "stop")
         reward = [1.0, -0.5, 0.25, -1.0][i % 4]
-        kind = list(TaskType)[i % 3]
+        kind = USUAL_TYPES[i % 3]
         made.append(Rollout(list(Role)[i % 2], kind, f"p{i // 6}", completion, reward, {}))
     found = policy.log_probs(made)
     return [

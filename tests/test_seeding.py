@@ -12,7 +12,7 @@ from minizero.rollout.scripted import ScriptedSampler
 from minizero.seeding import azr_row, grow_seeds
 from minizero.seeds import read_seeds
 from minizero.telling import Teller
-from minizero.types import SeedsError, TaskType
+from minizero.types import USUAL_TYPES, SeedsError
 from sandbox import Sandbox
 from tests.test_selfplay import clever
 
@@ -21,7 +21,7 @@ CONFIG = load_config(overrides=["selfplay.proposals=3", "prompt.induction_inputs
 
 def test_seeding_grows_every_type_from_the_zero_triplet(box: Sandbox, tmp_path: Path) -> None:
     found = grow_seeds(CONFIG, 2, sampler=ScriptedSampler(clever), box=box, style="chat", teller=Teller())
-    assert [sum(t.type is kind for t in found) for kind in TaskType] == [2, 2, 2]
+    assert [sum(t.type is kind for t in found) for kind in USUAL_TYPES] == [2, 2, 2]
     path = tmp_path / "seeds.jsonl"
     path.write_text("".join(json.dumps(azr_row(task)) + "\n" for task in found))
     again, left_out = read_seeds(path, 100)

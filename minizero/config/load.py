@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 
 from minizero.config.learning import prompt_group_problems, unusable_terms
 from minizero.config.schema import Config
-from minizero.types import ConfigError, Role, TaskType
+from minizero.types import ConfigError, Role, StyleError, TaskType
 
 Tree = dict[str, Any]
 
@@ -36,6 +36,12 @@ ELSEWHERE = {
     "beta": "loss.kl_weight",
     "kl_coef": "loss.kl_weight",
     "io_n": "prompt.examples",
+    "problem_types": "selfplay.task_types",
+    "composite_start_step": "composites.start_step",
+    "composite_chance": "composites.chance",
+    "composite_function_n_min": "composites.n_min",
+    "composite_function_n_max": "composites.n_max",
+    "composite_scheduler": "composites.scheduler",
     "num_inputs": "prompt.induction_inputs",
     "gpu_memory_utilization": "run.vram_gib",
 }
@@ -81,13 +87,18 @@ def check(config: Config) -> list[str]:
     """Contradictions between sections, one sentence each with what to do."""
     play, problems = config.selfplay, []
     if not play.task_types:
-        problems.append("selfplay.task_types is empty: name at least one of deduction, abduction, induction.")
-    if set(play.task_types) == {TaskType.INDUCTION} and play.proposals and config.buffer.seeds == "zero":
+        problems.append("selfplay.task_types is empty: name at least one of deduction, abduction, induction, error.")
+    is_alone = set(play.task_types) in ({TaskType.INDUCTION}, {TaskType.INDUCTION, TaskType.ERROR})
+    if is_alone and play.proposals and config.buffer.seeds == "zero":
         problems.append(
-            "selfplay.task_types = induction alone: an induction proposal is about a deduction or abduction task's "
-            "program, and there will be none. Add a type, or set selfplay.proposals=0 with seeds of your own."
+            "selfplay.task_types = induction alone (or with error): an induction proposal is about a deduction or "
+            "abduction task's program, and there will be none. Add a type, or set selfplay.proposals=0 with seeds of "
+            "your own."
         )
     if play.proposals == 0 and play.solves == 0:
+    unlearned = _unlearned(config)
+    if unlearned:
+        raise StyleError(*unlearned)
         problems.append("selfplay.proposals = 0 and selfplay.solves = 0: a step would do nothing. Set one of them.")
     if play.attempts == 1:
         problems.append(
@@ -135,6 +146,19 @@ def read_toml(path: Path) -> Tree:
 
 def to_toml(config: Config) -> str:
     """The whole resolved config as TOML text that load_config reads back to an equal Config."""
+def _unlearned(config: Config) -> list[str]:
+    """What the tiny model's prompt style has no words for: the model was trained without it."""
+    style = config.prompt.style
+    if style != "compact" and not (style == "auto" and config.model.name == "tiny"):
+        return []
+    asked = {
+        "selfplay.task_types with error": TaskType.ERROR in config.selfplay.task_types,
+        f"composites.start_step = {config.composites.start_step}": config.composites.start_step > 0,
+    }
+    why = "the tiny model (prompt.style = compact) was trained without it and would only guess. Use another model"
+    return [f"{name}: {why}." for name, is_asked in asked.items() if is_asked]
+
+
     lines: list[str] = []
     _write_table(lines, (), config.model_dump(mode="json", exclude_none=True))
     return "\n".join(lines).lstrip("\n") + "\n"

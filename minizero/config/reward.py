@@ -16,7 +16,7 @@ from minizero.config.base import Section
 from minizero.types import Role, TaskType
 
 ALL = tuple(TaskType)
-ONE_PAIR = (TaskType.DEDUCTION, TaskType.ABDUCTION)  # types whose task has one input and one output
+ONE_PAIR = (TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.ERROR)  # types whose task has one input and one output
 
 # The built-in terms and the task types they can apply to. The functions of these names stand in rewards/terms.py.
 PROPOSE_TERMS: Mapping[str, tuple[TaskType, ...]] = {

@@ -1,7 +1,7 @@
 """All settings, one section each: a sentence under every field says what it does and where its default comes from.
 
-Reading order: Config at the end names the sections; prompt, admission are in tasks.py, reward, advantage, loss in
-learning.py.
+Reading order: Config at the end names the sections; prompt, composites, admission are in tasks.py, reward, advantage,
+loss in learning.py.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pydantic import Field
 
 from minizero.config.base import Section
 from minizero.config.learning import AdvantageConfig, LossConfig, RewardConfig
-from minizero.config.tasks import AdmissionConfig, PromptConfig
-from minizero.types import TaskType
+from minizero.config.tasks import AdmissionConfig, CompositesConfig, PromptConfig
+from minizero.types import USUAL_TYPES, TaskType
 
 
 class ModelConfig(Section):
@@ -48,8 +48,8 @@ class SelfplayConfig(Section):
 
     steps: int = Field(500, ge=0)
     """Steps of the whole run. The AZR paper trains 500."""
-    task_types: tuple[TaskType, ...] = (TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION)
-    """Task types proposed and solved."""
+    task_types: tuple[TaskType, ...] = USUAL_TYPES
+    """Task types proposed and solved: deduction, abduction, induction (AZR's scripts), and error (AZR's code_e)."""
     proposals: int = Field(64, ge=0)
     """Propose completions per task type and step (AZR: 64)."""
     solves: int = Field(64, ge=0)
@@ -223,3 +223,4 @@ class Config(Section):
     sandbox: SandboxConfig = SandboxConfig()
     eval: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
+    composites: CompositesConfig = CompositesConfig()

@@ -1,4 +1,4 @@
-"""Settings of the text rooms: what prompts ask for, and which proposals become tasks."""
+"""Settings of the text rooms: what prompts ask for, what may be built on, and which proposals become tasks."""
 
 from __future__ import annotations
 
@@ -57,6 +57,54 @@ class PromptConfig(Section):
             raise ValueError(
                 f"induction_shown = {self.induction_shown} leaves no hidden pair of induction_inputs = "
                 f"{self.induction_inputs}. Try induction_shown = {self.induction_inputs // 2}"
+            )
+        return self
+
+
+class CompositesScheduler(Section):
+    """How the number and the chance of composites grow. Names and numbers of AZR's composite_scheduler."""
+
+    enabled: bool = False
+    """false: composites.n_max and composites.chance hold for the whole run."""
+    update_num_programs_start: int = Field(101, ge=1)
+    """From this step on n_max grows, first one interval later."""
+    update_num_programs_interval: int = Field(50, ge=1)
+    """Steps in which n_max grows by one."""
+    num_programs_max: int = Field(3, ge=1)
+    """Where n_max stops."""
+    update_probability_start: int = Field(101, ge=1)
+    """From this step on the chance grows, first one interval later."""
+    update_probability_interval: int = Field(50, ge=1)
+    """Steps in which the chance grows by the increment."""
+    update_probability_max: float = Field(0.8, ge=0, le=1)
+    """Where the chance stops."""
+    update_probability_increment: float = Field(0.01, ge=0, le=1)
+    """How much is added to the chance."""
+
+
+class CompositesConfig(Section):
+    """Composite functions: a propose prompt may hand over earlier programs as g_0, g_1, ... that the new one must call.
+    Not for induction. Off in AZR's scripts: the paper saw proposers drift to f(x) = g(x)."""
+
+    start_step: int = -1
+    """First step with composites; 0 or less: never (AZR's composite_start_step: -1)."""
+    chance: float = Field(0.5, ge=0, le=1)
+    """Share of propose prompts that ask for composites (AZR's composite_chance: 0.5)."""
+    n_min: int = Field(1, ge=1)
+    """Fewest functions handed over (AZR's composite_function_n_min; no script sets it)."""
+    n_max: int = Field(1, ge=1)
+    """Most functions handed over (AZR's composite_function_n_max; no script sets it)."""
+    scheduler: CompositesScheduler = CompositesScheduler()
+    """Whether and how n_max and chance grow."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> CompositesConfig:
+        if self.n_min > self.n_max:
+            raise ValueError(f"n_min = {self.n_min} is above n_max = {self.n_max}. Try n_max = {self.n_min}")
+        if self.scheduler.enabled and self.n_max > self.scheduler.num_programs_max:
+            raise ValueError(
+                f"n_max = {self.n_max} is above scheduler.num_programs_max = {self.scheduler.num_programs_max}, "
+                f"where it stops growing. Try scheduler.num_programs_max = {self.n_max}"
             )
         return self
 

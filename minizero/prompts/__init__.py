@@ -1,4 +1,4 @@
-"""The prompts: two roles, three task types, three styles. One function for each role; a module for each style.
+"""The prompts: two roles, four task types, three styles. One function for each role; a module for each style.
 
 Reading order: propose, solve; then chat.py (instruct models), r1.py (base models), compact.py (the tiny model).
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minizero.prompts import chat, compact, r1
-from minizero.types import Prompt, Task, TaskType
+from minizero.types import Prompt, StyleError, Task, TaskType
 
 if TYPE_CHECKING:
     from minizero.config.tasks import PromptConfig
@@ -20,28 +20,40 @@ STYLES = ("r1", "chat", "compact")
 
 
 def propose(
-    style: str, task_type: TaskType, examples: Sequence[Task], *, settings: PromptConfig, lines: int | None = None
+    style: str,
+    task_type: TaskType,
+    examples: Sequence[Task],
+    *,
+    settings: PromptConfig,
+    lines: int | None = None,
+    composites: Sequence[str] = (),
 ) -> Prompt:
     """Ask for a new task of this type. `lines`: how many statement lines its function is to have (None: any number).
 
-    Deduction and abduction show the examples, and ask for a program with an input. Induction asks for inputs and a
-    message about the program of examples[0], which may be a task of any type; `lines` has no meaning there.
+    Deduction, abduction and error show the examples, and ask for a program with an input; the program is to call each
+    of the `composites` g_0, g_1, ... Induction asks for inputs and a message about the program of examples[0], which
+    may be a task of any type; `lines` and `composites` have no meaning there.
     """
-    _check(style)
+    _check(style, task_type, composites)
     if task_type is TaskType.INDUCTION and not examples:
         raise ValueError("an induction proposal is about a given program: expected at least one example, saw none")
     if style == "compact":
         return compact.propose(task_type, examples, lines=lines, inputs=settings.induction_inputs)
     if style == "chat":
-        return chat.propose(task_type, examples, lines=lines, inputs=settings.induction_inputs)
+        return chat.propose(task_type, examples, lines=lines, inputs=settings.induction_inputs, composites=composites)
     return r1.propose(
-        task_type, examples, lines=lines, inputs=settings.induction_inputs, stop_at_answer=settings.stop_at_answer
+        task_type,
+        examples,
+        lines=lines,
+        inputs=settings.induction_inputs,
+        composites=composites,
+        stop_at_answer=settings.stop_at_answer,
     )
 
 
 def solve(style: str, task: Task, *, settings: PromptConfig) -> Prompt:
     """Ask for the part of the task that is not shown."""
-    _check(style)
+    _check(style, task.type)
     if style == "compact":
         return compact.solve(task)
     if style == "chat":
@@ -49,6 +61,9 @@ def solve(style: str, task: Task, *, settings: PromptConfig) -> Prompt:
     return r1.solve(task, stop_at_answer=settings.stop_at_answer)
 
 
-def _check(style: str) -> None:
+def _check(style: str, task_type: TaskType, composites: Sequence[str] = ()) -> None:
     if style not in STYLES:
         raise ValueError(f"style = {style!r}: expected one of {', '.join(STYLES)} (auto is resolved by the model)")
+    if style == "compact" and (task_type is TaskType.ERROR or composites):
+        what = "error tasks" if task_type is TaskType.ERROR else "composite functions"
+        raise StyleError(f"{what}: the style compact has no words for them, and its model was trained without them.")

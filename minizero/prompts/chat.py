@@ -32,7 +32,16 @@ number, string, list, tuple, dict or set.
 _GOALS = {
     TaskType.DEDUCTION: "Someone who reads f and the arguments must work out, step by step, what f returns.",
     TaskType.ABDUCTION: "Someone who reads f and what it returned must find arguments that give that result.",
+    TaskType.ERROR: "Someone who reads f and the arguments must work out which exception the call raises, or that it "
+    "raises none. Let some calls raise one, deep inside, and others none.",
 }
+_COMPOSITES = """
+These functions are there already: do not write them again, but call every one of {names} in f, and do more than hand \
+on what they return.
+
+```python
+{programs}
+```"""
 
 _INDUCTION = """\
 Here is a Python function. Choose {inputs} calls of it, and write a hint. Someone who sees the arguments and results \
@@ -53,6 +62,12 @@ _FORM_EXAMPLE = Task(
     "def f(words, limit):\n    groups = {}\n    for word in words:\n        key = len(word) % limit\n"
     "        groups.setdefault(key, []).append(word[::-1])\n    return sorted(groups.items())",
     (Pair("['sun', 'river', 'at', 'stone'], 3", "[(0, ['nus']), (2, ['revir', 'ta', 'enots'])]"),),
+)
+_ERROR_EXAMPLE = Task(
+    TaskType.ERROR,
+    "def f(table, keys):\n    total = 0\n    for key in keys:\n        row = table.get(key, [])\n"
+    "        total += max(row) - min(row)\n    return total",
+    (Pair("{'a': [3, 8], 'b': [5]}, ['a', 'b', 'c']", "ValueError"),),
 )
 _INDUCTION_EXAMPLE = Task(
     TaskType.INDUCTION,
@@ -96,6 +111,18 @@ commas, strings in quotes:
 ARGUMENTS
 ```"""
 
+_ERROR_SOLVE = """\
+Which exception does f({input}) raise, if any?
+
+```python
+{program}
+```
+
+{manner}an output block that holds the name of the exception's class, or NoError if none is raised:
+```output
+NAME
+```"""
+
 _INDUCTION_SOLVE = """\
 Write a Python function f that gives all of these results, and by the same rule the right ones for other arguments.
 
@@ -110,7 +137,9 @@ def f(...):
 ```"""
 
 
-def propose(task_type: TaskType, examples: Sequence[Task], *, lines: int | None, inputs: int) -> Prompt:
+def propose(
+    task_type: TaskType, examples: Sequence[Task], *, lines: int | None, inputs: int, composites: Sequence[str] = ()
+) -> Prompt:
     """Ask for a new task; see prompts.propose. Further induction tasks after examples[0] become earlier turns."""
     if task_type is TaskType.INDUCTION:
         earlier = [task for task in examples[1:] if task.type is TaskType.INDUCTION and len(task.pairs) >= inputs]
@@ -124,12 +153,16 @@ def propose(task_type: TaskType, examples: Sequence[Task], *, lines: int | None,
         return _prompt(turns, prefill="```input\n1.")
     request = _PROPOSE.format(goal=_GOALS[task_type])
     turns = []
-    for task in examples if len(examples) > 1 else [*examples, _FORM_EXAMPLE]:
+    form = _ERROR_EXAMPLE if task_type is TaskType.ERROR else _FORM_EXAMPLE
+    for task in examples if len(examples) > 1 else [*examples, form]:
         turns.append(Message("user", request))
         turns.append(Message("assistant", f"```python\n{task.program}\n\nf({task.input})\n```"))
         request = "Another one, with a new idea."
     if lines is not None:
         request += f" The body of f has exactly {lines} line{'s' * (lines != 1)}."
+    if composites:
+        names = ", ".join(f"g_{i}" for i in range(len(composites)))
+        request += _COMPOSITES.format(names=names, programs="\n\n".join(composites))
     turns.append(Message("user", request))
     return _prompt(turns, prefill="```python\n", stop=("\n```",))
 
@@ -143,6 +176,9 @@ def solve(task: Task, *, think: bool) -> Prompt:
     elif task.type is TaskType.ABDUCTION:
         question = _ABDUCTION_SOLVE.format(program=task.program, output=task.output, manner=manner)
         label = "input"
+    elif task.type is TaskType.ERROR:
+        question = _ERROR_SOLVE.format(program=task.program, input=task.input, manner=manner)
+        label = "output"
     else:
         pairs = "\n".join(f"f({pair.input}) == {pair.output}" for pair in task.pairs[: task.shown])
         question = _INDUCTION_SOLVE.format(pairs=pairs, message=task.message, manner=manner)

@@ -30,7 +30,7 @@ _PROPOSE = """\
 - It has nothing to do with random numbers, dates and clocks, reading or printing, files, processes, the network, or \
 anything outside of itself.
 - It ends within a second.
-- Imports, classes and helper functions come before f; the return of f is the last line of the program.{length}
+- Imports, classes and helper functions come before f; the return of f is the last line of the program.{rules}
 
 ### The input
 - Exactly one input: the arguments of one call of f, separated by commas, strings in quotes.
@@ -50,7 +50,7 @@ def f(name: str, info: dict):
 ```
 
 ### What counts
-- It runs: program and input together, without an error.
+- {runs}
 - It is hard, but can be done: {difficulty}
 - It is new: other ideas, other data and another course than in the examples below.
 
@@ -60,6 +60,40 @@ Plan first: what the function computes, why that takes several steps, and which 
 _EXAMPLES = """
 ### Examples made before (do something different)
 {snippets}"""
+
+_COMPOSITES = """
+### Functions to build on
+f calls every one of {names}, and does more with them than hand on what they return. They stand above f already: do \
+not write them again. Plan first what each of them does.
+```python
+{programs}
+```
+"""
+
+# What a propose prompt says of its type: the kind of input, the goal, what counts as running, what makes it hard.
+_KINDS = {
+    TaskType.DEDUCTION: (
+        "one input whose output is hard to tell",
+        "Someone will see the program and the input, and has to tell the output.",
+        "It runs: program and input together, without an error.",
+        "telling the output takes several steps of careful reasoning.",
+    ),
+    TaskType.ABDUCTION: (
+        "one input that is hard to find again",
+        "Someone will see the program and its output, and has to find an input that gives this output.",
+        "It runs: program and input together, without an error.",
+        "finding an input that gives the output takes several steps of careful reasoning backwards.",
+    ),
+    TaskType.ERROR: (
+        "one input, with which it may or may not raise an exception",
+        "Someone will see the program and the input, and has to tell which exception is raised, or that none is.",
+        "It is valid Python, and what it raises with this input, if anything, is always the same.",
+        "telling what is raised, if anything, takes several steps of careful reasoning.",
+    ),
+}
+_ERROR_RULES = """
+- With some inputs it returns a value, with others it raises an exception: a common one, or one of its own class. What \
+is raised depends on the steps before, not on a glance at one line."""
 
 _INDUCTION = """\
 ## Task: choose {inputs} inputs and write a hint for a given function
@@ -136,6 +170,23 @@ Reply with the arguments in an input block, separated by commas, strings in quot
 'John', {{'age': 20, 'city': 'New York'}}
 ```"""
 
+_ERROR_SOLVE = """\
+## Task: which exception is raised?
+Find out what happens when `f(...)` is called with the arguments of the input block.
+
+```python
+{program}
+```
+
+```input
+{input}
+```
+
+Reply with an output block that holds the name of the exception's class, or `NoError` if none is raised.
+```output
+ValueError
+```"""
+
 _INDUCTION_SOLVE = """\
 ## Task: write the function
 Find the function behind these pairs of inputs and outputs; it will be tried on further inputs.
@@ -160,28 +211,26 @@ def f(...):
 
 
 def propose(
-    task_type: TaskType, examples: Sequence[Task], *, lines: int | None, inputs: int, stop_at_answer: bool
+    task_type: TaskType,
+    examples: Sequence[Task],
+    *,
+    lines: int | None,
+    inputs: int,
+    composites: Sequence[str],
+    stop_at_answer: bool,
 ) -> Prompt:
     """Ask for a new task; see prompts.propose."""
     if task_type is TaskType.INDUCTION:
         return _prompt(_INDUCTION.format(inputs=inputs, program=examples[0].program), stop_at_answer)
     snippets = "\n".join(_snippet(number, task) for number, task in enumerate(examples))
-    deduction = task_type is TaskType.DEDUCTION
-    question = _PROPOSE.format(
-        what="one input whose output is hard to tell" if deduction else "one input that is hard to find again",
-        goal=(
-            "Someone will see the program and the input, and has to tell the output."
-            if deduction
-            else "Someone will see the program and its output, and has to find an input that gives this output."
-        ),
-        difficulty=(
-            "telling the output takes several steps of careful reasoning."
-            if deduction
-            else "finding an input that gives the output takes several steps of careful reasoning backwards."
-        ),
-        length="" if lines is None else f"\n- The body of f has {lines} line{'s' * (lines != 1)}.",
-        examples=_EXAMPLES.format(snippets=snippets) if examples else "",
-    )
+    what, goal, runs, difficulty = _KINDS[task_type]
+    rules = _ERROR_RULES if task_type is TaskType.ERROR else ""
+    rules += "" if lines is None else f"\n- The body of f has {lines} line{'s' * (lines != 1)}."
+    shown = _EXAMPLES.format(snippets=snippets) if examples else ""
+    if composites:
+        names = ", ".join(f"`g_{i}`" for i in range(len(composites)))
+        shown += "\n" + _COMPOSITES.format(names=names, programs="\n\n".join(composites))
+    question = _PROPOSE.format(what=what, goal=goal, rules=rules, runs=runs, difficulty=difficulty, examples=shown)
     return _prompt(question, stop_at_answer)
 
 
@@ -191,6 +240,8 @@ def solve(task: Task, *, stop_at_answer: bool) -> Prompt:
         question = _DEDUCTION_SOLVE.format(program=task.program, input=task.input)
     elif task.type is TaskType.ABDUCTION:
         question = _ABDUCTION_SOLVE.format(program=task.program, output=task.output)
+    elif task.type is TaskType.ERROR:
+        question = _ERROR_SOLVE.format(program=task.program, input=task.input)
     else:
         shown = task.pairs[: task.shown]
         pairs = "\n".join(
@@ -201,9 +252,10 @@ def solve(task: Task, *, stop_at_answer: bool) -> Prompt:
 
 
 def _snippet(number: int, task: Task) -> str:
+    label = "error" if task.type is TaskType.ERROR else "output"
     return (
         f"<snippet_{number}>\n```python\n{task.program}\n```\n```input\n{task.input}\n```\n"
-        f"```output\n{task.output}\n```\n</snippet_{number}>"
+        f"```{label}\n{task.output}\n```\n</snippet_{number}>"
     )
 
 

@@ -23,7 +23,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One line. `style` is a class of the style sheet: all, deduction, abduction, induction, c0 ... c7."""
+    """One line. `style` is a class of the style sheet: all, a task type, c0 ... c7."""
 
     label: str
     style: str

@@ -107,7 +107,7 @@ def _task_card(row: Row, attempts: dict[str, list[Row]], config: Config | None) 
 
 def task_blocks(task: Row, to_find: str = "") -> list[Html]:
     """Program, input and output of a task; for induction its pairs and message. `to_find` marks what is asked."""
-    found = {"deduction": "output", "abduction": "input", "induction": "program"}[task["type"]]
+    found = {"deduction": "output", "abduction": "input", "induction": "program", "error": "raises"}[task["type"]]
 
     def name(part: str) -> Html:
         return _label(f"{part} {to_find}" if to_find and part == found else part)
@@ -116,7 +116,8 @@ def task_blocks(task: Row, to_find: str = "") -> list[Html]:
     blocks = [*([name("program")] if is_marked else []), code(task["program"])]
     if task["type"] != TaskType.INDUCTION:
         (given, answer), *_ = task["pairs"]
-        return [*blocks, name("input"), code(given), name("output"), code(answer)]
+        result = "raises" if task["type"] == TaskType.ERROR else "output"
+        return [*blocks, name("input"), code(given), name(result), code(answer)]
     if task.get("message"):
         blocks += [_label("message to the solver"), code(task["message"])]
     shown = int(task.get("shown", 0))

@@ -5,13 +5,13 @@
 CSS = """
 :root { --ink: #1c2024; --soft: #60676f; --faint: #e4e6e9; --page: #fcfcfb; --card: #ffffff; --code: #f4f5f6;
   --good: #00705a; --bad: #b34700; --link: #0067a6;
-  --deduction: #0072b2; --abduction: #d55e00; --induction: #009e73;
+  --deduction: #0072b2; --abduction: #d55e00; --induction: #009e73; --error: #cc79a7;
   --c0: #0072b2; --c1: #e69f00; --c2: #009e73; --c3: #cc79a7; --c4: #56b4e9; --c5: #d55e00; --c6: #b5a900;
   --c7: #8a9097;
   --never: #7a8087; --r1: #0b4f7d; --r2: #2f86bd; --r3: #8cc4e6; --always: #d9dcdf; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --soft: #9aa2ab; --faint: #2c3137; --page: #14171a;
   --card: #1b1f23; --code: #22272c; --good: #4cc9a4; --bad: #ff9a5a; --link: #6bb8ec;
-  --deduction: #56b4e9; --abduction: #ff9a5a; --induction: #3fcf9f;
+  --deduction: #56b4e9; --abduction: #ff9a5a; --induction: #3fcf9f; --error: #e09cc2;
   --c0: #56b4e9; --c1: #f0b429; --c2: #3fcf9f; --c3: #e09cc2; --c4: #2a8fd0; --c5: #ff8b45; --c6: #d8cd3f;
   --c7: #8a9097;
   --never: #767e87; --r1: #1d70a8; --r2: #56a9dc; --r3: #b4daf2; --always: #3b4249; } }
@@ -113,8 +113,11 @@ td code { white-space: pre-wrap; }
 @media print { figure, .card { break-inside: avoid; } nav { display: none; } }
 """
 
-LINE_STYLES = ("deduction", "abduction", "induction", *(f"c{i}" for i in range(8)))
-DASHES = {"abduction": "6 3", "induction": "1.5 3", "c1": "6 3", "c2": "1.5 3", "c4": "8 3 2 3", "c5": "3 3"}
+LINE_STYLES = ("deduction", "abduction", "induction", "error", *(f"c{i}" for i in range(8)))
+DASHES = {
+    "abduction": "6 3", "induction": "1.5 3", "error": "8 3 2 3", "c1": "6 3", "c2": "1.5 3", "c4": "8 3 2 3",
+    "c5": "3 3",
+}  # fmt: skip
 
 
 def style_sheet() -> str:

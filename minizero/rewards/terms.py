@@ -100,7 +100,7 @@ def edit_distance(outcome: ProposalOutcome) -> float:
     if not outcome.examples:
         return 0.0
     with _model_text():
-        own, shown = _tree_text(_program(outcome)), [_tree_text(example.program) for example in outcome.examples]
+        own, shown = _tree_text(_program(outcome)), [_tree_text(example.own_program) for example in outcome.examples]
         ratios = [difflib.SequenceMatcher(None, own, text).ratio() for text in shown]
         return sum(1 - ratio for ratio in ratios) / len(ratios)
     return 0.0
@@ -187,7 +187,7 @@ def _model_text() -> contextlib.suppress:
 
 def _program(outcome: ProposalOutcome) -> str:
     assert outcome.task is not None, "propose terms are measured on admitted tasks only"
-    return outcome.task.program
+    return outcome.task.own_program  # AZR's use_original_code_as_ref, on in all of its scripts
 
 
 def _known(outcome: ProposalOutcome, key: str) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from minizero.programs import statement_lines
 from minizero.tiny.measure import Proposed, Solved, summarise
 from minizero.tiny.operations import FAMILIES
-from minizero.types import TaskType
+from minizero.types import USUAL_TYPES, TaskType
 
 _TEXT = """\
 # The tiny model
@@ -90,7 +90,7 @@ def model_card(record: Mapping[str, Any], set_sizes: Mapping[str, int], scores: 
 def solve_table(solved: Sequence[Solved], name: str) -> str:
     """Scores of all tasks, then by type and number of lines, as a section in Markdown."""
     rows = [_solve_row(solved, "all", "all")]
-    for task_type in TaskType:
+    for task_type in USUAL_TYPES:
         for label, lengths in _LENGTHS:
             kept = [s for s in solved if s.task.type is task_type and statement_lines(s.task.program) in lengths]
             rows += [_solve_row(kept, task_type.value, label)] if kept else []

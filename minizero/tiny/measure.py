@@ -19,7 +19,7 @@ from minizero.prompts import compact
 from minizero.tiny.generate import generate
 from minizero.tiny.sequences import render
 from minizero.tiny.world import PAIRS, SHOWN_PAIRS
-from minizero.types import ParseError, Prompt, Rejection, Task, TaskType
+from minizero.types import USUAL_TYPES, ParseError, Prompt, Rejection, Task, TaskType
 from sandbox import Sandbox
 
 STYLE = "compact"
@@ -111,7 +111,7 @@ def propose_tasks(
 ) -> list[Proposed]:
     """`each` proposals of every type at temperature 1, with 0 to 3 examples from `seeds` and 1 to 4 lines asked for."""
     rng = random.Random(seed)
-    asked = [_ask(task_type, number, seeds, rng) for task_type in TaskType for number in range(each)]
+    asked = [_ask(task_type, number, seeds, rng) for task_type in USUAL_TYPES for number in range(each)]
     texts = generate(model, tokenizer, [render(a.prompt) for a in asked], samples=1, temperature=1.0, seed=seed)
     judging = [_judge(question, text, box) for question, (text,) in zip(asked, texts, strict=True)]
     return [finish() for finish in judging]  # all are in the sandbox by now

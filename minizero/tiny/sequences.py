@@ -14,7 +14,7 @@ from typing import Literal
 
 from minizero.prompts import compact
 from minizero.tiny.world import LENGTHS, PAIRS, Example, draw_example, make_task
-from minizero.types import Prompt, Task, TaskType
+from minizero.types import USUAL_TYPES, Prompt, Task, TaskType
 
 Kind = Literal["run", "induce", "propose"]  # deductions and abductions; inductions; proposals of all types
 
@@ -60,7 +60,7 @@ class Curriculum:
         if kind == "induce":
             task = make_task(example, TaskType.INDUCTION)
             return Row("", (Branch(render(compact.solve(task)), solution(task)),), kind)
-        task = make_task(example, self.rng.choice(list(TaskType)), pair=self.rng.randrange(PAIRS))
+        task = make_task(example, self.rng.choice(USUAL_TYPES), pair=self.rng.randrange(PAIRS))
         return Row("", (Branch(render(self._propose_prompt(task, example)), proposal(task)),), kind)
 
     def _run_row(self, example: Example) -> Row:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from minizero.tiny.world import LENGTHS, PAIRS, Split, draw_example, make_task
-from minizero.types import Pair, Task, TaskType
+from minizero.types import USUAL_TYPES, Pair, Task, TaskType
 
 SetName = Literal["heldout", "validation", "seeds"]
 NAMES: tuple[SetName, ...] = ("heldout", "validation", "seeds")
@@ -54,7 +54,7 @@ def _draw(split: Split, count: int, seed: int) -> list[Task]:
     tasks: list[Task] = []
     seen: set[str] = set()
     uses: Counter[tuple[str, TaskType]] = Counter()
-    types = list(TaskType)
+    types = USUAL_TYPES
     lengths = LENGTHS if split == "train" else _LENGTHS
     while len(tasks) < count:
         example = draw_example(rng, split=split, lengths=lengths)

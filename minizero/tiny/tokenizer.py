@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from minizero.prompts.compact import CLOSE, INPUT, MESSAGE, OUTPUT, PYTHON
 from minizero.tiny.operations import FAMILIES
-from minizero.types import TaskType
+from minizero.types import USUAL_TYPES
 
 PAD = "<pad>"
 EOS = "<eos>"
@@ -47,7 +47,7 @@ def chunks() -> list[str]:
     """The texts of more than one character that are one token each, in the order of their ids."""
     fences = [PYTHON, INPUT, OUTPUT, MESSAGE]
     found = [CLOSE, CLOSE + "\n", *fences, *(CLOSE + fence for fence in fences)]
-    found += [f"# propose {task_type.value}\n" for task_type in TaskType]
+    found += [f"# propose {task_type.value}\n" for task_type in USUAL_TYPES]
     found += ["# ", " lines\n", " lines\n\n", " inputs\n"]
     found += ["def f(x):\n    x = ", "def f(x):\n    return ", "\n    x = ", "\n    return "]
     found += [piece for template, _, _ in FAMILIES for piece in template.split("{}")]
