@@ -285,7 +285,10 @@ def _reject_run(run: Determinism, settings: AdmissionConfig, task_type: TaskType
         return None
     if result.value is None and not settings.accept_none:
         return Rejection("none")
-    length = len(render(result.value))
+    try:
+        length = len(render(result.value))
+    except InvalidValue as error:
+        return Rejection("output_too_long", str(error))
     return Rejection("output_too_long", f"{length} characters") if length > settings.max_output_chars else None
 
 

@@ -1,10 +1,13 @@
 """`python -m sandbox PROGRAM ARGUMENTS` runs f and prints its value; `--self-test` shows what protects it.
 
-Reading order: main. Exit status: 0 with a value (or a passed self-test), 1 without.
+Reading order: main, then how a program's words are shown.
+Exit status: 0 with a value (or a passed self-test), 1 without.
 """
 
 import argparse
+import re
 import sys
+from typing import Final
 
 from sandbox import Job, Limits, Sandbox, Unprotected
 from sandbox.values import render
@@ -25,7 +28,10 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     if not chosen.self_test and chosen.program is None:
         parser.error("expected a program, or --self-test")
-    limits = Limits(cpu_s=chosen.cpu_s, wall_s=4 * chosen.cpu_s, memory_mib=chosen.memory_mib)
+    try:
+        limits = Limits(cpu_s=chosen.cpu_s, wall_s=4 * chosen.cpu_s, memory_mib=chosen.memory_mib)
+    except ValueError as error:
+        parser.error(str(error))
     try:
         with Sandbox(workers=1, limits=limits, unsafe=chosen.unsafe) as box:
             if chosen.self_test:
@@ -48,12 +54,21 @@ def _run(box: Sandbox, chosen: argparse.Namespace) -> int:
         job = Job(program, stdin=chosen.stdin, imports=chosen.imports)
     result = box.run(job)
     if result.ok:
-        print(result.value if job.args is None else render(result.value, max_bytes=1 << 30))
+        print(shown(result.value if job.args is None else render(result.value, max_bytes=1 << 30)))
     else:
-        print(f"{result.status}: {result.error_type} {result.message}".rstrip(": "))
+        print(shown(f"{result.status}: {result.error_type} {result.message}".rstrip(": ")))
     times = f"{result.wall_s * 1000:.1f} ms, {result.cpu_s * 1000:.1f} ms of processor time"
     print(times, box.report, sep="\n", file=sys.stderr)
     return 0 if result.ok else 1
+
+
+_OBEYED: Final = r"\0-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff"
+"""What a terminal obeys or cannot print: controls but for tab and newline, marks of direction, halves of characters."""
+
+
+def shown(text: str) -> str:
+    """A program's words, with what a terminal would obey escaped."""
+    return re.sub(f"[{_OBEYED}]", lambda found: ascii(found[0])[1:-1], text)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,11 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _CONSTANTS: Final = {"None": None, "True": True, "False": False, "inf": float("inf"), "nan": float("nan")}
-_CALLS: Final = ("float", "complex", "set", "frozenset", "dict", "list", "tuple")
+_NUMERIC_CALLS: Final = ("float", "complex")
+_MEMBER_CALLS: Final = ("set", "frozenset", "list", "tuple")
+_CALLS: Final = (*_NUMERIC_CALLS, *_MEMBER_CALLS, "dict")
+_NUMERIC_DEPTH: Final = 3
+"""Calls of float and complex within one another, as in complex(float('nan'), 1)."""
 _KEYWORDS: Final = frozenset(keyword.kwlist)
 # No character's name has 100 letters; without the bound every \N{ would be read to the end of the text.
 _ESCAPE = re.compile(
@@ -51,7 +55,7 @@ class Reader:
             raise InvalidValue("syntax", "the text holds a lone surrogate, which no source file can")
         self.text, self.at = text.strip(" \t\f\r\n"), 0
         self.max_depth = max_depth
-        self.open = 0
+        self.open = self.numeric_calls = 0
         self.kind, self.token = "", ""
         self.step()
 
@@ -85,9 +89,13 @@ class Reader:
         if self.token:
             self.fail("the end of the text")
 
+    def whole(self, depth: int) -> Any:
+        """A value alone, or several: `1, 2` is a tuple."""
+        value = self.value(depth)
+        return (value, *self.members(depth, end="")) if self.sees(",") else value
+
     def value(self, depth: int) -> Any:
-        if depth < 0:
-            raise InvalidValue("depth", f"values are nested deeper than {self.max_depth}")
+        """Any value; `depth` levels of containers are left to it."""
         if self.sees("+") or self.sees("-") or self.kind == "number":
             return self.number()
         if self.kind == "string":
@@ -97,8 +105,13 @@ class Reader:
         for start, read in (("(", self.parenthesis), ("[", self.bracket), ("{", self.brace)):
             if self.sees(start):
                 self.step()
-                return read(depth - 1)
+                return read(self.deeper(depth))
         return self.fail("a value")
+
+    def deeper(self, depth: int) -> int:
+        if depth <= 0:
+            raise InvalidValue("depth", f"values are nested deeper than {self.max_depth}")
+        return depth - 1
 
     def number(self) -> Any:
         first = self.signed()
@@ -213,11 +226,21 @@ class Reader:
         if name not in _CALLS:
             self.fail("a value (of calls only " + ", ".join(_CALLS) + ")", name + "(")
         self.step()
-        positional, named = self.arguments(depth - 1, ")")
+        # What a call adds to the depth: a number is no container, and in set([1]) the two are one.
+        if name in _NUMERIC_CALLS:
+            self.numeric_calls += 1
+            inner = 0
+            self.deeper(_NUMERIC_DEPTH + 1 - self.numeric_calls)
+        else:
+            inner = self.deeper(depth)
+            if name in _MEMBER_CALLS and self.kind == "mark" and self.token in ("(", "[", "{"):
+                inner += 1
+        positional, named = self.arguments(inner, ")")
         self.take(")")
+        self.numeric_calls -= name in _NUMERIC_CALLS
         return self.call(name, positional, named)
 
-    def arguments(self, depth: int, end: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arguments(self, depth: int, end: str = "") -> tuple[tuple[Any, ...], dict[str, Any]]:
         positional: list[Any] = []
         named: dict[str, Any] = {}
         while self.token != end or self.kind == "string":

@@ -4,9 +4,10 @@ Reading order: parse_value, parse_arguments, render; then grammar.py. Python's o
 hostile text, and warns about some of it, so it never sees any: the grammar is our own and knows values only.
 """
 
+from collections.abc import Callable
 from typing import Any
 
-from sandbox.codec import MAX_BYTES, MAX_DEPTH, encode
+from sandbox.codec import MAX_BYTES, MAX_DEPTH, InvalidValue, encode
 from sandbox.grammar import MAX_DECIMAL_DIGITS, Reader
 
 
@@ -15,12 +16,7 @@ def parse_value(text: str, *, max_chars: int = MAX_BYTES, max_depth: int = MAX_D
 
     `1, 2` is a tuple, as in Python. Raises InvalidValue: syntax (other names, operators, calls), size, depth.
     """
-    reader = Reader(text, max_chars, max_depth)
-    value = reader.value(max_depth)
-    if reader.sees(","):
-        value = (value, *reader.members(max_depth, end=""))
-    reader.finish()
-    return value
+    return _read(Reader.whole, text, max_chars, max_depth)
 
 
 def parse_arguments(
@@ -30,19 +26,31 @@ def parse_arguments(
 
     Raises InvalidValue as parse_value does.
     """
-    reader = Reader(text, max_chars, max_depth)
-    positional, named = reader.arguments(max_depth, end="")
-    reader.finish()
+    positional, named = _read(Reader.arguments, text, max_chars, max_depth)
     return positional, named
+
+
+def _read(rule: Callable[[Reader, int], Any], text: str, max_chars: int, max_depth: int) -> Any:
+    try:
+        reader = Reader(text, max_chars, max_depth)
+        value = rule(reader, max_depth)
+    except RecursionError:
+        raise InvalidValue("depth", "nested deeper than this thread can follow") from None
+    reader.finish()
+    return value
 
 
 def render(value: object, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> str:
     """Source text that parse_value reads back as the same value; sets in a fixed order, no lone surrogates.
 
-    Raises InvalidValue for what is not a value within the caps.
+    Raises InvalidValue for what is not a value within the caps, and for one whose text has more than max_bytes
+    characters: parse_value would not read it with the same cap.
     """
     encode(value, max_bytes=max_bytes, max_depth=max_depth)
-    return _render(value)
+    text = _render(value)
+    if len(text) > max_bytes:
+        raise InvalidValue("size", f"the text has {len(text)} characters, more than {max_bytes}")
+    return text
 
 
 def _render(value: Any) -> str:

@@ -1,14 +1,22 @@
 """The nouns of the sandbox: what goes in (Limits, Job), what comes out (Status, Result, Determinism), what can fail.
 
-Reading order: errors, Limits, Job, Status, Result, Determinism. All of it is plain data without behaviour.
+Reading order: errors, Limits, Job, Status, Result, Determinism. All of it is plain data; what goes in is checked when
+it is made, so that a mistake is told where it was made and not by a zygote that falls over it.
 """
 
 import enum
+import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 Imports = Literal["training", "stdlib"]
 """Which modules a program may import: the harmless ones (modules.py), or the whole standard library."""
+
+_LARGEST: Final = {
+    "cpu_s": 604_800, "wall_s": 604_800, "memory_mib": 1 << 24, "result_bytes": 1 << 32, "stdout_bytes": 1 << 32,
+    "batch_bytes": 1 << 32, "timeouts_per_batch": 1 << 32,
+}  # fmt: skip
+"""What a limit may be at most: a week, 16 TiB, 4 GiB. More is a mistake, and more than the system's calls take."""
 
 
 class SandboxError(Exception):
@@ -39,9 +47,13 @@ class Limits:
     """In run_many: inputs that may be killed before the remaining ones are reported without being run."""
 
     def __post_init__(self) -> None:
-        for name in self.__slots__:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"Limits.{name} = {getattr(self, name)!r}: expected a number above 0")
+        for name, most in _LARGEST.items():
+            value = getattr(self, name)
+            kinds = (int, float) if name in ("cpu_s", "wall_s") else (int,)
+            if isinstance(value, bool) or not isinstance(value, kinds):
+                raise TypeError(f"Limits.{name}: expected {_either(kinds)}, saw {type(value).__name__}")
+            if not 0 < value <= most or not math.isfinite(value):
+                raise ValueError(f"Limits.{name} = {_seen(value)}: expected a number above 0, at most {most}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +73,30 @@ class Job:
     """Return only a digest (values.digest) of a result whose encoding is longer than this many bytes."""
     limits: Limits | None = None
     """Limits of this job instead of the sandbox's own."""
+
+    def __post_init__(self) -> None:
+        for name, kinds in _JOB_TYPES.items():
+            if type(value := getattr(self, name)) not in kinds:
+                raise TypeError(f"Job.{name}: expected {_either(kinds)}, saw {type(value).__name__}")
+        if self.imports not in _IMPORTS:
+            raise ValueError(f"Job.imports = {self.imports[:40]!r}: expected one of {', '.join(_IMPORTS)}")
+        if self.digest_above is not None and not 0 <= self.digest_above <= 1 << 32:
+            raise ValueError(f"Job.digest_above = {_seen(self.digest_above)}: expected from 0 to {1 << 32} bytes")
+
+
+_IMPORTS: Final = get_args(Imports)
+_JOB_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    "program": (str,), "entry": (str,), "args": (str, type(None)), "stdin": (str, type(None)),
+    "fresh_globals": (bool,), "imports": (str,), "digest_above": (int, type(None)), "limits": (Limits, type(None)),
+}  # fmt: skip
+
+
+def _seen(number: float) -> str:
+    return str(number) if abs(number) < 1 << 64 or isinstance(number, float) else "a huge number"
+
+
+def _either(kinds: tuple[type, ...]) -> str:
+    return " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
 
 
 class Status(enum.StrEnum):

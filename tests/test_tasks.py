@@ -63,6 +63,7 @@ def test_a_proposal_that_runs_becomes_a_task_with_its_output(box: Sandbox) -> No
         ("def f(x):\n    return [0] * 10**9", "memory"),
         ("def f(x):\n    return f", "no_value"),
         ("def f(x):\n    return 'a' * 500", "output_too_long"),
+        ("def f(x):\n    return '\\0' * 300_000", "output_too_long"),  # in text, four times as long
         ("def f(x):\n    return list({str(i) for i in range(50)})[:5]", "not_deterministic"),
         ("def f(x):\n    return x" + "  # long" * 1000, "program_too_long"),
         ("import random\ndef f(x):\n    return x", "forbidden"),

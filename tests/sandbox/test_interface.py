@@ -6,6 +6,7 @@ Reading order: running, statuses, many inputs, scripts, digests, then life and d
 # A program or text in a table reads best on one line.
 # ruff: noqa: E501
 
+import math
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 from processes import alive, children, offspring
@@ -212,8 +214,60 @@ def test_many_threads_may_use_one_sandbox(box: Sandbox) -> None:
 def test_a_job_without_arguments_or_input_is_a_mistake_of_the_caller(box: Sandbox) -> None:
     with pytest.raises(ValueError, match="expected args"):
         box.run(Job(INCREMENT))
-    with pytest.raises(ValueError, match="expected a number above 0"):
-        Limits(cpu_s=0)
+
+
+LIMITS_THAT_ARE_NONE = [
+    ("cpu_s", 0), ("cpu_s", -1.0), ("cpu_s", math.nan), ("cpu_s", math.inf), ("wall_s", 1e8), ("wall_s", -math.inf), ("wall_s", math.inf),
+    ("memory_mib", 1 << 50), ("memory_mib", 0), ("memory_mib", 10**5000), ("result_bytes", 1 << 50), ("result_bytes", -1), ("stdout_bytes", 1 << 50),
+    ("batch_bytes", 1 << 50), ("timeouts_per_batch", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    LIMITS_THAT_ARE_NONE,
+    ids=lambda each: str(each)[:20] if not isinstance(each, int) else hex(each)[:20],
+)
+def test_a_limit_that_limits_nothing_is_refused_by_its_name(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^Limits.{field} = "):
+        Limits(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("cpu_s", "1"), ("cpu_s", None), ("cpu_s", True), ("memory_mib", 512.0), ("result_bytes", "1"), ("wall_s", 1j)],
+)
+def test_a_limit_of_a_wrong_type_is_refused_by_its_name(field: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"^Limits.{field}: expected"):
+        Limits(**{field: value})
+
+
+def test_the_largest_limits_there_may_be_are_taken_by_the_system(box: Sandbox) -> None:
+    most = Limits(604_800, 604_800, 1 << 24, 1 << 32, 1 << 32, 1 << 32, 1 << 32)
+    assert [each.value for each in box.run_many(INCREMENT, ["1", "2"], limits=most)] == [2, 3]
+    assert box.run(Job("print(1)", stdin="", limits=most)).value == "1\n"
+    least = Limits(
+        cpu_s=1e-9, wall_s=1e-9, memory_mib=1, result_bytes=1, stdout_bytes=1, batch_bytes=1, timeouts_per_batch=1
+    )
+    assert box.run(Job(INCREMENT, args="1", limits=least)).status in (Status.TIMEOUT, Status.OUTPUT_LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("program", b"x = 1"), ("program", None), ("entry", 5), ("args", b"1"), ("args", [1]), ("stdin", b"abc"), ("stdin", 5), ("fresh_globals", 1),
+        ("imports", None), ("digest_above", "x"), ("digest_above", 1.5), ("digest_above", True), ("limits", {"cpu_s": 1}),
+    ],
+)  # fmt: skip
+def test_a_job_of_wrong_types_is_refused_by_the_name_of_its_field(field: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"^Job.{field}: expected .*, saw {type(value).__name__}$"):
+        Job(**{"program": INCREMENT, field: value})
+
+
+@pytest.mark.parametrize(("field", "value"), [("imports", "junk"), ("digest_above", -1), ("digest_above", 1 << 70)])
+def test_a_job_of_wrong_values_is_refused_by_the_name_of_its_field(field: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"^Job.{field} = "):
+        Job(INCREMENT, **{field: value})
 
 
 def test_counts_tell_how_jobs_ended() -> None:
@@ -325,3 +379,14 @@ def test_the_command_line_prints_the_value_and_the_layers() -> None:
     assert "refused: EPERM" in table.stdout
     assert "SUCCEEDED" not in table.stdout
     assert python("def f(: 1", "").returncode == 1
+    assert python("def f(): 1", "", "--cpu-s", "nan").stderr.endswith(
+        "error: Limits.cpu_s = nan: expected a number above 0, at most 604800\n"
+    )
+    for program in (
+        "print('a\\tb\\x1b[2J\\x9b1m\\r\\u202ec\\nd')",
+        "print('a\\tb', end='\\x1b[2J\\x9b1m\\r\\u202ec\\nd\\n')",
+    ):
+        told = python(program, "--stdin", "")
+        assert (told.returncode, told.stdout) == (0, "a\tb\\x1b[2J\\x9b1m\\r\\u202ec\nd\n\n")
+    said = python("def f(): raise ValueError('\\x1b]0;title\\7')", "")
+    assert (said.returncode, said.stdout) == (1, "error: ValueError \\x1b]0;title\\x07\n")

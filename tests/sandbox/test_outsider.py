@@ -8,6 +8,7 @@ import contextlib
 import os
 import random
 import resource
+import socket
 import subprocess
 import sys
 import threading
@@ -87,13 +88,33 @@ def test_a_host_without_a_free_descriptor_goes_on_and_recovers() -> None:
                 while True:
                     taken.append(os.dup(0))
             assert sandbox.run(ONE, "").value == 1, "a zygote that is there needs no new descriptor in the host"
-            with pytest.raises((SandboxError, OSError)):  # said, and no hang
-                sandbox.run(Job(ONE, args="", imports="stdlib"))
+            for _ in range(3):
+                with pytest.raises(SandboxError, match="no zygote can be started"):  # said, and no hang
+                    sandbox.run(Job(ONE, args="", imports="stdlib"))
         finally:
             for descriptor in (first, *taken):
                 os.close(descriptor)
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert sandbox.run(Job(ONE, args="", imports="stdlib")).value == 1
+
+
+def test_a_zygote_that_cannot_be_started_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any, **named: Any) -> Any:
+        raise OSError("no process for you")
+
+    opened: list[socket.socket] = []
+    really = socket.socketpair
+
+    def remembered() -> tuple[socket.socket, socket.socket]:
+        opened.extend(really())
+        return opened[-2], opened[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    monkeypatch.setattr(socket, "socketpair", remembered)
+    with pytest.raises(SandboxError, match="no process for you"):
+        Sandbox(workers=1)
+    assert opened
+    assert {each.fileno() for each in opened} == {-1}
 
 
 RESULTS = {
