@@ -16,6 +16,7 @@ from typing import Any, Final, Self
 from sandbox import codec
 from sandbox.host import Setup
 from sandbox.layers import LAYERS
+from sandbox.modules import needs_more
 from sandbox.orders import may_depend_on_order
 from sandbox.pool import Order, Pool
 from sandbox.report import Report
@@ -51,12 +52,12 @@ class Sandbox:
                 raise ValueError(f"Sandbox(without=...): no layer {name!r}; there are {', '.join(LAYERS)}")
         self.limits = limits or Limits()
         self._workers = workers
-        self._setup = Setup(0, "training", tuple(packages), _package_paths(packages), tuple(without), unsafe)
-        self._pools: dict[tuple[str, int], Pool] = {}
+        self._setup = Setup(0, "training", True, tuple(packages), _package_paths(packages), tuple(without), unsafe)
+        self._pools: dict[tuple[str, bool, int], Pool] = {}
         self._lock = threading.Lock()
         self._closed = False
         self._counts: Counter[str] = Counter()
-        self.report = Report.from_greeting(self._pool("training", 0).hello(), unsafe)
+        self.report = Report.from_greeting(self._pool("training", True, 0).hello(), unsafe)
         """What protects the jobs of this sandbox, as found by the self-test."""
 
     def __enter__(self) -> Self:
@@ -180,17 +181,27 @@ class Sandbox:
 
     def _enqueue(self, job: Job, inputs: list[str], variant: int) -> Future[list[Result]]:
         order = Order(job, [_parsed(text) for text in inputs], job.limits or self.limits)
-        self._pool(job.imports, variant).put(order)
+        at_hand = (
+            job.imports == "training" and job.digest_above is None and not needs_more(job.program, self._setup.packages)
+        )
+        self._pool(job.imports, at_hand, variant).put(order)
         return order.future
 
-    def _pool(self, imports: str, variant: int) -> Pool:
+    def _pool(self, imports: str, at_hand: bool, variant: int) -> Pool:
+        """The pool of one kind of zygotes, started when it is first needed."""
+        kind = imports, at_hand, variant
         with self._lock:
             if self._closed:
                 raise SandboxError("the sandbox is closed")
-            if (imports, variant) not in self._pools:
-                setup = replace(self._setup, imports=imports, variant=variant)
-                self._pools[imports, variant] = Pool(setup, self._workers * (1 if variant else 2), self._count)
-            return self._pools[imports, variant]
+            if kind not in self._pools:
+                setup = replace(self._setup, imports=imports, at_hand=at_hand, variant=variant)
+                self._pools[kind] = Pool(
+                    setup,
+                    self._workers * (1 if variant else 2),
+                    self._count,
+                    lambda order: self._pool(imports, False, variant).put(order),
+                )
+            return self._pools[kind]
 
     def _count(self, what: str) -> None:
         with self._lock:

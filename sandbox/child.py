@@ -1,43 +1,26 @@
 """What happens in the one process that ever sees a program: run it, and claim a result.
 
-Reading order: Task, Stage, open_request, run_task (functions, then scripts), then how outcomes become claims. By the
+Reading order: Stage, open_request, run_task (functions, then scripts), then how outcomes become claims. By the
 time a program runs every protection is in force. Nothing here defends itself against it: a program that rewrites this
 code forges its own result and nothing else.
 """
 
 import atexit
 import builtins
-import hashlib
 import io
 import os
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 from sandbox import codec, frames
+from sandbox.task import ELSEWHERE, Task, unpack
 
 MESSAGE_CHARS: Final = 2000
 """How much of an exception's text is reported."""
 DIGESTED_BYTES: Final = 1 << 30
 """Cap on a result that is only digested; the memory limit is the real one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A job as a child reads it."""
-
-    program: str
-    entry: str
-    inputs: list[bytes]
-    """Encoded (args, kwargs), one for each run; empty for a script."""
-    stdin: str | None
-    """Standard input of a script; None for a function."""
-    fresh_globals: bool
-    digest_above: int | None
-    result_bytes: int
-    stdout_bytes: int
 
 
 class DeniedImport(ImportError):
@@ -60,7 +43,11 @@ class _Kept(io.BytesIO):
 class Stage:
     """What every run needs, made once in the zygote: each object that a child need not make saves it page faults."""
 
-    def __init__(self, importable: frozenset[str]) -> None:
+    def __init__(self, importable: frozenset[str], *, more_elsewhere: bool = False) -> None:
+        self.more_elsewhere = more_elsewhere
+        """Whether other zygotes have the modules that are allowed and missing here."""
+        self.leave: Callable[[str], None] = lambda name: None
+        """Ends the job here, to be run again where that module is."""
         self.printed = _Kept()
         self.printed.room = 0
         self.stdin = io.StringIO()
@@ -68,7 +55,7 @@ class Stage:
         self.module: types.ModuleType | None = types.ModuleType("program")
         really = builtins.__import__
         own: Any = builtins
-        own.__import__ = _importer(importable, really)
+        own.__import__ = _importer(importable, really, self)
         own.exit = own.quit = sys.exit
 
     def reset(self, stdout_bytes: int) -> None:
@@ -91,7 +78,7 @@ class Stage:
 
 def open_request(request: bytes) -> Task:
     """The task that the host has sent; a script's standard input is put where it can be read."""
-    task = Task(**codec.decode(request, max_bytes=1 << 32))
+    task = unpack(request)
     if task.stdin is not None:
         file = os.memfd_create("stdin")
         frames.write_all(file, task.stdin.encode("utf-8", "surrogatepass"))
@@ -103,6 +90,12 @@ def open_request(request: bytes) -> Task:
 
 def run_task(task: Task, channel: int, nonce: bytes, stage: Stage) -> None:
     """Run the task, writing one claim per input (or one, for a script)."""
+
+    def leave(name: str) -> None:
+        frames.write_all(channel, frames.claim(nonce, codec.encode((ELSEWHERE, "", name, b"", "", ""))))
+        os._exit(0)
+
+    stage.leave = leave
     if task.stdin is not None:
         frames.write_all(channel, frames.claim(nonce, _claim(task, _script(task, stage), "")))
         return
@@ -146,7 +139,7 @@ def _script(task: Task, stage: Stage) -> tuple[str, object]:
     return outcome
 
 
-def _importer(importable: frozenset[str], really: Callable[..., Any]) -> Callable[..., Any]:
+def _importer(importable: frozenset[str], really: Callable[..., Any], stage: Stage) -> Callable[..., Any]:
     tops = frozenset(name.partition(".")[0] for name in importable)
 
     def guarded(
@@ -162,7 +155,12 @@ def _importer(importable: frozenset[str], really: Callable[..., Any]) -> Callabl
             # Modules of the standard library import what they like; only programs are held to the list.
             if asker.get("__name__") in ("program", "__main__"):
                 raise DeniedImport(f"the sandbox does not allow the module {name!r} here", name=name)
-        return really(name, globals, locals, fromlist, level)  # type: ignore[no-any-return]
+        try:
+            return really(name, globals, locals, fromlist, level)  # type: ignore[no-any-return]
+        except ModuleNotFoundError:
+            if stage.more_elsewhere:
+                stage.leave(name)
+            raise
 
     return guarded
 
@@ -182,7 +180,7 @@ def _claim(task: Task, outcome: tuple[str, object], stdout: str) -> bytes:
         largest = task.result_bytes if task.digest_above is None else DIGESTED_BYTES
         body, digest = codec.encode(what, max_bytes=largest), ""
         if task.digest_above is not None and len(body) > task.digest_above:
-            body, digest = b"", hashlib.sha256(codec.canonical(what, max_bytes=DIGESTED_BYTES)).hexdigest()
+            body, digest = b"", codec.digest(what, max_bytes=DIGESTED_BYTES)
         elif len(body) > task.result_bytes:
             raise codec.InvalidValue("size", f"the value takes more than {task.result_bytes} bytes")
         return codec.encode(("ok", "", "", body, digest, stdout), max_bytes=1 << 32)

@@ -6,7 +6,6 @@ The bytes are a tag, then a length or number, then the content; nothing in them 
 both sides of the border, so it imports next to nothing and calls no method that a hostile program could define.
 """
 
-import hashlib
 import struct
 from collections.abc import Iterable
 from typing import Any, Final
@@ -79,7 +78,9 @@ def canonical(value: object, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX
 
 def digest(value: object, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> str:
     """SHA-256 (hex) of the canonical bytes: equal values have equal digests, whatever process made them."""
-    return hashlib.sha256(canonical(value, max_bytes=max_bytes, max_depth=max_depth)).hexdigest()
+    from hashlib import sha256  # here: a zygote with few modules never needs it, and OpenSSL is half of its libraries
+
+    return sha256(canonical(value, max_bytes=max_bytes, max_depth=max_depth)).hexdigest()
 
 
 def equal(a: object, b: object, *, max_bytes: int = 1 << 30) -> bool:

@@ -7,7 +7,6 @@ machine does not offer it. What each must then prevent is tried in selftest.py.
 import ctypes
 import os
 import struct
-from pathlib import Path
 from typing import Final
 
 from sandbox import libc
@@ -35,9 +34,9 @@ def enter_namespaces() -> str:
         except OSError:
             pass  # a container's root may still be allowed a user namespace
     libc.call("unshare", rest | NEW_USER)
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{NOBODY} {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"{NOBODY} {gid} 1")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{NOBODY} {uid} 1"), ("gid_map", f"{NOBODY} {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
     return "in a user namespace"
 
 

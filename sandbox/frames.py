@@ -1,7 +1,7 @@
 """Frames: how host, zygote and child delimit messages on a byte stream.
 
-Reading order: send and receive (host and zygote trust each other), then claim and claimed_size (a child is not
-trusted), then moving bytes.
+Reading order: send and receive (host and zygote trust each other), joined and parted (one request), then claim and
+claimed_size (a child is not trusted), then moving bytes.
 A claim is a nonce that only this job's process was told, a length and that many bytes; whatever else arrives on the
 channel ends the job as crashed.
 """
@@ -9,7 +9,7 @@ channel ends the job as crashed.
 import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 LENGTH = struct.Struct(">Q")
@@ -30,6 +30,22 @@ def receive(channel: socket.socket) -> bytes:
     """Read one message. Raises EOFError when the other side is gone."""
     (length,) = LENGTH.unpack(receive_exactly(channel, LENGTH.size))
     return receive_exactly(channel, length)
+
+
+def joined(parts: Sequence[bytes]) -> bytes:
+    """Parts in one message: their number, their lengths, then they."""
+    lengths = [len(part) for part in parts]
+    return struct.pack(f">Q{len(parts)}Q", len(parts), *lengths) + b"".join(parts)
+
+
+def parted(body: bytes) -> list[bytes]:
+    """What was `joined`, by our own host."""
+    (count,) = LENGTH.unpack_from(body)
+    parts, at = [], LENGTH.size * (1 + count)
+    for length in struct.unpack_from(f">{count}Q", body, LENGTH.size):
+        parts.append(body[at : at + length])
+        at += length
+    return parts
 
 
 def claim(nonce: bytes, body: bytes) -> bytes:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sandbox import codec, frames
+from sandbox.task import ELSEWHERE, Task, pack
 from sandbox.types import Job, Limits, Result, SandboxError, Status, Unprotected
 
 # The package is registered by hand so that a zygote loads child-side modules only, none of the host's.
@@ -41,6 +42,10 @@ CLAIMABLE: Final = (
 """Ends that a process can tell of itself; the others are seen from outside."""
 
 
+class Elsewhere(Exception):
+    """The program asked for a module that is allowed but not at hand in this zygote: run it where everything is."""
+
+
 class ZygoteLost(SandboxError):
     """The zygote died or fell silent; the job it had is to be repeated elsewhere."""
 
@@ -52,6 +57,8 @@ class Setup:
     variant: int
     """0 for ordinary jobs; others differ in hash seed, addresses, clock and random state."""
     imports: str
+    at_hand: bool
+    """Load only what most programs need; a job that asks for more ends with Elsewhere."""
     packages: tuple[str, ...]
     package_paths: tuple[str, ...]
     without: tuple[str, ...]
@@ -64,23 +71,32 @@ class Zygote:
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         self.silence_s, self.room = PATIENCE_S, 0
-        self.channel, theirs = socket.socketpair()
+        try:
+            self.channel, theirs = socket.socketpair()
+        except OSError as error:
+            raise SandboxError(f"no zygote can be started: {error}") from None
         _channels.add(self.channel)
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-s", "-S", "-P", "-B", "-c", BOOT, str(Path(__file__).parent), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                # Clean: a child can read the environment that its zygote started with from its own stack.
-                env=_environment(setup.variant),
-                cwd="/",
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
+        command = [sys.executable, "-s", "-S", "-P", "-B", "-c", BOOT, str(Path(__file__).parent), str(theirs.fileno())]
+        try:
+            with theirs:
+                self.process = subprocess.Popen(
+                    command,
+                    pass_fds=[theirs.fileno()],
+                    # Clean: a child can read the environment that its zygote started with from its own stack.
+                    env=_environment(setup.variant),
+                    cwd="/",
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            self.channel.close()
+            raise SandboxError(f"no zygote can be started: {error}") from None
         try:
             frames.send(self.channel, codec.encode({**asdict(setup)}))
         except OSError as error:
+            self.close()
             raise ZygoteLost(f"the zygote did not start: {error}") from None
 
     def hello(self) -> dict[str, Any]:
@@ -109,23 +125,19 @@ class Zygote:
             self._send(job, inputs[done:], limits)
             whole = True
             while whole and done < wanted:
-                result, whole = self._result(job, limits)
+                result, whole = self._result(job, limits, done + 1 == wanted)
                 yield result
                 done += 1
             ended += 1
 
     def _send(self, job: Job, inputs: list[bytes], limits: Limits) -> None:
-        request = {
-            "program": job.program,
-            "entry": job.entry,
-            "inputs": inputs,
-            "stdin": job.stdin if job.args is None else None,
-            "fresh_globals": job.fresh_globals,
-            "digest_above": job.digest_above,
-            "result_bytes": limits.result_bytes,
-            "stdout_bytes": limits.stdout_bytes,
-        }
-        body = codec.encode(request, max_bytes=1 << 32)
+        stdin = job.stdin if job.args is None else None
+        body = pack(
+            Task(
+                job.program, job.entry, inputs, stdin, job.fresh_globals, job.digest_above,
+                limits.result_bytes, limits.stdout_bytes,
+            )
+        )  # fmt: skip
         script = job.args is None
         head = {"limits": asdict(limits), "wanted": 1 if script else len(inputs), "script": script, "size": len(body)}
         self.silence_s = limits.wall_s + PATIENCE_S
@@ -136,9 +148,13 @@ class Zygote:
         except OSError as error:
             raise ZygoteLost(str(error)) from None
 
-    def _result(self, job: Job, limits: Limits) -> tuple[Result, bool]:
-        """One result, and whether the process goes on to the next input."""
+    def _result(self, job: Job, limits: Limits, last: bool) -> tuple[Result, bool]:
+        """One result, and whether the process goes on to the next input. Raises Elsewhere."""
         message = self._message()
+        if self.setup.at_hand and _wants_more(message):
+            if job.args is None or not last:
+                self._message()  # what it has printed, or how it ended before its other inputs
+            raise Elsewhere
         if job.args is None:
             return result_of_script(message, self._message(), limits), False
         self.room -= len(message.body)
@@ -215,6 +231,14 @@ class Message:
     body: bytes
     whole: bool
     """False when the process was ended while it wrote its claim."""
+
+
+def _wants_more(message: Message) -> bool:
+    """Whether this is the claim of a job that left. A program may forge it, and is run once more for its pains."""
+    try:
+        return message.kind == "claim" and message.whole and _claim(message.body)[0] == ELSEWHERE
+    except (codec.InvalidValue, TypeError, ValueError):
+        return False
 
 
 def result_of(message: Message, limits: Limits) -> Result:

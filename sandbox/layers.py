@@ -85,7 +85,8 @@ class Layers:
         self.attempt("parent_death", libc.prctl, libc.PR_SET_PDEATHSIG, signal.SIGKILL)
         self.attempt("seccomp", self.build_filter)
         self.in_force["limits"] = self.in_force["descriptors"] = ""
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        for what, most in ZYGOTE_LIMITS:
+            set_limit(what, most)
 
     def unprotected(self) -> str:
         """Why untrusted code must not run here, in words; empty when nothing speaks against it."""
@@ -107,21 +108,25 @@ def seal_child(
             os._exit(98)  # the zygote died before the line above
     cpu = math.ceil(limits["cpu_s"] * runs) + 1  # the zygote's watch is exact; this is for when it is not there
     memory = base_bytes + int(limits["memory_mib"]) * (1 << 20)
-    for what, most in (
-        (resource.RLIMIT_CPU, cpu),
-        (resource.RLIMIT_FSIZE, file_bytes),
-        (resource.RLIMIT_NOFILE, 4),
-        (resource.RLIMIT_NPROC, 0),
-        (resource.RLIMIT_STACK, STACK_BYTES),
-        (resource.RLIMIT_MEMLOCK, 0),
-        (resource.RLIMIT_AS, memory),
-    ):
-        try:
-            resource.setrlimit(what, (most, most))
-        except (ValueError, OSError):
-            if libc.LINUX:  # elsewhere only `unsafe` gets this far, and some limits do not exist
-                raise
+    set_limit(resource.RLIMIT_CPU, cpu)
+    set_limit(resource.RLIMIT_FSIZE, file_bytes)
+    set_limit(resource.RLIMIT_NOFILE, 4)
+    set_limit(resource.RLIMIT_NPROC, 0)
+    set_limit(resource.RLIMIT_AS, memory)
+
+
+def set_limit(what: int, most: int) -> None:
+    """Lower one limit of this process for good. Raises OSError or ValueError where it cannot be."""
+    try:
+        resource.setrlimit(what, (most, most))
+    except (ValueError, OSError):
+        if libc.LINUX:  # elsewhere only `unsafe` gets this far, and some limits do not exist
+            raise
 
 
 STACK_BYTES: Final = 64 << 20
 """Stack of a job. More than Python's default recursion limit needs, less than the gap the kernel leaves for it."""
+ZYGOTE_LIMITS: Final = (
+    (resource.RLIMIT_CORE, 0), (resource.RLIMIT_STACK, STACK_BYTES), (resource.RLIMIT_MEMLOCK, 0)
+)  # fmt: skip
+"""What a zygote can do without too, and its children inherit."""

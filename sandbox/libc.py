@@ -5,12 +5,11 @@ Reading order: call (raise on failure), syscall by name, then the numbers for th
 
 import ctypes
 import os
-import platform
 import sys
 from typing import Any, Final
 
 LINUX: Final = sys.platform.startswith("linux")
-MACHINE: Final = platform.machine()
+MACHINE: Final = os.uname().machine
 
 PR_SET_PDEATHSIG, PR_GET_PDEATHSIG, PR_GET_DUMPABLE, PR_SET_DUMPABLE = 1, 2, 3, 4
 PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_GET_NO_NEW_PRIVS = 22, 24, 38, 39
@@ -31,6 +30,10 @@ NUMBERS: Final[dict[str, tuple[int | None, int]]] = {
 MACHINES: Final = ("x86_64", "aarch64")
 
 _libc: Any = ctypes.CDLL(None, use_errno=True)
+if LINUX:
+    # Bound once, with its types: every child passes here twice.
+    _prctl: Any = _libc.prctl
+    _prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong)
 
 
 def call(name: str, *arguments: Any) -> int:
@@ -58,6 +61,12 @@ def number_of(name: str) -> int:
     return number
 
 
-def prctl(option: int, argument: Any = 0) -> int:
-    """prctl(2) with one argument."""
-    return call("prctl", option, argument, 0, 0, 0)
+def prctl(option: int, argument: Any = 0, pointer: Any = None) -> int:
+    """prctl(2) with one argument, and a pointer for the option that takes one. Raises OSError."""
+    if not LINUX:
+        raise OSError(38, f"no prctl on {sys.platform}")
+    result = int(_prctl(option, argument, pointer, 0, 0))
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl: {os.strerror(number)}")
+    return result

@@ -12,7 +12,7 @@ from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sandbox.host import Setup, Zygote, ZygoteLost
+from sandbox.host import Elsewhere, Setup, Zygote, ZygoteLost
 from sandbox.types import Job, Limits, Result, SandboxError
 
 ATTEMPTS: Final = 2
@@ -35,8 +35,11 @@ class Order:
 class Pool:
     """Zygotes of one kind, each owned by one thread that feeds it from a common queue."""
 
-    def __init__(self, setup: Setup, size: int, count: Callable[[str], None]) -> None:
-        self.setup, self.count = setup, count
+    def __init__(
+        self, setup: Setup, size: int, count: Callable[[str], None], move_on: Callable[[Order], None] | None = None
+    ) -> None:
+        """`move_on` takes an order whose program wants a module that is not at hand in this pool's zygotes."""
+        self.setup, self.count, self.move_on = setup, count, move_on
         self.orders: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self.closed, self.owner = False, os.getpid()
         self.zygotes: list[Zygote] = []
@@ -73,7 +76,7 @@ class Pool:
         with contextlib.suppress(SandboxError, OSError):  # told by the greeting, and by every job that then fails
             zygote = self.start()
         while (order := self.orders.get()) is not None:
-            if not order.future.set_running_or_notify_cancel():
+            if not order.future.running() and not order.future.set_running_or_notify_cancel():
                 continue
             failure: Exception | None = None
             for _ in range(ATTEMPTS):
@@ -81,6 +84,9 @@ class Pool:
                     zygote = zygote or self.start()
                     order.future.set_result(self.execute(zygote, order))
                     failure = None
+                    break
+                except Elsewhere:
+                    failure = self.moved_on(order)
                     break
                 except ZygoteLost as lost:
                     failure = lost
@@ -92,6 +98,15 @@ class Pool:
                     break
             if failure is not None:
                 order.future.set_exception(failure)
+
+    def moved_on(self, order: Order) -> Exception | None:
+        """Hand an order to the pool that has all modules; what kept it from it, if anything did."""
+        assert self.move_on is not None
+        try:
+            self.move_on(order)
+        except SandboxError as error:
+            return error
+        return None
 
     def start(self) -> Zygote:
         """A zygote that is ready. Raises SandboxError."""

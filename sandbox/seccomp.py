@@ -49,7 +49,7 @@ class Filter:
 
     def install(self) -> None:
         """Bind this process, for good. Needs no_new_privs. Raises OSError."""
-        libc.call("prctl", libc.PR_SET_SECCOMP, _MODE_FILTER, self._pointer, 0, 0)
+        libc.prctl(libc.PR_SET_SECCOMP, _MODE_FILTER, self._pointer)
 
 
 def steps(machine: str) -> list[Step]:

@@ -14,8 +14,7 @@ import resource
 import signal
 import socket
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sandbox import libc
 from sandbox.confine import NEW_USER, NEW_UTS
@@ -23,8 +22,7 @@ from sandbox.confine import NEW_USER, NEW_UTS
 Act = Callable[[], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
+class Trial(NamedTuple):
     """One forbidden act and what became of it."""
 
     layer: str
@@ -110,7 +108,7 @@ def be_dumped() -> object:
 def outlive_the_parent() -> object:
     """outlive the parent"""
     number = ctypes.c_int(0)
-    libc.prctl(libc.PR_GET_PDEATHSIG, ctypes.byref(number))
+    libc.prctl(libc.PR_GET_PDEATHSIG, ctypes.addressof(number))
     return _require(number.value == signal.SIGKILL, number.value)
 
 

@@ -15,13 +15,13 @@ import socket
 import sys
 import types
 import warnings
-from dataclasses import asdict
 from os import getpid  # as it is before steady.py replaces it
 from typing import Any, Final
 
 from sandbox import codec, frames, modules, selftest, steady
-from sandbox.child import Stage, Task, run_task
+from sandbox.child import Stage, run_task
 from sandbox.layers import Layers
+from sandbox.task import Task, pack
 from sandbox.watch import Watch
 
 SLACK_BYTES: Final = 16 << 20
@@ -62,7 +62,8 @@ class Zygote:
         self.channel, self.layers, self.pid = channel, layers, getpid()
         self.unsafe = setup["unsafe"]
         _load(setup)
-        self.stage = Stage(modules.allowed_modules(setup["imports"], tuple(setup["packages"])))
+        allowed = modules.allowed_modules(setup["imports"], tuple(setup["packages"]))
+        self.stage = Stage(allowed, more_elsewhere=setup["at_hand"])
         self.silent = os.open(os.devnull, os.O_RDWR)
         # Held open, since the file systems that it could be opened from are about to go.
         self.sizes = os.open("/proc/self/statm", os.O_RDONLY) if os.path.exists("/proc/self/statm") else None
@@ -87,7 +88,7 @@ class Zygote:
     def probe(self) -> None:
         """Fork one child as for a job and let it try what no job may do."""
         limits = {"cpu_s": 5.0, "wall_s": 20.0, "memory_mib": 64, "result_bytes": 1 << 16, "stdout_bytes": 0}
-        request = codec.encode(asdict(Task("", "", [], None, True, None, 1 << 16, 0)))
+        request = pack(Task("", "", [], None, True, None, 1 << 16, 0))
         # The zygote plays the host, on a socket of its own.
         ours, self.channel, real = *socket.socketpair(), self.channel
         with ours, self.channel:
@@ -105,7 +106,7 @@ class Zygote:
         return {
             "in_force": layers.in_force,
             "missing": layers.missing,
-            "trials": [asdict(trial) for trial in layers.trials],
+            "trials": [trial._asdict() for trial in layers.trials],
             "unprotected": layers.unprotected(),
             "private_bytes": self.own_bytes(1) - self.own_bytes(2),
         }
@@ -141,7 +142,9 @@ def _load(setup: dict[str, Any]) -> None:
         sys.modules["ssl"] = None  # type: ignore[assignment]  # asyncio would load it, and half as much again with it
     sys.path.extend(setup["package_paths"])
     packages = [each for name in setup["packages"] for each in (name, *modules.SUBMODULES.get(name, ()))]
-    for name in (*modules.preloaded_modules(setup["imports"]), *packages):
+    if setup["at_hand"]:
+        packages = []
+    for name in (*modules.preloaded_modules(setup["imports"], setup["at_hand"]), *packages):
         try:
             importlib.import_module(name)
         except ImportError:

@@ -20,7 +20,7 @@ PACKAGE = Path(__file__).parents[2] / "sandbox"
 SABOTAGE = {
     "a filter that refuses nothing": ("seccomp.py", "0x00050000 | errno.EPERM", "0x7FFF0000", "seccomp: a job could"),
     "jumps that are off by one": ("seccomp.py", "place[target] - number - 1", "place[target] - number", ""),
-    "a filter that is never installed": ("seccomp.py", 'libc.call("prctl", libc.PR_SET_SECCOMP, _MODE_FILTER, self._pointer, 0, 0)', "pass", "seccomp: a job could"),
+    "a filter that is never installed": ("seccomp.py", 'libc.prctl(libc.PR_SET_SECCOMP, _MODE_FILTER, self._pointer)', "pass", "seccomp: a job could"),
     "executable memory": ("seccomp.py", "_PROT_EXEC: Final = 4", "_PROT_EXEC: Final = 8", "map executable memory"),
     "descriptors left open": ("child.py", "os.closerange(4, 1 << 16)", "pass", "use an inherited descriptor"),
     "no memory limit": ("layers.py", "(resource.RLIMIT_AS, memory)", "(resource.RLIMIT_CORE, 0)", "take more memory than allowed"),
