@@ -19,7 +19,7 @@ from typing import Any
 
 from minizero.evaluation.datafile import find
 from minizero.evaluation.evalplus_files import read_eval_results, run_evalplus, write_samples
-from minizero.evaluation.external import DATASETS, _file
+from minizero.evaluation.external import DATASETS, data_file
 from minizero.evaluation.problems import PASS
 from minizero.evaluation.scoring import Answer, VerdictCache, score
 from minizero.evaluation.suites import suite
@@ -79,7 +79,7 @@ def main() -> None:
         timed("minizero, verdict cache cold", lambda: ours(VerdictCache(here / "verdicts.jsonl")))
         timed("minizero, verdict cache warm", lambda: ours(VerdictCache(here / "verdicts.jsonl")))
         if asked.evalplus_python:
-            samples, data = here / "samples.jsonl", find(_file(asked.suite), asked.data)
+            samples, data = here / "samples.jsonl", find(data_file(asked.suite), asked.data)
             os.environ["XDG_CACHE_HOME"] = str(here / "cache")
 
             def theirs() -> Path:

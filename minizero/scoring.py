@@ -77,7 +77,7 @@ def step_metrics(scored: Sequence[Scored], held_out: frozenset[str] = frozenset(
     attempts = [s for s in scored if s.is_attempt]
     values = _propose_metrics(proposals) | _solve_metrics(answers)
     for role, group in ((Role.PROPOSE, proposals), (Role.SOLVE, answers)):
-        values |= _means(f"reward/{role}", [(s.rollout.task_type, s.rollout.reward) for s in group])
+        values |= means(f"reward/{role}", [(s.rollout.task_type, s.rollout.reward) for s in group])
         for name in sorted({name for s in group for name in s.rollout.terms}):
             values[f"reward/{role}/{name}"] = _mean([s.rollout.terms[name] for s in group if name in s.rollout.terms])
     for name, group in (("propose", proposals), ("solve", answers), ("attempt", attempts)):
@@ -95,7 +95,7 @@ def _propose_metrics(proposals: Sequence[Scored]) -> dict[str, float]:
     if not proposals:
         return {}
     outcomes = [s.outcome for s in proposals if isinstance(s.outcome, ProposalOutcome)]
-    values = _means("propose/admitted_frac", [(o.type, float(not o.reason)) for o in outcomes])
+    values = means("propose/admitted_frac", [(o.type, float(not o.reason)) for o in outcomes])
     reasons = Counter(o.reason for o in outcomes if o.reason)
     values |= {f"propose/rejected/{reason}": n / len(outcomes) for reason, n in sorted(reasons.items())}
     values["propose/duplicate_frac"] = reasons["duplicate"] / len(outcomes)
@@ -111,8 +111,8 @@ def _propose_metrics(proposals: Sequence[Scored]) -> dict[str, float]:
             values["propose/composite_frac"] = _mean(composed)
     rated = [(o.type, o.solve_rate) for o in outcomes if o.task and o.solve_rate is not None]
     if rated:
-        values |= _means("propose/solve_rate", rated)
-        values |= _means("propose/learnable_frac", [(kind, float(0 < rate < 1)) for kind, rate in rated])
+        values |= means("propose/solve_rate", rated)
+        values |= means("propose/learnable_frac", [(kind, float(0 < rate < 1)) for kind, rate in rated])
         values["propose/never_frac"] = _mean([rate == 0 for _, rate in rated])
         values["propose/always_frac"] = _mean([rate == 1 for _, rate in rated])
     return values
@@ -122,7 +122,7 @@ def _solve_metrics(answers: Sequence[Scored]) -> dict[str, float]:
     if not answers:
         return {}
     outcomes = [s.outcome for s in answers if isinstance(s.outcome, AnswerOutcome)]
-    values = _means("solve/correct_frac", [(o.task.type, float(o.verdict.correct)) for o in outcomes])
+    values = means("solve/correct_frac", [(o.task.type, float(o.verdict.correct)) for o in outcomes])
     verdicts = Counter(o.verdict.reason for o in outcomes)
     values |= {f"solve/verdict/{reason}": n / len(outcomes) for reason, n in sorted(verdicts.items())}
     values["solve/malformed_frac"] = _mean([not o.format_ok for o in outcomes])
@@ -136,9 +136,9 @@ def _induction_answer(scored: Scored) -> str | None:
     return None
 
 
-def _means(name: str, pairs: Iterable[tuple[TaskType, float]]) -> dict[str, float]:
-    """The mean over all, and one per task type."""
-    by_type: dict[TaskType, list[float]] = defaultdict(list)
+def means(name: str, pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
+    """The mean over all, and one per task type; {} of nothing."""
+    by_type: dict[str, list[float]] = defaultdict(list)
     for kind, value in pairs:
         by_type[kind].append(value)
     if not by_type:

@@ -36,7 +36,7 @@ def evaluate_command(
     options = Options(data, settings=settings)
     with Teller() as teller:
         results = evaluate(subject, plan, directory, teller, options)
-        for path in external.export(results, directory):
+        for path in external.export(results, directory, data):
             if scorer == "evalplus":
                 suite = path.name.partition("-base")[0].partition("-trained")[0]
                 external.score_file(path, suite, teller, options, scorer=scorer)

@@ -64,12 +64,7 @@ def read_rows(file: DataFile, where: Path | None) -> list[dict[str, Any]]:
     """The rows of a JSON Lines file, checked. A file that the user names directly may be another version only if no
     hash is known; a wrong hash or number of rows is an EvaluationError, since scores would not be comparable."""
     path = find(file, where)
-    try:
-        content = path.read_bytes()
-        if content[:2] == b"\x1f\x8b":
-            content = gzip.decompress(content)
-    except (OSError, EOFError, zlib.error) as error:
-        raise EvaluationError(f"{path}: cannot be read ({error}). Fetch it again.") from None
+    content = read_unzipped(path)
     found = hashlib.sha256(content).hexdigest()
     if file.sha256 and found != file.sha256:
         raise EvaluationError(
@@ -87,6 +82,15 @@ def read_rows(file: DataFile, where: Path | None) -> list[dict[str, Any]]:
     if file.rows and len(rows) != file.rows:
         raise EvaluationError(f"{path}: {len(rows)} rows, expected {file.rows}. Fetch the file again.")
     return rows
+
+
+def read_unzipped(path: Path) -> bytes:
+    """The content of a file that may be gzipped."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise EvaluationError(f"{path}: cannot be read ({error}). Fetch it again.") from None
 
 
 def _from_hub(file: DataFile) -> Path:

@@ -57,19 +57,40 @@ def write_samples(path: Path, answers: Sequence[Answer]) -> None:
     path.write_text("".join(rows), encoding="utf-8")
 
 
-def write_eval_results(path: Path, suite: Suite, answers: Sequence[Answer], verdicts: Sequence[Verdict]) -> None:
-    """An eval_results.json as EvalPlus writes it. Which test failed first is not recorded; the lists are empty."""
+def write_eval_results(
+    path: Path,
+    suite: Suite,
+    problems: Sequence[Problem],
+    answers: Sequence[Answer],
+    verdicts: Sequence[Verdict],
+    *,
+    md5: str = "",
+) -> None:
+    """An eval_results.json as EvalPlus writes it, `md5` being that of the benchmark's unzipped file.
+
+    As there, a sample that fails has the first failed test in a list, and one that does not start has none. Otherwise
+    than there, what fails the base tests is not run on more, and its plus_status is fail; a sample that took too long
+    has no test in its list.
+    """
+    by_id = {problem.id: problem for problem in problems}
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     base, plus = suite.levels[0], suite.levels[-1]
     for answer, verdict in zip(answers, verdicts, strict=True):
+
+        def failed(level: str, answer: Answer = answer, verdict: Verdict = verdict) -> list[Any]:
+            place = verdict.failed_test
+            if place is None or verdict[level] in (PASS, "not-run"):
+                return []
+            return [by_id[answer.task].data["tests"][level][place]]
+
         found[answer.task].append(
             {
                 "task_id": answer.task,
                 "solution": answer.text,
                 "base_status": WORDS.get(verdict[base], "fail"),
                 "plus_status": WORDS.get(verdict[plus], "fail") if plus != base else None,
-                "base_fail_tests": [],
-                "plus_fail_tests": [],
+                "base_fail_tests": failed(base),
+                "plus_fail_tests": failed(plus) if plus != base else [],
             }
         )
     scores = {}
@@ -83,8 +104,13 @@ def write_eval_results(path: Path, suite: Suite, answers: Sequence[Answer], verd
             for k in (1, 10, 100)
             if k <= least
         }
-    whole = {"date": time.strftime("%Y-%m-%d %H:%M"), "hash": "", "eval": found, "pass_at_k": scores}
-    path.write_text(json.dumps(whole) + "\n", encoding="utf-8")
+    whole = {"date": time.strftime("%Y-%m-%d %H:%M"), "hash": md5, "eval": found, "pass_at_k": scores}
+    path.write_text(json.dumps(whole, default=_in_json) + "\n", encoding="utf-8")
+
+
+def _in_json(value: Any) -> Any:
+    """The inputs of MBPP that JSON does not know: sets as lists, complex numbers as text."""
+    return list(value) if isinstance(value, set | frozenset) else str(value)
 
 
 def read_eval_results(path: Path) -> dict[str, list[tuple[bool, bool]]]:

@@ -149,7 +149,8 @@ def score_samples(
             for key, answer, verdict in zip(keys, answers, verdicts, strict=True):
                 sample = samples[key]
                 told = {name: sample[name] for name in ("text", "finish", "tokens")}
-                rows.append(key._asdict() | {"answer": answer.text, "verdict": verdict} | told)
+                judged = {"verdict": dict(verdict.statuses), "failed_test": verdict.failed_test}
+                rows.append(key._asdict() | {"answer": answer.text} | judged | told)
             for side in subject.sides:
                 for level in suite.levels:
                     mine = [r for r in rows if r["suite"] == suite.name and r["side"] == side]

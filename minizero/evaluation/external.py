@@ -5,13 +5,14 @@ Reading order: score_file, export, cross_check.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from minizero.evaluation import evalplus_files as files
-from minizero.evaluation.datafile import DataFile, find
+from minizero.evaluation.datafile import DataFile, find, read_unzipped
 from minizero.evaluation.evaluate import Options, Tell
 from minizero.evaluation.problems import PASS, Problem, Suite, Verdict
 from minizero.evaluation.scoring import Answer, VerdictCache, score
@@ -37,7 +38,7 @@ def score_file(path: Path, suite_name: str, tell: Tell, options: Options, *, sco
             tick=lambda left: tell.phase(f"scoring {suite.name}, {left} left"),
         )  # fmt: skip
     out = path.with_name(path.name.removesuffix(".jsonl") + ".eval_results.json")
-    files.write_eval_results(out, suite, answers, verdicts)
+    files.write_eval_results(out, suite, problems, answers, verdicts, md5=md5_of(suite, options.data))
     for level in suite.levels:
         right = sum(verdict[level] == PASS for verdict in verdicts)
         tell.say(f"{level:16} {right} of {len(verdicts)} samples right ({right / len(verdicts):.1%})")
@@ -46,19 +47,21 @@ def score_file(path: Path, suite_name: str, tell: Tell, options: Options, *, sco
     return out
 
 
-def export(results: Mapping[str, Any], out: Path) -> list[Path]:
+def export(results: Mapping[str, Any], out: Path, data: Path | None = None) -> list[Path]:
     """samples and eval_results of every program suite and side, as EvalPlus has them."""
     written = []
     for suite in named(",".join(results["manifest"]["plan"]["suites"])):
         if suite.name not in DATASETS:
             continue
+        problems, md5 = suite.load(data), md5_of(suite, data)
         for side in dict.fromkeys(row["side"] for row in results["rows"]):
             rows = [row for row in results["rows"] if row["suite"] == suite.name and row["side"] == side]
             answers = [Answer(row["task"], row["answer"]) for row in rows]
             path = out / f"{suite.name}-{side}.samples.jsonl"
             files.write_samples(path, answers)
-            verdicts = [row["verdict"] for row in rows]
-            files.write_eval_results(out / f"{suite.name}-{side}.eval_results.json", suite, answers, verdicts)
+            verdicts = [Verdict(row["verdict"], row["failed_test"]) for row in rows]
+            there = out / f"{suite.name}-{side}.eval_results.json"
+            files.write_eval_results(there, suite, problems, answers, verdicts, md5=md5)
             written.append(path)
     return written
 
@@ -75,7 +78,7 @@ def cross_check(
     """How many verdicts of EvalPlus's own scorer differ from ours, and on which tasks, in words."""
     if suite.name not in DATASETS:
         raise EvaluationError(f"--scorer evalplus: {suite.name} is not EvalPlus's. Name {', '.join(DATASETS)}.")
-    data = find(_file(suite.name), options.data)
+    data = find(data_file(suite.name), options.data)
     theirs = files.read_eval_results(files.run_evalplus(DATASETS[suite.name], path, data, parallel=workers))
     ours: dict[str, list[tuple[bool, bool]]] = {problem.id: [] for problem in problems}
     for answer, verdict in zip(answers, verdicts, strict=True):
@@ -86,7 +89,15 @@ def cross_check(
     return f"EvalPlus's own scorer differs on {len(odd)} tasks: {', '.join(odd[:20])}"
 
 
-def _file(name: str) -> DataFile:
+def data_file(name: str) -> DataFile:
+    """The file behind one of EvalPlus's suites."""
     from minizero.evaluation.suites import humaneval, mbpp
 
     return {"humaneval+": humaneval.FULL, "humaneval-mini": humaneval.MINI, "mbpp+": mbpp.FILE}[name]
+
+
+def md5_of(suite: Suite, data: Path | None) -> str:
+    """What EvalPlus calls the hash of a benchmark: of its unzipped file; "" where EvalPlus does not have it."""
+    if suite.name not in DATASETS:
+        return ""
+    return hashlib.md5(read_unzipped(find(data_file(suite.name), data))).hexdigest()

@@ -64,7 +64,7 @@ def ask(suite: Suite, problem: Problem, style: str) -> Prompt:
     text = wording.format(prompt=problem.prompt.strip())
     if style == "chat":
         return Prompt((Message("user", text),), chat=True)
-    wrapped = r1._WRAPPER.format(question=text)  # the words AZR-style training uses
+    wrapped = r1.WRAPPER.format(question=text)  # the words AZR-style training uses
     return Prompt((Message("user", wrapped),), prefill="<think>", stop=("</answer>",))
 
 

@@ -20,6 +20,7 @@ from minizero.exchange import Exchange, Tick
 from minizero.parsing import parse_answer
 from minizero.programs import program_key, statement_lines
 from minizero.rollout.protocol import Sampler, stream_seed
+from minizero.scoring import means
 from minizero.types import Completion, ConfigError, EvaluationError, ParseError, Request, Task, TaskType, Verdict
 from sandbox import Sandbox
 
@@ -43,9 +44,9 @@ class Validation:
 
     def metrics(self) -> dict[str, float]:
         """eval/solve_rate and eval/greedy, over all tasks and by task type."""
-        values = _means("eval/greedy", [(row["type"], float(row["greedy"])) for row in self.rows])
+        values = means("eval/greedy", [(row["type"], float(row["greedy"])) for row in self.rows])
         if self.samples:
-            values |= _means("eval/solve_rate", [(row["type"], row["correct"] / self.samples) for row in self.rows])
+            values |= means("eval/solve_rate", [(row["type"], row["correct"] / self.samples) for row in self.rows])
             values["eval/entropy"] = self.entropy
         return values
 
@@ -151,6 +152,10 @@ def held_out_tasks(config: Config) -> list[Task]:
         from minizero import tiny
 
         found = tiny.load(config.eval.split)
+    elif name == "cruxeval":
+        from minizero.evaluation.suites.cruxeval import self_play_tasks
+
+        found = self_play_tasks(limit)
     else:
         found = _read(Path(name))
     # Also of types that this run does not train: a run on deduction alone is compared with others on all of them.
@@ -187,7 +192,7 @@ def _read(path: Path) -> list[Task]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise ConfigError(
-            f"eval.tasks = {path}: cannot be read ({error}). Give a JSON Lines file of tasks, tiny, or none."
+            f"eval.tasks = {path}: cannot be read ({error}). Give a JSON Lines file of tasks, tiny, cruxeval, or none."
         ) from None
     found = []
     for number, line in enumerate(lines, 1):
@@ -196,11 +201,3 @@ def _read(path: Path) -> list[Task]:
         except (ValueError, KeyError, TypeError) as error:
             raise ConfigError(f"{path}, line {number}: no task ({type(error).__name__}: {error}).") from None
     return found
-
-
-def _means(name: str, pairs: Sequence[tuple[str, float]]) -> dict[str, float]:
-    groups: dict[str, list[float]] = defaultdict(list)
-    for kind, value in pairs:
-        groups[kind].append(value)
-        groups[""].append(value)
-    return {f"{name}/{kind}" if kind else name: sum(v) / len(v) for kind, v in sorted(groups.items())}

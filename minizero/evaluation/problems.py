@@ -1,6 +1,6 @@
 """The nouns of an evaluation: a problem, a suite of them, and the judge that says what an answer is worth.
 
-Reading order: Problem, Judge, Suite; PASS and STATUSES are the words that verdicts are made of.
+Reading order: Problem, Verdict, Judge, Suite; PASS and STATUSES are the words that verdicts are made of.
 """
 
 from __future__ import annotations
@@ -26,9 +26,6 @@ STATUSES = {
     "not-run": "Not run, because a test that comes before it failed.",
 }
 
-Verdict = dict[str, str]
-"""A status for each level of a suite, such as {"humaneval": "pass", "humaneval+": "wrong"}."""
-
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -39,6 +36,18 @@ class Problem:
     solution: str = ""  # a right answer in the form that judges take, where the benchmark has one
     entry: str = ""  # the function that is asked for
     data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A status for each level of a suite, such as {"humaneval": "pass", "humaneval+": "wrong"}; and the place of the
+    first failed test among those of its level, where the judge knows it."""
+
+    statuses: Mapping[str, str]
+    failed_test: int | None = None
+
+    def __getitem__(self, level: str) -> str:
+        return self.statuses[level]
 
 
 class Judge(Protocol):

@@ -19,7 +19,7 @@ from minizero.evaluation.store import read_whole_lines
 from minizero.types import EvaluationError
 from sandbox import Sandbox
 
-RULES = "1"  # raise when a change of the judges can change a verdict: remembered ones are then judged anew
+RULES = "2"  # raise when a change of the judges can change a verdict: remembered ones are then judged anew
 UNSTEADY = {"timeout", "memory"}  # may be the machine's doing, so they are not remembered
 
 
@@ -91,7 +91,7 @@ class VerdictCache:
         self.hits = 0
         for line in read_whole_lines(path):
             row = json.loads(line)
-            self._known[row["key"]] = row["verdict"]
+            self._known[row["key"]] = Verdict(row["verdict"], row.get("failed_test"))
 
     def get(self, suite: Suite, answer: Answer) -> Verdict | None:
         found = self._known.get(_key(suite, answer))
@@ -99,14 +99,15 @@ class VerdictCache:
         return found
 
     def put(self, suite: Suite, answer: Answer, verdict: Verdict) -> None:
-        if UNSTEADY & set(verdict.values()):
+        if UNSTEADY & set(verdict.statuses.values()):
             return
         key = _key(suite, answer)
         with self._lock:
             self._known[key] = verdict
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"key": key, "verdict": verdict}) + "\n")
+                row = {"key": key, "verdict": dict(verdict.statuses), "failed_test": verdict.failed_test}
+                file.write(json.dumps(row) + "\n")
 
 
 def _key(suite: Suite, answer: Answer) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from minizero.types import Message, Prompt, Task, TaskType
 
-_WRAPPER = """\
+WRAPPER = """\
 Below, a User asks and an Assistant replies. The Assistant first reasons privately, then states its reply. The \
 reasoning stands between <think> and </think>, the reply directly after it between <answer> and </answer>: \
 <think> all reasoning </think> <answer> the reply </answer>
@@ -216,7 +216,7 @@ def propose(
     *,
     lines: int | None,
     inputs: int,
-    composites: Sequence[str],
+    composites: Sequence[str] = (),
     stop_at_answer: bool,
 ) -> Prompt:
     """Ask for a new task; see prompts.propose."""
@@ -260,5 +260,5 @@ def _snippet(number: int, task: Task) -> str:
 
 
 def _prompt(question: str, stop_at_answer: bool) -> Prompt:
-    message = Message("user", _WRAPPER.format(question=question))
+    message = Message("user", WRAPPER.format(question=question))
     return Prompt((message,), prefill="<think>", stop=("</answer>",) if stop_at_answer else ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from minizero.evaluation.evalplus_files import (
     write_eval_results,
     write_samples,
 )
-from minizero.evaluation.problems import Problem
+from minizero.evaluation.external import md5_of
+from minizero.evaluation.problems import Problem, Verdict
 from minizero.evaluation.scoring import Answer, score
 from minizero.evaluation.suites import suite
 from minizero.types import EvaluationError
@@ -50,14 +52,25 @@ def test_a_samples_file_that_is_not_whole_is_an_error(tmp_path: Path, text: str,
 
 
 def test_results_are_written_and_read_in_its_format(tmp_path: Path) -> None:
-    answers = [Answer(ONE.id, "a"), Answer(ONE.id, "b"), Answer(ONE.id, "c")]
-    statuses = [("pass", "pass"), ("pass", "wrong"), ("timeout", "not-run")]
+    problem = replace(ONE, data={"tests": {"humaneval": [[1], [{2}]], "humaneval+": [[3], [4j]]}})
+    answers = [Answer(ONE.id, text) for text in "abcd"]
+    found = [("pass", "pass", None), ("pass", "wrong", 1), ("timeout", "not-run", None), ("error", "not-run", 1)]
+    verdicts = [Verdict({"humaneval": a, "humaneval+": b}, place) for a, b, place in found]
     path = tmp_path / "eval_results.json"
-    write_eval_results(path, SUITE, answers, [{"humaneval": a, "humaneval+": b} for a, b in statuses])
-    assert read_eval_results(path) == {ONE.id: [(True, True), (True, False), (False, False)]}
+    write_eval_results(path, SUITE, [problem], answers, verdicts, md5="abc")
+    assert read_eval_results(path) == {ONE.id: [(True, True), (True, False), (False, False), (False, False)]}
     written = json.loads(path.read_text())
-    assert written["pass_at_k"] == {"base": {"pass@1": pytest.approx(2 / 3)}, "plus": {"pass@1": pytest.approx(1 / 3)}}
-    assert [row["base_status"] for row in written["eval"][ONE.id]] == ["pass", "pass", "timeout"]
+    assert written["hash"] == "abc"
+    assert written["pass_at_k"] == {"base": {"pass@1": pytest.approx(1 / 2)}, "plus": {"pass@1": pytest.approx(1 / 4)}}
+    rows = written["eval"][ONE.id]
+    assert [row["base_status"] for row in rows] == ["pass", "pass", "timeout", "fail"]
+    assert [row["base_fail_tests"] for row in rows] == [[], [], [], [[[2]]]]
+    assert [row["plus_fail_tests"] for row in rows] == [[], [["4j"]], [], []]
+
+
+def test_the_hash_is_evalpluss_own(data: Path) -> None:
+    assert md5_of(SUITE, data).startswith("fe585eb4")  # of the unzipped HumanEvalPlus-v0.1.10
+    assert md5_of(suite("lcb-generation"), data) == ""
 
 
 def test_a_file_of_another_kind_is_no_result(tmp_path: Path) -> None:

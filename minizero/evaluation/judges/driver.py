@@ -1,8 +1,9 @@
 """The text that calls a function on test inputs inside the sandbox. No expected result is ever part of it.
 
 Reading order: program (solution, inputs and driver in one text), then the driver. Inputs stand in parts of at most
-PART; a call `run(part, False)` gives a digest of the part's results, `run(part, True)` the results themselves. A
-program that can tell the digest of the right results can also compute them.
+PART; a call `run(part, False)` gives a digest of the part's results, the place of the first that is a float (or floats
+alone), and their length in characters; `run(part, True)` gives the results themselves. A program that can tell the
+digest of the right results can also compute them.
 """
 
 from __future__ import annotations
@@ -64,6 +65,11 @@ def minizero_run_part(part, wants_values):
             return {short(key): short(member) for key, member in value.items()}
         return value
 
+    def is_floats(value):
+        if type(value) in (list, tuple):
+            return bool(value) and all(isinstance(member, float) for member in value)
+        return isinstance(value, float)
+
     function, results = globals()["FUNCTION"], []
     for arguments in minizero_parts[part]():
         result = function(*arguments)
@@ -74,7 +80,8 @@ def minizero_run_part(part, wants_values):
         text = repr(results)
     except ValueError:  # an integer of more than 4300 digits: in decimal it would take quadratic time
         text = repr(short(plain(results)))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    floats = (place for place, result in enumerate(results) if is_floats(result))
+    return [hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), next(floats, None), len(text)]
 
 
 minizero_parts = (

@@ -1,7 +1,7 @@
 """The judge of functions: calls in the sandbox, compared out here with what the reference solution gives.
 
-Reading order: FunctionJudge.judge, _compare (one process for all levels of a sample), then _Reference and how it is
-remembered. Fast: the sandbox answers with a digest per part of the inputs; only where digests differ do values come
+Reading order: FunctionJudge.judge (one process for all levels of a sample), _level, _part, then _Reference and how it
+is remembered. Fast: the sandbox answers with a digest per part of the inputs; only where digests differ do values come
 out, and rules about tolerance or several right answers decide.
 """
 
@@ -24,19 +24,29 @@ from sandbox import Limits, Result, Sandbox, Status
 MIN_CPU_S = 4.0  # EvalPlus's development head: the least time for an input, and the factor on the reference's time
 CPU_FACTOR = 4.0
 REFERENCE_CPU_S = 120.0
-LARGEST = 64 << 20  # bytes of results that may come out
+LARGEST = 64 << 20  # bytes of results that may come out of one run
+LEVEL_S = 60.0  # processor seconds for the tests of a level that are judged by their values, as EvalPlus's limit
+ALONE = 16  # tests that run one by one before the time is looked at
+KEPT = 1 << 20  # characters of a part's expected results that are kept for the next sample
 
 
 @dataclass(slots=True)
 class _Reference:
-    """One task: its inputs in parts, level after level, and what the reference solution makes of them."""
+    """One task: its inputs in parts, level after level, and what the reference solution makes of each part."""
 
     levels: dict[str, range]  # places in parts
     parts: list[Sequence[Any]]
     inputs: list[str]  # literals
     digests: list[str] = field(default_factory=list)
+    floats: list[int | None] = field(default_factory=list)  # the first result of the part that is a float, or floats
+    sizes: list[int] = field(default_factory=list)  # characters of the results
     cpu_s: list[float] = field(default_factory=list)
-    values: list[Any] = field(default_factory=list)  # computed when they are first needed
+    values: dict[int, list[Any]] = field(default_factory=dict)  # of small parts, once they were needed
+
+    @property
+    def limit(self) -> float:
+        """Processor seconds that a part gets."""
+        return max(MIN_CPU_S, CPU_FACTOR * max(self.cpu_s))
 
 
 class FunctionJudge:
@@ -60,14 +70,13 @@ class FunctionJudge:
 
     def judge(self, problem: Problem, answer: str) -> Verdict:
         reference = self._reference(problem)
-        limit = max(MIN_CPU_S, CPU_FACTOR * max(reference.cpu_s))
-        results = self._run(problem, answer, reference.inputs, False, limit)
-        verdict: Verdict = {}
-        status = PASS
+        results = self._run(problem, answer, reference.inputs, False, reference.limit)
+        statuses = dict.fromkeys(reference.levels, "not-run")
         for level, places in reference.levels.items():
-            status = self._status(problem, answer, reference, places, results, limit) if status == PASS else "not-run"
-            verdict[level] = status
-        return verdict
+            statuses[level], failed = self._level(problem, answer, reference, places, results)
+            if statuses[level] != PASS:
+                return Verdict(statuses, failed)
+        return Verdict(statuses)
 
     def cost(self, problem: Problem) -> float:
         """The reference's processor time where it is known, else a guess from the number of tests."""
@@ -77,44 +86,61 @@ class FunctionJudge:
 
     # -- one level --
 
-    def _status(
-        self,
-        problem: Problem,
-        answer: str,
-        reference: _Reference,
-        places: range,
-        results: Sequence[Result],
-        limit: float,
-    ) -> str:
-        mine = [results[place] for place in places]
-        failed = _failure(mine)
-        if failed == "timeout" and places.start:
-            # Right on the base tests and slow on a part: EvalPlus grants its time to each input, so each gets it now.
-            values = self._values(problem, reference)
-            parts = [[one] for place in places for one in reference.parts[place]]
-            expected = [[value] for place in places for value in values[place]]
-            return self._exact(problem, answer, parts, expected, limit)
-        if failed:
-            return failed
-        if [result.value for result in mine] == [reference.digests[place] for place in places]:
-            return PASS
-        values = self._values(problem, reference)
-        parts = [list(reference.parts[place]) for place in places]
-        return self._exact(problem, answer, parts, [values[place] for place in places], limit)
+    def _level(
+        self, problem: Problem, answer: str, reference: _Reference, places: range, results: Sequence[Result]
+    ) -> tuple[str, int | None]:
+        """The status of a level, and which of its tests failed first where that is known."""
+        before, spent_s = 0, 0.0
+        for place in places:
+            result = results[place]
+            if not (result.ok and _digest(result.value) == reference.digests[place]):
+                if result.status is Status.TIMEOUT and not places.start:
+                    return _failure([result]), None
+                # What was slow in all may be fast enough test by test: EvalPlus grants its time to each.
+                tolerant = any(reference.floats[p] is not None for p in places if p < place)
+                status, test, more_s = self._part(problem, answer, reference, place, tolerant, is_whole=result.ok)
+                spent_s += more_s
+                if spent_s > LEVEL_S:
+                    return "timeout", None
+                if status != PASS:
+                    return status, None if test is None else before + test
+            before += len(reference.parts[place])
+        return PASS, None
 
-    def _exact(
-        self, problem: Problem, answer: str, parts: list[list[Any]], expected: list[list[Any]], limit: float
-    ) -> str:
-        """Run for the values themselves, and apply the task's rule to them."""
-        results = self._run(problem, answer, driver.literals(parts, problem.data["is_json"]), True, limit)
-        failed = _failure(results)
-        if failed:
-            return failed
-        rule, atol = problem.data["oracle"], problem.data["atol"]
-        flat = [value for result in results for value in _as_list(result.value)]
-        arguments = [one for part in parts for one in part]
-        is_right = oracle.all_right(rule, arguments, flat, [v for part in expected for v in part], atol)
-        return PASS if is_right else "wrong"
+    def _part(
+        self, problem: Problem, answer: str, reference: _Reference, place: int, tolerant: bool, *, is_whole: bool
+    ) -> tuple[str, int | None, float]:
+        """Judge the values of one part by the task's rule; without is_whole test by test. The place of the first test
+        that failed is None where the program does not start. Few tests at a time where their results are large. Also
+        the processor seconds that it took."""
+        tests = list(reference.parts[place])
+        count = max(1, min(len(tests), LARGEST // 2 * len(tests) // max(1, reference.sizes[place])))
+        count = count if is_whole else min(count, ALONE)
+        first_float, spent_s = reference.floats[place], 0.0
+        for start in range(0, len(tests), count):
+            chosen = tests[start : start + count]
+            atol = problem.data["atol"]
+            if not atol and (tolerant or (first_float is not None and first_float < start)):
+                atol = oracle.FLOAT_TOLERANCE
+            # That the program starts at all is seen by a part without tests.
+            parts = [[], chosen] if is_whole else [[], *([test] for test in chosen)]
+            literals = driver.literals(parts, problem.data["is_json"])
+            results = self._run(problem, answer, literals, True, reference.limit)
+            whole = next((i for i, result in enumerate(results) if not result.ok), len(results))
+            spent_s += sum(result.cpu_s for result in results)
+            if not whole:
+                return _failure(results), None, spent_s
+            found = [value for result in results[:whole] for value in _as_list(result.value)]
+            expected = self._values(problem, reference, place, start, count)
+            wrong = oracle.first_wrong(problem.data["oracle"], chosen, found, expected, atol)
+            if wrong is not None:
+                failed = _failure(results)
+                if failed and is_whole:
+                    return self._part(problem, answer, reference, place, tolerant, is_whole=False)
+                return failed if failed and wrong == len(found) else "wrong", start + wrong, spent_s
+            if spent_s > LEVEL_S:
+                break
+        return PASS, None, spent_s
 
     def _run(self, problem: Problem, answer: str, inputs: list[str], values: bool, cpu_s: float) -> list[Result]:
         text = driver.program(answer, problem.entry, inputs, problem.data["oracle"])
@@ -147,21 +173,30 @@ class FunctionJudge:
         key = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         row = self._known.get(key)
         if row is None:
-            results = self._of_solution(problem, reference, False)
-            row = {"key": key, "task": problem.id, "digests": [r.value for r in results]}
+            results = self._of_solution(problem, reference.inputs, False)
+            row = {"key": key, "task": problem.id, "results": [r.value for r in results]}
             row["cpu_s"] = [round(r.cpu_s, 4) for r in results]
             self._remember(row)
-        reference.digests, reference.cpu_s = row["digests"], row["cpu_s"]
+        reference.digests, reference.floats, reference.sizes = map(list, zip(*row["results"], strict=True))
+        reference.cpu_s = row["cpu_s"]
         return reference
 
-    def _values(self, problem: Problem, reference: _Reference) -> list[Any]:
+    def _values(self, problem: Problem, reference: _Reference, place: int, start: int, count: int) -> list[Any]:
+        """What is expected of some tests of a part."""
         with self._locks[problem.id]:
-            if not reference.values:
-                reference.values = [result.value for result in self._of_solution(problem, reference, True)]
-            return reference.values
+            chosen = slice(start, start + count)
+            if place in reference.values:
+                return reference.values[place][chosen]
+            is_kept = reference.sizes[place] <= KEPT
+            tests = list(reference.parts[place] if is_kept else reference.parts[place][chosen])
+            (result,) = self._of_solution(problem, driver.literals([tests], problem.data["is_json"]), True)
+            values: list[Any] = result.value
+            if is_kept:
+                reference.values[place] = values
+            return values[chosen] if is_kept else values
 
-    def _of_solution(self, problem: Problem, reference: _Reference, values: bool) -> list[Result]:
-        results = self._run(problem, problem.solution, reference.inputs, values, REFERENCE_CPU_S)
+    def _of_solution(self, problem: Problem, inputs: list[str], values: bool) -> list[Result]:
+        results = self._run(problem, problem.solution, inputs, values, REFERENCE_CPU_S)
         failed = next((r for r in results if not r.ok), None)
         if failed:
             raise EvaluationError(
@@ -176,6 +211,11 @@ class FunctionJudge:
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 with self._file.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")
+
+
+def _digest(claimed: Any) -> Any:
+    """The digest in what a part claims; anything else when the program replaced the driver."""
+    return claimed[0] if type(claimed) is list and claimed else claimed
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -24,7 +24,7 @@ class MathJudge:
         self._level = level
 
     def judge(self, problem: Problem, answer: str) -> Verdict:
-        return {self._level: _status(answer, problem.data["answer"])}
+        return Verdict({self._level: _status(answer, problem.data["answer"])})
 
     def cost(self, problem: Problem) -> float:
         return 0.0

@@ -1,7 +1,7 @@
 """When a result is right: EvalPlus's rules, restated on values that came back as data.
 
-Reading order: all_right, then is_right. Sources: evalplus/eval/__init__.py (unsafe_execute) and _special_oracle.py, at
-its development head. Departs from it: nan equals nan.
+Reading order: first_wrong, then is_right. Sources: evalplus/eval/__init__.py (unsafe_execute) and _special_oracle.py,
+at its development head. Departs from it: nan equals nan.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ RELATIVE = 1e-7  # of numpy.testing.assert_allclose
 FLOAT_TOLERANCE = 1e-6  # for floats in tasks that name no tolerance
 
 
-def all_right(oracle: str, inputs: Sequence[Any], found: Any, expected: Sequence[Any], atol: float) -> bool:
-    """Whether every result of a part is right. As in EvalPlus, the first float makes later tests tolerant too."""
-    if type(found) is not list or len(found) != len(expected):
-        return False
-    for arguments, out, right in zip(inputs, found, expected, strict=True):
+def first_wrong(
+    oracle: str, inputs: Sequence[Any], found: Sequence[Any], expected: Sequence[Any], atol: float
+) -> int | None:
+    """The place of the first result that is not right; None when all are. As in EvalPlus, the first float makes later
+    tests tolerant too."""
+    for place, (arguments, out, right) in enumerate(zip(inputs, found, expected, strict=False)):
         if oracle != "root" and atol == 0 and _is_floats(right):
             atol = FLOAT_TOLERANCE
         try:
             if not is_right(oracle, arguments, out, right, atol):
-                return False
+                return place
         except (TypeError, ValueError, OverflowError, ArithmeticError):
-            return False  # the result is of a kind that the rule cannot be applied to
-    return True
+            return place  # the result is of a kind that the rule cannot be applied to
+    return None if len(found) == len(expected) else min(len(found), len(expected))
 
 
 def is_right(oracle: str, arguments: Any, out: Any, expected: Any, atol: float) -> bool:

@@ -30,12 +30,12 @@ class ProgramJudge:
 
     def judge(self, problem: Problem, answer: str) -> Verdict:
         if not answer.strip():
-            return {self._level: "unparsable"}
-        for case in problem.data["cases"]:
+            return Verdict({self._level: "unparsable"})
+        for place, case in enumerate(problem.data["cases"]):
             status = self._case(problem, answer, case)
             if status != PASS:
-                return {self._level: status}
-        return {self._level: PASS}
+                return Verdict({self._level: status}, place)
+        return Verdict({self._level: PASS})
 
     def cost(self, problem: Problem) -> float:
         return float(len(problem.data["cases"]))

@@ -32,7 +32,7 @@ class ValueJudge:
     def judge(self, problem: Problem, answer: str) -> Verdict:
         parsed = Answer(self._type, answer) if answer.strip() else ParseError("no_answer")
         verdict = tasks.check(as_task(problem, self._type), parsed, self._box, self._settings).result()
-        return {self._level: _WORDS.get(verdict.reason, verdict.reason)}
+        return Verdict({self._level: _WORDS.get(verdict.reason, verdict.reason)})
 
     def cost(self, problem: Problem) -> float:
         return 0.0
