@@ -73,7 +73,10 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a directory that remembers the other scorer's verdicts")
     parser.add_argument("--out", type=Path, help="a Markdown file to write")
     asked = parser.parse_args()
-    lines = list(cruxeval_part(asked) if asked.part == "cruxeval" else evalplus_part(asked))
+    lines = []
+    for line in cruxeval_part(asked) if asked.part == "cruxeval" else evalplus_part(asked):
+        print(f"{line.what}: {line.samples} samples, {len(line.differ)} differ", flush=True)
+        lines.append(line)
     table = ["| samples of | samples | right for both | verdicts that differ |", "|---|---|---|---|"]
     table += [f"| {x.what} | {x.samples} | {x.both_pass} | {len(x.differ)} |" for x in lines]
     odd = [text for x in lines for text in x.differ]

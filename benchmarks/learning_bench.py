@@ -52,7 +52,7 @@ def run_one(variant: str, seed: int, steps: int) -> None:
         settings = [
             f"run.dir={scratch!r}", "run.name=bench", f"run.rng_seed={seed}", "run.threads=1",
             f"selfplay.steps={steps}",
-            "eval.limit=150", "run.rollouts_every=0", "run.checkpoint_every=0", "sandbox.workers=1", "eval.every=25",
+            "eval.limit=150", "run.rollouts_every=0", "run.checkpoint_every=0", "sandbox.workers=1", "eval.every=0",
         ]  # fmt: skip
         command = [sys.executable, "-m", "minizero", "selfplay", "tiny", *VARIANTS[variant]]
         for text in settings:

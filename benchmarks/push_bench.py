@@ -42,8 +42,8 @@ def build(path: Path, hidden: int, layers: int) -> None:
 
 def engine(config: Any, policy: Any, *, lora: bool) -> Any:
     """vLLM as the sampler starts it; the second one without LoRA layers, and with weights that can be loaded again."""
-    from minizero.rollout.vllm import engine_settings
     from minizero.rollout.vllm_internals import start_engine
+    from minizero.rollout.vllm_settings import engine_settings
 
     settings = engine_settings(config, policy)
     if not lora:

@@ -129,6 +129,7 @@ def ablate(
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
     only: tuple[str, ...] = (),
     out: Path | None = None,
+    reuse: tuple[Path, ...] = (),
     tables_only: bool = False,
 ) -> None:
     """Compare variants over several seeds, beside the default and two controls; repeat the command to go on.
@@ -143,6 +144,7 @@ def ablate(
         set: One setting for every run, section.name=value; may be repeated. Wins over the variants' own.
         only: Only these variants of the set (default and controls always run).
         out: Where summaries, table.md and report.html are kept; without it, beside the runs.
+        reuse: More places, besides the folders beside this set's, where the same runs may have been made already.
         tables_only: Run nothing; write table and report from the summaries that are there.
     """
     from minizero.ablate import ablate as run_set
@@ -155,7 +157,7 @@ def ablate(
     asked = read_set(variants, model=model, files=files, overrides=(*named, *set), only=only, command=command)
     home = Path("runs") / f"ablate-{asked.name}"
     if not tables_only:
-        run_set(asked, seeds=seeds, jobs=jobs, home=home, keep=out)
+        run_set(asked, seeds=seeds, jobs=jobs, home=home, keep=out, reuse=reuse)
     elif (page := write_tables(asked, out or home)) is not None:
         print(page)
     else:
@@ -182,9 +184,8 @@ def plan(
     from minizero.planner import make_plan
     from minizero.telling import as_table
 
-    resolved = resolve(model, config, set)
-    print(as_table({name: new for name, (_, new) in difference(resolved).items()}))
-    found = make_plan(resolved, card)
+    found = make_plan(resolve(model, config, set), card)
+    print(as_table({name: new for name, (_, new) in difference(found.config).items()}))
     print(found.text())
     if not found.fits:
         raise SystemExit(1)

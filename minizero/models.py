@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TINY = Path(__file__).parent / "tiny" / "weights"
 ATTENTION = "minizero_grouped_sdpa"
+NO_TEMPLATE = "prompt.style = chat, but this model's tokenizer has no chat template. Try --set prompt.style=r1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,7 @@ class Tokens:
             text = "\n".join(message.content for message in prompt.messages)
             return self._ids(text) + (self._ids(prompt.prefill) if prompt.prefill else [])
         if not getattr(self.tokenizer, "chat_template", None):
-            raise ModelError(
-                "prompt.style = chat, but this model's tokenizer has no chat template. Try --set prompt.style=r1"
-            )
+            raise ModelError(NO_TEMPLATE)
         messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
         rendered = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
         return self._ids(rendered + prompt.prefill)
@@ -90,8 +89,11 @@ def locate(name: str) -> str:
     return name
 
 
-def load(config: ModelConfig) -> LoadedModel:
-    """Load the model of a config: weights in the compute type, evaluation mode, on its device."""
+def load(config: ModelConfig, style: str = "auto") -> LoadedModel:
+    """Load the model of a config: weights in the compute type, evaluation mode, on its device.
+
+    Raises ModelError before any weights load when the tokenizer lacks what self-play, or the prompt style, needs.
+    """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
@@ -110,6 +112,7 @@ def load(config: ModelConfig) -> LoadedModel:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise ModelError(_explain(config.name, source, error)) from error
+    eos = check_tokenizer(tokenizer, shape, source, style)
     dtype = _dtype(config.dtype, device, shape)
     _register_attention()
     extra: dict[str, Any] = {}
@@ -129,7 +132,7 @@ def load(config: ModelConfig) -> LoadedModel:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     model.eval()
-    tokens = Tokens(tokenizer, _eos_ids(model, tokenizer), _pad_id(model, tokenizer))
+    tokens = Tokens(tokenizer, eos, _pad_id(model, tokenizer))
     return LoadedModel(model, tokens, config.name, source, _is_instruct(source, tokenizer))
 
 
@@ -167,16 +170,36 @@ def _nf4(dtype: torch.dtype) -> Any:
     )
 
 
-def _eos_ids(model: Any, tokenizer: Any) -> tuple[int, ...]:
-    """Every id that ends a sequence: the tokenizer's, and the model's generation config's (Qwen has two)."""
+def check_tokenizer(tokenizer: Any, shape: Any, source: str, style: str) -> tuple[int, ...]:
+    """Every id that ends a sequence: the tokenizer's, the model's and its generation config's (Qwen has two). Raises
+    ModelError when there is none, when an id is outside the vocabulary, or without the chat template that is asked."""
+    if style == "chat" and not getattr(tokenizer, "chat_template", None):
+        raise ModelError(NO_TEMPLATE)
     ids: set[int] = set()
-    for found in (tokenizer.eos_token_id, model.generation_config.eos_token_id, model.config.eos_token_id):
+    named = (tokenizer.eos_token_id, _generation(source).get("eos_token_id"), getattr(shape, "eos_token_id", None))
+    for found in named:
         ids |= {found} if isinstance(found, int) else set(found or ())
     if not ids:
         raise ModelError(
-            "neither the tokenizer nor the model names an end-of-sequence token; generation could not stop."
+            "neither the tokenizer nor the model names an end-of-sequence token; generation could not stop. Set "
+            "eos_token in its tokenizer_config.json."
+        )
+    if max(ids) >= shape.vocab_size:
+        raise ModelError(
+            f"the token that ends a sequence has id {max(ids)}, but the model knows {shape.vocab_size} tokens: this "
+            "tokenizer belongs to another model. Compare the tokenizer files with those of the model's publisher."
         )
     return tuple(sorted(ids))
+
+
+def _generation(source: str) -> dict[str, Any]:
+    """generation_config.json, {} where there is none."""
+    from transformers import GenerationConfig
+
+    try:
+        return dict(GenerationConfig.from_pretrained(source).to_dict())
+    except (OSError, ValueError):
+        return {}
 
 
 def _pad_id(model: Any, tokenizer: Any) -> int:

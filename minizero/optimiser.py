@@ -37,6 +37,17 @@ class MasterAdamW:
                 self._sums[name] = parameter.grad.to(torch.float32, copy=True)
             parameter.grad = None
 
+    @property
+    def size(self) -> int:
+        """Trained parameters."""
+        return sum(master.numel() for master in self.masters.values())
+
+    def forget(self) -> None:
+        """Drop the gradients summed so far."""
+        self._sums = {}
+        for parameter in self.parameters.values():
+            parameter.grad = None
+
     def step(self) -> dict[str, float]:
         """Clip and apply the summed gradients; a non-finite norm skips the update. Returns grad_norm, lr, skipped."""
         sums, self._sums = self._sums, {}

@@ -27,6 +27,7 @@ from minizero.config.schema import AdapterConfig, Config
 from minizero.log_probs import chunked_log_probs
 from minizero.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
 from minizero.optimiser import MasterAdamW
+from minizero.planner import bound_memory, here
 from minizero.types import CheckpointError, ConfigError, ModelError, Rollout
 
 
@@ -34,12 +35,15 @@ class Policy:
     """One model that plays both roles. `model` is the transformers model that is also sampled from."""
 
     def __init__(self, config: Config, *, tick: Callable[[], None] = lambda: None) -> None:
-        self.config, self._tick = config, tick
+        self._tick = tick
         torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
         torch.manual_seed(config.run.rng_seed)  # the initial adapter is the only thing drawn from torch's generator
-        loaded = models.load(config.model)
+        loaded = models.load(config.model, config.prompt.style)
         self.model, self.tokens, self.style = loaded.model, loaded.tokens, models.style_for(loaded)
         self.device = next(self.model.parameters()).device.type
+        self.config = config = here(config, self.model.config.to_dict())  # nothing is left open from here on
+        if self.device == "cuda":
+            bound_memory(config)
         self.has_adapter = config.adapter.kind == "lora"
         needs_reference = config.loss.kl_weight > 0 and not self.has_adapter
         self._reference = copy.deepcopy(self.model).requires_grad_(False) if needs_reference else None
@@ -126,8 +130,10 @@ class Policy:
         several completions share a row.
         """
         model = model or self.model
+        recomputes = self.config.optim.gradient_checkpointing is True and torch.is_grad_enabled()
         seen = {"attention_mask": batch.mask, "position_ids": batch.positions} if batch.mask is not None else {}
-        hidden = model.model(input_ids=batch.input_ids, use_cache=False, **seen).last_hidden_state  # [B, T, H]
+        with _recomputing(model) if recomputes else nullcontext():
+            hidden = model.model(input_ids=batch.input_ids, use_cache=False, **seen).last_hidden_state  # [B, T, H]
         chosen = hidden.flatten(0, 1)[batch.select]  # [K, H]
         return chunked_log_probs(
             chosen, model.lm_head.weight, batch.targets, self.config.sampler.temperature, self.config.optim.logits_chunk
@@ -148,6 +154,18 @@ class Policy:
     def _reference_log_probs(self, batch: Batch) -> Tensor:
         with self.adapter_off() if self.has_adapter else nullcontext():
             return self._forward(batch, self._reference)[0]
+
+    def micro_batches(self, rollouts: Sequence[Rollout]) -> Iterator[Batch]:
+        """The micro-batches of these rollouts, the longest first."""
+        yield from self._micro_batches(rollouts, range(len(rollouts)))
+
+    def backward(self, batch: Batch) -> None:
+        """A forward and a backward pass over a micro-batch, and its gradients into the optimiser's sums: what learning
+        from it takes in memory and time. `optimiser.forget()` undoes it."""
+        new, entropy = self._forward(batch)
+        (new.mean() - self.config.loss.entropy_weight * entropy.mean()).backward()
+        self.optimiser.accumulate()
+        self._tick()
 
     def _micro_batches(self, rollouts: Sequence[Rollout], places: Sequence[int]) -> Iterator[Batch]:
         budget = self.config.optim.micro_batch_tokens
@@ -194,6 +212,21 @@ class Policy:
         with safe_open(directory / STATE, framework="pt") as file:
             updates = int(file.metadata()["updates"])
         self.optimiser.load(tensors, updates)
+
+
+@contextmanager
+def _recomputing(model: Any) -> Iterator[None]:
+    """transformers computes a layer again in the backward pass only when the layer is in training mode, and then it
+    also drops the cache, which would ruin sampling: so the layers are in training mode for this forward alone. Nothing
+    inside them is: there is no dropout to switch on."""
+    layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    for layer in layers:
+        layer.training = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
 
 
 STATE = "policy.safetensors"

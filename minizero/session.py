@@ -13,12 +13,10 @@ import random
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +34,7 @@ from minizero.seeds import seed_tasks
 from minizero.selfplay import SelfPlay
 from minizero.telling import Teller
 from minizero.types import MiniZeroError
+from minizero.version import code_digest, commit, versions
 from sandbox import Limits, Sandbox
 
 if TYPE_CHECKING:
@@ -110,18 +109,21 @@ class Session:
         self._stack.enter_context(teller)
         teller.phase(f"loading {config.model.name}")
         from minizero.advantages import load_estimators
-        from minizero.planner import planned_metrics
+        from minizero.planner import check_fits, expected_of
         from minizero.policy import Policy
         from minizero.rollout.make import check_sampler, make_sampler
 
         for name, text in load_estimators(config.advantage).items():
             self.directory.write_text(name, text)
         check_sampler(config)
+        check_fits(config)
         self.policy: Policy = Policy(config, tick=lambda: teller.tick(0))
         self.style = self.policy.style if config.prompt.style == "auto" else config.prompt.style
-        self.planned = planned_metrics(config) if self.policy.device != "cpu" else {}
+        self.config = config = self.policy.config  # with nothing left open
+        self.expected = expected_of(config)
         self.sampler = make_sampler(config, self.policy)
         self._stack.callback(self.sampler.close)
+        self.rehearsed = self._rehearse()
         self.held_out = held_out_tasks(config)
         by = config.admission.duplicate_by
         self.buffer = TaskBuffer(
@@ -164,8 +166,12 @@ class Session:
         if every and number % every == 0:
             self.directory.write_rollouts(number, [rollout_row(s) for s in result.scored])
         self.directory.append("tasks.jsonl", "".join(entry_line(task, rate) for task, rate in result.stored))
-        values = result.metrics | self.planned | {"memory/peak_gib": peak_gib(self.policy.device)}
+        values = result.metrics | self.rehearsed | {"memory/peak_gib": peak_gib(self.policy.device)}
         values |= {"time/step_s": time.perf_counter() - started, "time/step_s/push": pushed_s}
+        wrote = [(s.rollout.completion, s.is_trained) for s in result.scored]
+        values |= self.expected.metrics(
+            values["time/step_s"], [c for c, _ in wrote], [c for c, trained in wrote if trained]
+        )
         if config.eval.every and number % config.eval.every == 0 and number < config.selfplay.steps:
             values |= self.validation(number)
         self.directory.log(number, values)
@@ -202,6 +208,21 @@ class Session:
             changes = [b - a for a, b in zip(before, found.solve_rates(), strict=True)]
             values["eval/change"] = 100 * sum(changes) / len(changes)
         return values
+
+    def _rehearse(self) -> dict[str, float]:
+        """The largest micro-batch before the first step, where optim.rehearse says so; what it took as metrics."""
+        wanted, device = self.config.optim.rehearse, self.policy.device
+        if not (device != "cpu" if wanted == "auto" else wanted):
+            return {}
+        from minizero.rehearsal import rehearse
+
+        self.teller.phase("rehearsing the largest micro-batch")
+        self.sampler.release()
+        found = rehearse(self.policy)
+        self.sampler.resume()
+        peak = f", {found.peak_gib:.1f} GiB at most" if found.peak_gib else ""
+        self.teller.say(f"the largest micro-batch, {found.tokens} tokens, took {found.seconds:.1f} s{peak}")
+        return {"memory/rehearsed_gib": found.peak_gib} if found.peak_gib else {}
 
     # -- saving and restoring -----------------------------------------------------------------------------------------
 
@@ -275,14 +296,14 @@ def sandbox_settings(config: Config) -> dict[str, Any]:
 
 def make_manifest(config: Config, box: Sandbox, argv: Sequence[str] | None = None) -> dict[str, Any]:
     """What a reader needs to repeat the run: versions, machine, command, seeds, what differs from the defaults."""
-    packages = ("minizero", "torch", "transformers", "peft", "vllm", "bitsandbytes", "numpy", "pydantic")
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": " ".join(["minizero", *(argv or sys.argv[1:])]),
         "rng_seed": config.run.rng_seed,
         "run_id": f"{stream_seed(time.time_ns(), os.getpid(), random.random()):016x}",
-        "versions": {"python": platform.python_version()} | {p: v for p in packages if (v := _version(p))},
-        "commit": _commit(),
+        "versions": versions(),
+        "commit": commit(),
+        "code": code_digest(),
         "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
         "sandbox": box.report.as_data(),
         "unsafe": config.sandbox.unsafe,
@@ -297,24 +318,6 @@ def peak_gib(device: str) -> float:
 
         return torch.cuda.max_memory_allocated() / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _commit() -> str:
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-        return done.stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return ""
 
 
 def _processor() -> str:

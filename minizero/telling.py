@@ -92,8 +92,8 @@ class Teller:
 
 
 def step_line(number: int, total: int, values: Mapping[str, float]) -> str:
-    """One step in one line: what was admitted, how hard it was, what was solved. The loss stays out: it is near 0
-    anyway.
+    """One step in one line: what was admitted, how hard it was, what was solved, where its time went. The loss stays
+    out: it is near 0 anyway.
 
     >>> step_line(3, 60, {"propose/admitted_frac": 0.5, "solve/correct_frac": 0.25, "time/step_s": 2.0})
     'step   3/60   admitted  50%   solved  25%   2.0 s'
@@ -111,8 +111,30 @@ def step_line(number: int, total: int, values: Mapping[str, float]) -> str:
             parts.append(f"{label} {values[name]:+.2f}")
     if values.get("rollout/tokens_per_s"):
         parts.append(f"{values['rollout/tokens_per_s']:.0f} tok/s")
-    parts.append(f"{values['time/step_s']:.1f} s")
+    parts.append(f"{values['time/step_s']:.1f} s{time_parts(values)}")
     return "   ".join(parts)
+
+
+def time_parts(values: Mapping[str, float]) -> str:
+    """Where a step's time went, in percent, and how much of it the card's data sheet asks for.
+
+    >>> time_parts({"time/step_s": 10.0, "time/step_s/sample": 7.0, "time/step_s/update": 2.0, "time/step_s/push": 0.1,
+    ...             "sandbox/wait_s": 0.5})
+    ' (sample 65%, update 20%, push 1%, sandbox 5%)'
+    """
+    whole, waited = values["time/step_s"], values.get("sandbox/wait_s", 0.0)
+    spent = {name: values[f"time/step_s/{name}"] for name in ("sample", "update", "push") if _has(values, name)}
+    if not spent or whole <= 0:
+        return ""
+    spent["sample"] = spent.get("sample", waited) - waited
+    told = [f"{name} {seconds / whole:.0%}" for name, seconds in (spent | {"sandbox": waited}).items()]
+    if "time/floor_frac" in values:
+        told.append(f"floor {values['time/floor_frac']:.0%}")
+    return f" ({', '.join(told)})"
+
+
+def _has(values: Mapping[str, float], part: str) -> bool:
+    return f"time/step_s/{part}" in values
 
 
 def percent(value: float) -> str:

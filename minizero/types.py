@@ -9,6 +9,7 @@ is learned from (Rollout).
     │   └── StyleError     they are right, but not for the prompt style of this model
     ├── MissingPackage     an optional package is needed; names the pip line
     ├── ModelError         a model, adapter or tokenizer cannot be used
+    ├── OutOfMemory        the card is too small for the largest micro-batch
     ├── SamplerError       a text engine does not start, or does not sample from the trainer's policy
     ├── SeedsError         a seeds file is empty or malformed; names the line
     ├── RewardError        a reward term raised or returned something that is not a finite number
@@ -39,11 +40,11 @@ class ConfigError(MiniZeroError):
         super().__init__("\n".join(problems))
 
 
-class MissingPackage(MiniZeroError):
 class StyleError(ConfigError):
     """What was asked is right, but not for the run's prompt style: the tiny model never learned it."""
 
 
+class MissingPackage(MiniZeroError):
     """An optional package is needed for what was asked."""
 
     def __init__(self, package: str, purpose: str, install: str) -> None:
@@ -52,6 +53,10 @@ class StyleError(ConfigError):
 
 class ModelError(MiniZeroError):
     """A model, adapter or tokenizer cannot be used as asked."""
+
+
+class OutOfMemory(MiniZeroError):
+    """The card does not hold the largest micro-batch that a run may meet."""
 
 
 class SamplerError(MiniZeroError):
@@ -99,16 +104,16 @@ class TaskType(StrEnum):
     DEDUCTION = "deduction"  # program, input -> output
     ABDUCTION = "abduction"  # program, output -> an input
     INDUCTION = "induction"  # pairs of input and output, a message -> program
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One input (source text of an argument list) and its output (source text of a value; error tasks: a name)."""
     ERROR = "error"  # program, input -> the name of the exception raised, or NO_ERROR
 
 
 USUAL_TYPES = (TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION)  # what AZR's scripts play, and the default
 NO_ERROR = "NoError"  # the answer to an error task whose program raises nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One input (source text of an argument list) and its output (source text of a value; error tasks: a name)."""
 
     input: str
     output: str
@@ -129,17 +134,17 @@ class Task:
     message: str = ""
     shown: int = 0
     step: int = 0
-
-    @property
-    def input(self) -> str:
-        return self.pairs[0].input
-
     composites: tuple[str, ...] = ()
 
     @property
     def own_program(self) -> str:
         """The program without the functions that it was given."""
         return self.program.removeprefix("".join(f"{text}\n\n" for text in self.composites))
+
+    @property
+    def input(self) -> str:
+        return self.pairs[0].input
+
     @property
     def output(self) -> str:
         return self.pairs[0].output
@@ -159,12 +164,12 @@ class Proposal:
     program: str
     inputs: tuple[str, ...]
     message: str = ""
+    composites: tuple[str, ...] = ()  # as in Task; `program` holds them
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The parsed content of a solve completion: source text of a value, of an argument list, or of a program."""
-    composites: tuple[str, ...] = ()  # as in Task; `program` holds them
 
     type: TaskType
     text: str

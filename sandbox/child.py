@@ -23,8 +23,8 @@ DIGESTED_BYTES: Final = 1 << 30
 """Cap on a result that is only digested; the memory limit is the real one."""
 
 
-class DeniedImport(ImportError):
-    """The program asked for a module that is not on the sandbox's list."""
+class DeniedImport(ModuleNotFoundError):
+    """The program asked for a module that is not on the sandbox's list, or that is not loaded."""
 
 
 class _Kept(io.BytesIO):
@@ -38,6 +38,9 @@ class _Kept(io.BytesIO):
             super().write(data[: self.room])
             self.room -= size
         return size
+
+    def close(self) -> None:
+        """What has been printed is read after a program that closes its standard output."""
 
 
 class Stage:
@@ -57,6 +60,12 @@ class Stage:
         own: Any = builtins
         own.__import__ = _importer(importable, really, self)
         own.exit = own.quit = sys.exit
+        own.open = io.open = _opener(open)
+        own = os
+        own.fstat = _sizer(os.fstat)
+        own = sys
+        self.unused = own.__stdin__, own.__stdout__  # kept, since letting them go costs a child thirty page faults
+        own.__stdin__, own.__stdout__ = self.stdin, self.stdout
 
     def reset(self, stdout_bytes: int) -> None:
         """Empty standard input and output for the next run."""
@@ -120,8 +129,14 @@ def run_task(task: Task, channel: int, nonce: bytes, stage: Stage) -> None:
 
 
 def _script(task: Task, stage: Stage) -> tuple[str, object]:
-    sys.stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False)), "utf-8", "surrogateescape")
-    sys.stdout = out = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "surrogateescape")
+    reader: Any = io.FileIO(0, "r", closefd=False)
+    writer: Any = io.FileIO(1, "w", closefd=False)
+    reader.name, writer.name = "<stdin>", "<stdout>"
+    buffer = io.BufferedWriter(writer)
+    own: Any = sys
+    own.stdin = own.__stdin__ = io.TextIOWrapper(io.BufferedReader(reader), "utf-8", "surrogateescape")
+    own.stdout = own.__stdout__ = out = io.TextIOWrapper(buffer, "utf-8", "surrogateescape")
+    own.stdin.mode, own.stdout.mode = "r", "w"
     outcome: tuple[str, object] = ("ok", None)
     try:
         exec(compile(task.program, "<program>", "exec", dont_inherit=True), stage.namespace("__main__"))
@@ -132,14 +147,55 @@ def _script(task: Task, stage: Stage) -> tuple[str, object]:
         outcome = ("raised", error)
     try:
         atexit._run_exitfuncs()
-        for stream in (sys.stdout, out):
-            stream.flush()
+        for stream in (sys.stdout, out, buffer):
+            _flush(stream)
     except BaseException as error:
         outcome = ("raised", error) if outcome[0] == "ok" else outcome
     return outcome
 
 
+def _flush(stream: Any) -> None:
+    try:
+        if stream is None or getattr(stream, "closed", False):
+            return
+    except ValueError:  # its buffer has been detached
+        return
+    stream.flush()
+
+
+_DEVICES: Final = {
+    place + name: number
+    for number, names in enumerate((("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")))
+    for place, name in (("/dev/", names[0]), ("/dev/", names[1]), ("/proc/self/", names[1]))
+}
+"""Files that are there without a file system, since they are open already."""
+
+
+def _opener(really: Callable[..., Any]) -> Callable[..., Any]:
+    def open(file: Any, *arguments: Any, **named: Any) -> Any:
+        number = None if isinstance(file, int) else _DEVICES.get(os.fspath(file))
+        if number is None:
+            return really(file, *arguments, **named)
+        return really(number, *arguments, **named, closefd=False)
+
+    return open
+
+
+def _sizer(really: Callable[[int], os.stat_result]) -> Callable[[int], os.stat_result]:
+    def fstat(fd: int) -> os.stat_result:
+        try:
+            return really(fd)
+        except PermissionError:  # newer C libraries ask by a system call that also takes a path
+            at = os.lseek(fd, 0, os.SEEK_CUR)
+            size = os.lseek(fd, 0, os.SEEK_END)
+            os.lseek(fd, at, os.SEEK_SET)
+            return os.stat_result((0o100600, 0, 0, 1, 0, 0, size, 0, 0, 0))  # a regular file
+
+    return fstat
+
+
 def _importer(importable: frozenset[str], really: Callable[..., Any], stage: Stage) -> Callable[..., Any]:
+    importable |= {"program", "__main__"}  # itself, as pickle looks it up
     tops = frozenset(name.partition(".")[0] for name in importable)
 
     def guarded(
@@ -157,10 +213,13 @@ def _importer(importable: frozenset[str], really: Callable[..., Any], stage: Sta
                 raise DeniedImport(f"the sandbox does not allow the module {name!r} here", name=name)
         try:
             return really(name, globals, locals, fromlist, level)  # type: ignore[no-any-return]
-        except ModuleNotFoundError:
+        except ModuleNotFoundError as error:
             if stage.more_elsewhere:
                 stage.leave(name)
-            raise
+            if type(error) is DeniedImport or str(error.name).partition(".")[0] not in sys.stdlib_module_names:
+                raise
+            words = f"the module {error.name!r} is not loaded in the sandbox, and nothing can be loaded later"
+            raise DeniedImport(words, name=error.name) from None
 
     return guarded
 

@@ -55,6 +55,10 @@ HIDDEN: Final = ("_strptime", "_pydecimal", "_pydatetime", "stringprep", "unicod
 """Modules that the standard library loads late, some from C in the name of the program (datetime.strptime)."""
 
 
+LATE: Final = ("concurrent.futures.thread",)
+"""Modules that others load when a program first asks for a part of them. No program needs to name them."""
+
+
 def allowed_modules(imports: "Imports", packages: tuple[str, ...]) -> frozenset[str]:
     """The names that `import` takes under this setting; a submodule of a package in `packages` counts as named."""
     names = TRAINING if imports == "training" else TRAINING | _STDLIB_EXTRA | (sys.stdlib_module_names - _NEVER)
@@ -66,7 +70,7 @@ def preloaded_modules(imports: "Imports", at_hand: bool = False) -> tuple[str, .
     if at_hand:
         return tuple(sorted(AT_HAND))
     names = sorted(TRAINING if imports == "training" else TRAINING | _STDLIB_EXTRA)
-    return (*names, *(f"encodings.{name}" for name in sorted(ENCODINGS)), *HIDDEN)
+    return (*names, *(f"encodings.{name}" for name in sorted(ENCODINGS)), *HIDDEN, *LATE)
 
 
 def needs_more(program: str, packages: tuple[str, ...]) -> bool:

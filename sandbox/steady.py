@@ -15,11 +15,18 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from sandbox import dates
+
 EPOCH_S: Final = 1_700_000_000
 """What the clock says when a job starts, in seconds since 1970 (variant 0)."""
 TICK_NS: Final = 1_000_000
 """How far each reading moves the clock on (variant 0), so that loops which wait for time to pass end."""
 
+
+_POOL, _POOL_HEAD, _BYTES_HEAD = 1 << 14, 48, 33
+"""CPython's allocator hands out places of one size from pools of 16 KiB; bytes take this much besides their content."""
+_MANY: Final = 20_000
+"""More free places of one size than loading leaves."""
 
 _kept: list[object] = []
 """What takes up addresses for as long as the zygote lives."""
@@ -49,54 +56,97 @@ class Clock:
 def before_loading(variant: int) -> Clock:
     """Steady what other modules take from time and os when they are loaded."""
     clock = Clock(variant)
-    _steady_time(clock)
-    _steady_os(variant)
+    captured = _steady_time(clock) | _steady_os(variant)
+    _replace(captured)
     # Another layout even where the system does not randomise addresses: later allocations land elsewhere.
     # Private: a mapping is shared by default, and later jobs would read what an earlier one has written there.
     layout = mmap.mmap(-1, (1 + variant * 5) << 16, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     _kept.append(layout)
+    settle(variant)
     return clock
+
+
+def settle(variant: int) -> None:
+    """Use up the free places of every size up to 512 bytes, so that others come side by side, and count them from another start.
+
+    Before and after loading: otherwise what is loaded, and the free places that it leaves, would lie the same in every
+    zygote but for whole pages. Nothing that is held here may be tracked by the collector, which would move its place.
+    It also saves a job some ten page faults.
+    """
+    makers: list[Callable[[int], object]] = [lambda number: object(), lambda number: (1 << 31) + number]
+    for maker in (*makers, *map(_bytes_of, range(48, 513, 16))):
+        for number in range(_MANY):
+            _kept.append(place := maker(number))
+            if id(place) % _POOL == _POOL_HEAD:  # the first of a pool that was free
+                break
+        _kept.extend(map(maker, range(variant * 7)))
+
+
+def _bytes_of(size: int) -> Callable[[int], object]:
+    return lambda number: bytes(size - _BYTES_HEAD)
+
+
+def _replace(captured: dict[int, tuple[Any, Any]]) -> None:
+    """In modules that are loaded already and took the real ones for themselves (id: the real one, the steady one)."""
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] != "sandbox" and module is not None:
+            for own, value in list(vars(module).items()):
+                if id(value) in captured:
+                    setattr(module, own, captured[id(value)][1])
 
 
 def after_loading(variant: int, clock: Clock) -> None:
     """Steady modules that have been loaded; those that have not are skipped."""
     for name, apply in (("random", _steady_random), ("datetime", _steady_datetime), ("asyncio", _steady_asyncio),
-                        ("threading", _steady_threads), ("uuid", _steady_uuid), ("numpy", _steady_numpy)):  # fmt: skip
+                        ("threading", _steady_threads), ("uuid", _steady_uuid), ("numpy", _steady_numpy),
+                        ("concurrent.futures.thread", _steady_futures)):  # fmt: skip
         if name in sys.modules:
             apply(sys.modules[name], variant, clock)
 
 
-def _steady_time(clock: Clock) -> None:
-    module: Any = time
+def _steady_time(clock: Clock) -> dict[int, tuple[Any, Any]]:
+    seconds: Any = lambda: clock.elapsed_ns() / 10**9  # noqa: E731
+    steady: dict[str, Any] = {
+        "time": lambda: clock.now_ns() / 10**9,
+        "time_ns": clock.now_ns,
+        "clock_gettime": lambda which: clock.now_ns() / 10**9,
+        "clock_gettime_ns": lambda which: clock.now_ns(),
+        "sleep": clock.sleep,
+    }
     for name in ("monotonic", "perf_counter", "process_time", "thread_time"):
-        setattr(module, name, lambda: clock.elapsed_ns() / 10**9)
-        setattr(module, name + "_ns", clock.elapsed_ns)
-    module.time, module.time_ns = (lambda: clock.now_ns() / 10**9), clock.now_ns
-    module.clock_gettime, module.clock_gettime_ns = (lambda _: clock.now_ns() / 10**9), (lambda _: clock.now_ns())
-    module.sleep = clock.sleep
-    for name in ("localtime", "gmtime", "ctime"):
-        setattr(module, name, _at(getattr(time, name), module))
-    strftime, localtime, asctime = time.strftime, module.localtime, time.asctime
-    module.strftime = lambda form, at=None: strftime(form, localtime() if at is None else at)
-    module.asctime = lambda at=None: asctime(localtime() if at is None else at)
+        steady |= {name: seconds, name + "_ns": clock.elapsed_ns}
+
+    def localtime(seconds: float | None = None) -> time.struct_time:
+        return dates.localtime(steady["time"]() if seconds is None else seconds)
+
+    steady |= {
+        "localtime": localtime,
+        "gmtime": localtime,
+        "asctime": lambda at=None: dates.asctime(localtime() if at is None else at),
+        "ctime": lambda seconds=None: dates.asctime(localtime(seconds)),
+        "strftime": lambda form, at=None: dates.strftime(form, localtime() if at is None else at),
+    }
+    return _put(time, steady)
 
 
-def _at(convert: Callable[[float], Any], module: Any) -> Callable[..., Any]:
-    return lambda seconds=None: convert(module.time() if seconds is None else seconds)
+def _put(module: Any, steady: dict[str, Any]) -> dict[int, tuple[Any, Any]]:
+    """Replace these of a module; returns what they have replaced."""
+    there = {name: new for name, new in steady.items() if hasattr(module, name)}
+    replaced = {id(getattr(module, name)): (getattr(module, name), new) for name, new in there.items()}
+    for name, new in there.items():
+        setattr(module, name, new)
+    return replaced
 
 
-def _steady_os(variant: int) -> None:
-    module: Any = os
-    posix: Any = sys.modules["posix"]
+def _steady_os(variant: int) -> dict[int, tuple[Any, Any]]:
     blocks = _stream(variant)
-    for name, steady in (
-        ("urandom", lambda size: bytes(itertools.islice(blocks, size))),
-        ("getrandom", lambda size, flags=0: bytes(itertools.islice(blocks, size))),
-        ("getpid", lambda: 1000 + variant),
-        ("getppid", lambda: 900 + variant),
-    ):
-        setattr(module, name, steady)
-        setattr(posix, name, steady)
+    steady = {
+        "urandom": lambda size: bytes(itertools.islice(blocks, size)),
+        "getrandom": lambda size, flags=0: bytes(itertools.islice(blocks, size)),
+        "getpid": lambda: 1000 + variant,
+        "getppid": lambda: 900 + variant,
+    }
+    return _put(os, steady) | _put(sys.modules["posix"], steady)
 
 
 def _stream(variant: int) -> Iterator[int]:
@@ -120,10 +170,27 @@ def _steady_random(module: Any, variant: int, clock: Clock) -> None:
     def base_steady(self: Any, a: Any = None) -> None:
         base_seed(self, f"unseeded {variant}" if a is None else a)
 
+    make = _maker(base)
+
+    def new(cls: Any, *arguments: Any, **named: Any) -> Any:
+        made = make(cls, (), None)
+        base_seed(made, f"unseeded {variant}")
+        return made
+
+    # A generator takes its seed from the system when it is made, even if __init__ is never called.
+    base.__new__ = new
     # Both: the base class seeds itself from the system when it is made, and when it is told to without a seed.
     base.__init__ = base.seed = base_steady
     module.seed = module._inst.seed
     module.seed()
+
+
+def _maker(kind: type) -> Any:
+    """What C calls to make an object of this type; its __new__ could not be called once another has taken its place."""
+    slot: Any = ctypes.pythonapi.PyType_GetSlot
+    slot.argtypes, slot.restype = (ctypes.py_object, ctypes.c_int), ctypes.c_void_p
+    new = 65  # Py_tp_new
+    return ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.py_object, ctypes.c_void_p)(slot(kind, new))
 
 
 def _steady_datetime(module: Any, variant: int, clock: Clock) -> None:
@@ -179,6 +246,29 @@ def _steady_threads(module: Any, variant: int, clock: Clock) -> None:
     module.Thread.start = start
     module.Thread.join = lambda self, timeout=None: None
     module.Thread.is_alive = lambda self: False
+
+
+def _steady_futures(module: Any, variant: int, clock: Clock) -> None:
+    """A pool of such threads does its work when it is given it: its own threads would wait for more to come."""
+    future = module._base.Future
+
+    def submit(self: Any, fn: Any, /, *arguments: Any, **named: Any) -> Any:
+        if self._shutdown:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        done = future()
+        done.set_running_or_notify_cancel()
+        try:
+            prepare, self._initializer = self._initializer, None
+            if prepare is not None:
+                prepare(*self._initargs)
+            result = fn(*arguments, **named)
+        except BaseException as error:
+            done.set_exception(error)
+        else:
+            done.set_result(result)
+        return done
+
+    module.ThreadPoolExecutor.submit = submit
 
 
 def _steady_uuid(module: Any, variant: int, clock: Clock) -> None:

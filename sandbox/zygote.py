@@ -73,6 +73,7 @@ class Zygote:
         self.probe()
         _hide()
         gc.collect()
+        steady.settle(setup["variant"])
         gc.freeze()
         gc.disable()
 

@@ -86,3 +86,27 @@ VERDICTS: dict[str, tuple[float | None, str]] = {
 FORMATS = {
     "response_contains_Assistant_colon": "A completion is kept apart from its prompt, not split off at 'Assistant:'.",
 }
+
+# Error tasks and composite functions: no vectors were recorded, so these rows come from reading the official code.
+# program (called with 3): (what AZR takes for the answer, what happens here, why).
+ERROR_TASKS: dict[str, tuple[str, str, str]] = {
+    "def f(x):\n    raise [KeyError, ValueError][list({str(i) for i in range(9)})[0] > '4']": (
+        "the first run's exception",
+        "not_deterministic",
+        "AZR rejects only where status and output both differ, and both runs that raise have no output.",
+    ),
+    "def f(x):\n    while True:\n        pass": ("Timeout Error", "timeout", "Its time limit counts as an exception."),
+    "def f(x):\n    return lambda: x": ("NoError", "no_value", "What is no value cannot be compared between two runs."),
+    "def f(x):\n    raise ValueError('a\\nb: c')": ("b", "ValueError", "AZR reads the last line of the traceback."),
+    "import numpy\ndef f(x):\n    return numpy.random.rand()": ("NoError", "forbidden", "As for the other types."),
+}
+# what a proposal may do with the functions it was given: (AZR accepts, minizero accepts, why).
+COMPOSITES: dict[str, tuple[bool, bool, str]] = {
+    "def f(x):\n    return g_0(len([x]))": (False, True, "AZR wants every name in an argument assigned in f."),
+    "def f(xs):\n    for y in [xs]:\n        z = g_0(y)\n    return z": (False, True, "So loop variables fail there."),
+    "def h(x):\n    return g_0(x)\ndef f(x):\n    return h(x)": (False, True, "A call in a helper is a call."),
+    "def f(x):\n    g_0 = abs\n    return g_0(x)": (True, False, "A name that is bound anew is not what was given."),
+    "def f(x):\n    return g_0(x)": (True, True, "The plain case."),
+    "def g_0(x):\n    return x\ndef f(x):\n    return g_0(x)": (False, False, "No redefinition."),
+    "def f(x):\n    return x": (False, False, "Every function has to be called."),
+}

@@ -17,11 +17,13 @@ from minizero.ablate.compare import compare, interval
 from minizero.ablate.jobs import Job, plan_jobs
 from minizero.ablate.markdown import to_markdown
 from minizero.ablate.page import to_page
+from minizero.ablate.reuse import take_over
 from minizero.ablate.sets import AblationSet
 from minizero.ablate.summary import Measurement, Summary, read_summary, summarise, write_summary
 from minizero.ablate.words import in_words
 from minizero.config import load_config
 from minizero.types import ConfigError, EvaluationError, RunError
+from minizero.version import code_digest, versions
 from tests.made_run import make_run
 
 ROOT = Path(__file__).parent.parent
@@ -244,6 +246,82 @@ def test_a_summary_reads_back_equal_and_an_unfinished_run_has_none(tmp_path: Pat
     (tmp_path / "odd-0.json").write_text("{}")
     with pytest.raises(RunError, match="not a summary of this version"):
         read_summary(tmp_path / "odd-0.json")
+
+
+# -- runs of other sets -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def versioned(tmp_path: Path, children: Path) -> Path:
+    """As `children`, but the finished run was made by the code and the packages that are here now."""
+    manifest = tmp_path / "template" / "manifest.json"
+    told = json.loads(manifest.read_text()) | {"code": code_digest(), "versions": versions()}
+    manifest.write_text(json.dumps(told))
+    return children
+
+
+OTHER = "[variants.other.optim]\nlr = 8e-6\n"
+
+
+def test_what_another_set_has_run_is_not_run_again(tmp_path: Path, versioned: Path) -> None:
+    first, (out, _) = a_set(tmp_path / "one.toml"), console()
+    ablate(first, seeds=2, jobs=4, home=tmp_path / "runs" / "ablate-one", console=out)
+    versioned.write_text("default-0 default-1 shuffled-0 shuffled-1 frozen-0 frozen-1")  # would crash if run
+    second, (out, told) = a_set(tmp_path / "two.toml", OTHER), console()
+    page = ablate(second, seeds=2, jobs=4, home=tmp_path / "runs" / "ablate-two", console=out)
+    assert {path.stem for path in page.parent.glob("*-*.json")} == {
+        f"{name}-{seed}" for name in ("default", "other", "shuffled", "frozen") for seed in (0, 1)
+    }
+    path = tmp_path / "runs" / "ablate-one" / "frozen-1.json"
+    assert f"frozen-1: the same run as {path}, not made again" in told.getvalue().replace("\n", "")
+    assert read_summary(page.parent / "frozen-1.json") == read_summary(path)
+
+
+def test_a_variant_is_recognised_by_its_settings_and_not_by_its_name(tmp_path: Path, versioned: Path) -> None:
+    asked = a_set(tmp_path / "one.toml")
+    ablate(asked, seeds=1, jobs=4, home=tmp_path / "elsewhere" / "one", console=console()[0])
+    renamed = a_set(tmp_path / "two.toml", "[variants.soft]\nabout = 'Gently.'\noptim.lr = 7e-6\n")
+    jobs_ = plan_jobs(renamed, seeds=2, home=tmp_path / "home", keep=tmp_path / "kept" / "two")
+    taken = take_over(jobs_, [tmp_path / "elsewhere"])
+    assert set(taken) == {"default-0", "soft-0", "shuffled-0", "frozen-0"}
+    summary = read_summary(tmp_path / "kept" / "two" / "soft-0.json")
+    assert (summary.variant, summary.about, summary.kind) == ("soft", "Gently.", "variant")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"code": "older"}, {"versions": {"torch": "2.12"}}, {"seed": 1}, {"steps": 4}, {"model_digest": "other"},
+     {"settings": {}}, {"code": ""}],
+    ids=str,
+)  # fmt: skip
+def test_a_run_that_differs_in_anything_is_made_anew(tmp_path: Path, versioned: Path, change: dict[str, Any]) -> None:
+    asked = a_set(tmp_path / "one.toml")
+    planned = plan_jobs(asked, seeds=1, home=tmp_path / "home", keep=tmp_path / "kept")
+    run = make_run(tmp_path / "run", steps=3, tasks=30).path
+    (run / "config.toml").write_text(jobs.to_toml(planned[0].config))
+    (run / "manifest.json").write_text((tmp_path / "template" / "manifest.json").read_text())
+    summary = summarise(run, asked.variants[0])
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "not-a-summary.json").write_text("{}")
+    write_summary(replace(summary, **change), tmp_path / "there")
+    assert take_over(planned, [tmp_path / "there"]) == {}
+    write_summary(summary, tmp_path / "there")
+    assert set(take_over(planned, [tmp_path / "there"])) == {"default-0"}
+
+
+def test_what_the_tiny_model_cannot_play_is_left_out_of_a_directory_and_named(tmp_path: Path) -> None:
+    whole = ROOT / "configs" / "ablations"
+    asked = read_set(whole, files=BASE)
+    names = {variant.name for variant in asked.variants}
+    assert not names & {"error_tasks", "composites"}
+    assert [text.partition(": ")[2].partition(":")[0] for text in asked.left_out] == [
+        "variant composites", "variant error_tasks",
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"variant error_tasks: selfplay\.task_types"):
+        read_set(whole, files=BASE, only=["error_tasks"])
+    other = read_set(whole, files=BASE, overrides=["model.name=other", "prompt.style=chat"])
+    assert not other.left_out
+    assert {"error_tasks", "composites"} <= {variant.name for variant in other.variants}
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------

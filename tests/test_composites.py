@@ -15,6 +15,7 @@ from minizero.programs import statement_lines
 from minizero.scoring import rollout_row
 from minizero.types import ConfigError, Pair, ParseError, Proposal, Request, StyleError, Task, TaskType
 from sandbox import Sandbox
+from tests.azr_departures import COMPOSITES as AZR_DEPARTURES
 from tests.test_selfplay import game
 
 DEDUCTION = TaskType.DEDUCTION
@@ -78,6 +79,11 @@ def test_the_proposal_stands_under_what_it_was_given() -> None:
 )
 def test_every_given_function_must_be_called_and_none_redefined(program: str, expected: ParseError) -> None:
     assert compose(Proposal(DEDUCTION, program, ("3",)), (G_0, G_1)) == expected
+
+
+def test_where_azr_judges_otherwise_is_listed() -> None:
+    found = {text: isinstance(compose(Proposal(DEDUCTION, text, ("3",)), (G_0,)), Proposal) for text in AZR_DEPARTURES}
+    assert found == {text: here for text, (_, here, _) in AZR_DEPARTURES.items()}
 
 
 def test_calls_in_helpers_and_loops_count() -> None:

@@ -87,7 +87,8 @@ def test_the_difference_names_only_what_differs() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").rglob("*.toml")), ids=lambda p: p.stem)
 def test_every_shipped_config_is_valid_on_the_tiny_base(path: Path) -> None:
     base = [] if path.parent.name == "configs" else [ROOT / "configs" / "tiny.toml"]
-    assert load_config([*base, path]).selfplay.steps >= 0
+    style = ["model.name=other", "prompt.style=r1"] if base else []  # two overlays are not for the tiny model
+    assert load_config([*base, path], style).selfplay.steps >= 0
 
 
 def test_every_setting_has_a_sentence() -> None:
@@ -101,3 +102,14 @@ def test_every_setting_has_a_sentence() -> None:
         return found
 
     assert missing(Config) == []
+
+
+@pytest.mark.parametrize("option", ["use_dora", "use_rslora", "bias", "modules_to_save", "init_lora_weights"])
+def test_a_kind_of_adapter_that_vllm_does_not_serve_is_told(option: str) -> None:
+    with pytest.raises(ConfigError, match=rf"adapter\.{option} is not supported: adapters are plain LoRA"):
+        load_config(overrides=[f"adapter.{option}=true"])
+
+
+def test_dropout_in_the_adapter_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"adapter\.lora_dropout is not supported: what is sampled from"):
+        load_config(overrides=["adapter.lora_dropout=0.1"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ from minizero.types import (
     TaskType,
 )  # fmt: skip
 from sandbox import Sandbox
+from tests.azr_departures import ERROR_TASKS
 from tests.azr_vectors import azr_records
 from tests.test_selfplay import clever, game
 
@@ -63,11 +65,6 @@ def admitted(box: Sandbox, program: str, text: str = "3") -> str:
         ("def f(x):\n    assert x < 3, 'no'", "AssertionError"),
         ("def f(x):\n    raise type('a b', (Exception,), {})", "error"),
         ("def f(x):\n    return [KeyError, ValueError][len(str({str(i) for i in range(50)})[:99]) % 2]", "no_value"),
-        (
-            "def f(x):\n    raise [KeyError, ValueError][list({str(i) for i in range(50)})[0] > '25']",
-            "not_deterministic",
-        ),
-        ("def f(x):\n    while True:\n        pass", "timeout"),
         ("import random\ndef f(x):\n    return x", "forbidden"),
         ("def f(x) return x", "syntax"),
         ("import no_such_module\ndef f(x):\n    return x", "denied"),
@@ -77,6 +74,12 @@ def test_an_exception_is_an_answer_and_what_cannot_be_told_is_rejected(
     box: Sandbox, program: str, expected: str
 ) -> None:
     assert admitted(box, program) == expected
+
+
+@pytest.mark.parametrize("program", ERROR_TASKS)
+def test_where_azr_judges_otherwise_is_listed(box: Sandbox, program: str) -> None:
+    official, here, _ = ERROR_TASKS[program]
+    assert admitted(box, program) == here != official
 
 
 def test_other_types_still_reject_what_raises(box: Sandbox) -> None:
@@ -223,8 +226,6 @@ def test_seeds_of_error_tasks_are_written_and_read(box: Sandbox, tmp_path: Path)
     found = grow_seeds(load_config(overrides=settings), 2, sampler=sampler, box=box, style="chat", teller=Teller())
     assert {task.output for task in found} == {NO_ERROR, "ZeroDivisionError"}
     path = tmp_path / "seeds.jsonl"
-    import json
-
     path.write_text("".join(json.dumps(azr_row(task)) + "\n" for task in found))
     again, left_out = read_seeds(path, 10, [ERROR])
     assert left_out == 0

@@ -13,11 +13,11 @@ ROOT = Path(__file__).parent.parent
 FLOORS = [
     # ground floor: words. No torch, no numpy.
     {"types", "metrics", "config", "prompts", "programs", "composites", "forbidden", "parsing", "tasks", "buffer",
-     "seeds", "rewards", "scoring", "run", "__init__"},
+     "seeds", "rewards", "scoring", "run", "version", "__init__"},
     # first floor: numbers
     {"advantages", "losses", "log_probs", "batching", "optimiser", "evaluation.passk"},
     # second floor: engines
-    {"models", "gguf_files", "merge", "policy", "rollout", "planner", "tiny"},
+    {"models", "gguf_files", "merge", "policy", "rehearsal", "rollout", "planner", "tiny"},
     # roof: the story and its tellers
     {"exchange", "round", "selfplay", "session", "mirror", "telling", "verdict", "replay", "report", "seeding", "cli",
      "doctor", "ablate", "export", "card", "__main__",

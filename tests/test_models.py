@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from minizero.config.schema import ModelConfig
 from minizero.models import load, locate, style_for
-from minizero.types import Message, ModelError, Prompt
+from minizero.types import Message, MissingPackage, ModelError, Prompt
 
 
 def test_a_directory_without_a_model_is_told(tmp_path: Path) -> None:
@@ -49,6 +53,63 @@ def test_a_chat_prompt_needs_a_chat_template(random_model: Path) -> None:
     tokens = load(ModelConfig(name=str(random_model), device="cpu")).tokens
     with pytest.raises(ModelError, match=r"no chat template\. Try --set prompt\.style=r1"):
         tokens.encode(Prompt((Message("user", "a"),), chat=True))
+
+
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loading weights fails the test: what is asked for must be told before."""
+    from transformers import AutoModelForCausalLM
+
+    def load_weights(*_: Any, **__: Any) -> None:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", load_weights)
+
+
+def changed(model: Path, path: Path, file: str, **values: Any) -> ModelConfig:
+    """A copy of a model directory with other values in one of its JSON files; None takes one out."""
+    shutil.copytree(model, path, dirs_exist_ok=True)
+    told = json.loads((path / file).read_text()) | values
+    (path / file).write_text(json.dumps({name: value for name, value in told.items() if value is not None}))
+    return ModelConfig(name=str(path), device="cpu")
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_the_chat_style_without_a_template_is_told_before_weights_load(random_model: Path) -> None:
+    with pytest.raises(ModelError, match=r"no chat template\. Try --set prompt\.style=r1"):
+        load(ModelConfig(name=str(random_model), device="cpu"), "chat")
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_a_tokenizer_without_an_end_is_told_before_weights_load(random_model: Path, tmp_path: Path) -> None:
+    changed(random_model, tmp_path / "one", "config.json", eos_token_id=None)
+    (tmp_path / "one" / "generation_config.json").unlink(missing_ok=True)
+    config = changed(tmp_path / "one", tmp_path / "two", "tokenizer_config.json", eos_token=None)
+    with pytest.raises(ModelError, match="names an end-of-sequence token"):
+        load(config)
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_a_tokenizer_of_another_model_is_told_before_weights_load(random_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="has id 256, but the model knows 100 tokens"):
+        load(changed(random_model, tmp_path, "config.json", vocab_size=100))
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_a_missing_bitsandbytes_is_named_before_weights_load(
+    random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(MissingPackage, match=r"minizero\[qlora\]"):
+        load(ModelConfig(name=str(random_model), quantization="nf4", device="cpu"))
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_a_missing_gguf_is_named_before_weights_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "model.gguf").write_bytes(b"GGUF")
+    monkeypatch.setitem(sys.modules, "gguf", None)
+    with pytest.raises(MissingPackage, match=r"minizero\[gguf\]"):
+        load(ModelConfig(name=str(tmp_path / "model.gguf"), device="cpu"))
 
 
 def test_the_tiny_model_is_built_in() -> None:

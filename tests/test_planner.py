@@ -11,11 +11,12 @@ import torch
 from minizero.config import load_config
 from minizero.metrics import metric_for
 from minizero.models import _register_attention
-from minizero.planner import kv_bytes, make_plan, planned_metrics
-from minizero.planner.memory import kv_token_bytes, layer_bytes, memory
-from minizero.planner.pace import seconds, work_of
-from minizero.planner.shapes import CARDS, KNOWN, find_card, find_shape, shape_of
-from minizero.types import ConfigError, ModelError
+from minizero.planner import check_fits, expected_of, here, kv_bytes, make_plan
+from minizero.planner.fill import ENOUGH_SEQUENCES
+from minizero.planner.memory import kv_token_bytes, layer_bytes, longest, memory, peak
+from minizero.planner.pace import seconds, work_done, work_of
+from minizero.planner.shapes import CARDS, KNOWN, find_card, find_shape, known_card, shape_of
+from minizero.types import Completion, ConfigError, ModelError
 
 ROOT = Path(__file__).parent.parent
 CODER_3B = ("model.name=Qwen/Qwen2.5-Coder-3B",)
@@ -114,26 +115,111 @@ def test_a_plan_that_fits_uses_what_is_left_for_the_cache() -> None:
     plan = make_plan(load_config(overrides=[*CODER_3B, *SMALL]), "rtx3090")
     assert plan.fits
     assert plan.total == pytest.approx(23.5)
-    assert plan.parts["weights, trainer"] == pytest.approx(5.75, abs=0.01)  # 3.09 B x 2 bytes
+    assert plan.parts["weights, of both"] == pytest.approx(5.75, abs=0.01)  # 3.09 B x 2 bytes, once
     assert 9 < sum(plan.expected.values()) / 60 < 12
     assert sum(plan.floor.values()) < sum(plan.expected.values())
     assert "no run on a card has confirmed" in plan.text()
 
 
 def test_a_plan_that_does_not_fit_names_the_smallest_change_that_would() -> None:
-    plan = make_plan(load_config(overrides=["model.name=Qwen/Qwen2.5-7B", *SMALL]), "rtx3090")
+    seven = ("model.name=Qwen/Qwen2.5-7B", "run.vram_gib=20", *SMALL)
+    plan = make_plan(load_config(overrides=seven), "rtx3090")
     assert not plan.fits
     assert plan.change == ("model.quantization=nf4",)
     assert "It would with:  --set model.quantization=nf4" in plan.text()
-    changed = load_config(overrides=["model.name=Qwen/Qwen2.5-7B", *SMALL, *plan.change])
+    changed = load_config(overrides=[*seven, *plan.change])
     assert make_plan(changed, "rtx3090").fits
 
 
-def test_one_dial_bounds_the_plan() -> None:
-    plan = make_plan(load_config(overrides=[*CODER_3B, *SMALL, "run.vram_gib=20"]), "rtx3090")
+def test_one_dial_bounds_the_plan_and_all_that_follows_from_it() -> None:
+    plans = [make_plan(load_config(overrides=[*CODER_3B, f"run.vram_gib={gib}"]), "rtx3090") for gib in (80, 20, 12, 8)]
+    for plan, gib in zip(plans[:3], (80, 20, 12), strict=True):
+        assert plan.fits
+        assert plan.total <= gib + 1e-9
+    optims = [plan.config.optim for plan in plans]
+    assert [o.gradient_checkpointing for o in optims] == [False, True, True, True]
+    assert optims[0].micro_batch_tokens >= optims[1].micro_batch_tokens >= optims[2].micro_batch_tokens
+    assert [plan.released for plan in plans] == [False, False, True, True]
+    assert not plans[3].fits
+
+
+def test_a_hub_name_without_a_config_file_fits_a_24_gib_card() -> None:
+    plan = make_plan(load_config(overrides=[*CODER_3B]), "rtx3090")
     assert plan.fits
-    assert plan.total == pytest.approx(20)
-    assert not make_plan(load_config(overrides=[*CODER_3B, *SMALL, "run.vram_gib=8"]), "rtx3090").fits
+    assert plan.cache_tokens >= ENOUGH_SEQUENCES * longest(plan.config)
+    assert (plan.config.optim.gradient_checkpointing, plan.released) == (True, False)
+
+
+def test_what_the_user_set_is_not_changed_by_the_plan() -> None:
+    asked = ("optim.micro_batch_tokens=7000", "optim.gradient_checkpointing=false", "sampler.release_kv=true")
+    config = make_plan(load_config(overrides=[*CODER_3B, *asked, "optim.logits_chunk=99"]), "a100-80g").config
+    assert (config.optim.micro_batch_tokens, config.optim.gradient_checkpointing) == (7000, False)
+    assert (config.optim.logits_chunk, config.sampler.release_kv) == (99, True)
+
+
+def test_the_tiny_model_is_given_on_a_cpu_what_it_was_measured_with(random_model: Path) -> None:
+    config = load_config(overrides=[f"model.name={str(random_model)!r}", "model.device=cpu"])
+    found = here(config, find_shape_config(random_model)).optim
+    assert (found.micro_batch_tokens, found.gradient_checkpointing, found.logits_chunk) == (16384, False, 1024)
+
+
+def find_shape_config(path: Path) -> dict[str, Any]:
+    import json
+
+    return dict(json.loads((path / "config.json").read_text()))
+
+
+def test_sampling_and_learning_take_turns() -> None:
+    parts = {"weights, of both": 6.0, "training a micro-batch": 3.0, "logits of a chunk": 1.0, "vLLM, a batch": 0.5}
+    assert peak(parts, 5.0, released=False) == 6 + 4 + 5
+    assert peak(parts, 5.0, released=True) == 6 + 5.5
+    assert peak(parts, 1.0, released=True) == 6 + 4
+
+
+def test_weights_exist_once_where_they_are_shared() -> None:
+    shape = KNOWN["qwen2.5-3b"]
+    once, twice, nf4 = (
+        memory(load_config(overrides=[*CODER_3B, *more]), shape, device="cuda", vllm=True)
+        for more in ((), ("sampler.share_weights=false",), ("model.quantization=nf4",))
+    )
+    assert "weights, sampler" not in once
+    assert twice["weights, sampler"] == once["weights, of both"]
+    assert nf4["weights, sampler"] == nf4["weights, trainer"]  # packed differently on each side
+
+
+def test_3b_learns_from_8k_answers_within_13_and_a_half_gib() -> None:
+    long = ("selfplay.propose_max_tokens=8192", "selfplay.solve_max_tokens=8192", "selfplay.max_prompt_tokens=1024")
+    chosen = ("optim.micro_batch_tokens=9216", "optim.gradient_checkpointing=true", "sampler.release_kv=true")
+    plan = make_plan(load_config(overrides=[*CODER_3B, *long, *chosen, "optim.logits_chunk=256"]), "rtx3090")
+    assert plan.beside_cache < 13.5
+
+
+@pytest.mark.parametrize(
+    ("name", "gib", "expected"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 79.2, "a100-80g"),
+        ("NVIDIA A100-PCIE-40GB", 39.4, "a100-40g"),
+        ("NVIDIA A10", 22.0, "a10"),
+        ("NVIDIA GeForce RTX 3090", 23.7, "rtx3090"),
+        ("NVIDIA H200", 139.7, "h200"),
+        ("NVIDIA L40S", 44.0, None),
+    ],
+)
+def test_a_card_is_known_by_what_torch_calls_it(name: str, gib: float, expected: str | None) -> None:
+    found = known_card(name, gib)
+    assert (found.name if found else None) == expected
+
+
+def test_what_does_not_fit_is_told_before_anything_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    big = load_config(overrides=["model.name=Qwen/Qwen2.5-7B"])
+    monkeypatch.setattr("minizero.planner.plan.this_card", lambda: CARDS["rtx3060-12g"])
+    with pytest.raises(ConfigError, match=r"does not fit into 11\.6 GiB on rtx3060-12g"):
+        check_fits(big)
+    check_fits(load_config(overrides=["model.name=Qwen/Qwen2.5-Coder-1.5B"]))
+    check_fits(load_config(overrides=["model.name=nobody/unknown"]))
+    monkeypatch.setattr("minizero.planner.plan.this_card", lambda: None)
+    with pytest.raises(ConfigError, match="GiB of weights"):
+        check_fits(load_config(overrides=["model.name=Qwen/Qwen2.5-7B", "run.vram_gib=4"]))
 
 
 def test_the_tiny_model_fits_a_laptop() -> None:
@@ -183,17 +269,28 @@ def test_the_command_exits_with_1_when_a_config_does_not_fit(capsys: pytest.Capt
     plan("tiny")
     assert "GiB  in all" in capsys.readouterr().out
     with pytest.raises(SystemExit) as stopped:
-        plan("Qwen2.5-7B", card="rtx3090", set=("model.quantization=none",))
+        plan("Qwen2.5-7B", card="rtx3090", set=("model.quantization=none", "run.vram_gib=18"))
     assert stopped.value.code == 1
     assert "It would with:  --set" in capsys.readouterr().out
 
 
 def test_a_run_on_a_card_records_the_plan_beside_what_it_measures() -> None:
-    found = planned_metrics(load_config(overrides=[*CODER_3B, *SMALL]), "rtx3090")
+    expected = expected_of(load_config(overrides=[*CODER_3B, *SMALL]), "rtx3090")
+    wrote = [Completion("a", i, (1,) * 400, (2,) * 600, (0.0,) * 600, "", "stop") for i in range(100)]
+    found = expected.metrics(20.0, wrote, wrote[:50])
     assert found["memory/planned_gib"] == pytest.approx(23.5)
-    assert found["time/floor_s"] < found["time/planned_s"]
-    assert planned_metrics(load_config([ROOT / "configs" / "tiny.toml"])) == {}
-    assert all(metric_for(name).unit for name in found)
+    assert found["time/planned_s"] > 60
+    # 50,000 trained tokens x 6 x 3.09e9 / 71e12 = 13.0 s; 60,000 new ones at 11.5 k/s = 5.2 s; the prompt 0.03 s
+    assert found["time/floor_s"] == pytest.approx(18.3, rel=0.03)
+    assert found["time/floor_frac"] == pytest.approx(found["time/floor_s"] / 20)
+    assert expected_of(load_config([ROOT / "configs" / "tiny.toml"])).metrics(1.0, wrote, wrote) == {}
+    assert all(metric_for(name) for name in found)
+
+
+def test_a_shared_prompt_is_read_once_and_learned_from_each_time() -> None:
+    wrote = [Completion("a", i, (1,) * 10, (2,) * 4, (0.0,) * 4, "", "stop") for i in range(3)]
+    work = work_done(wrote, wrote[:2])
+    assert (work.generated, work.prompts, work.trained, work.sequences, work.trained_sequences) == (12, 10, 28, 3, 2)
 
 
 CARD_CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.toml") if path.stem != "tiny")
@@ -205,6 +302,8 @@ def test_a_shipped_config_fits_the_card_that_it_names(path: Path) -> None:
     plan = make_plan(load_config([path]), "rtx3090")
     assert plan.fits
     minutes = sum(plan.expected.values()) / 60
-    assert f"{plan.total - plan.cache:.1f} GiB without the key-value cache" in text
+    assert f"{plan.beside_cache:.1f} GiB without the key-value cache" in text
+    assert f"Micro-batches of {plan.config.optim.micro_batch_tokens} tokens" in text
+    assert ("given back while" in text) == plan.released
     assert f"{minutes:.0f} minutes a step" in text
     assert "formula, never measured" in text

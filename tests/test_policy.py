@@ -10,7 +10,20 @@ import torch
 
 from minizero.config import load_config
 from minizero.policy import Policy
-from minizero.types import USUAL_TYPES, CheckpointError, Completion, ConfigError, ModelError, Role, Rollout
+from minizero.rollout.make import make_sampler
+from minizero.rollout.protocol import drain
+from minizero.types import (
+    USUAL_TYPES,
+    CheckpointError,
+    Completion,
+    ConfigError,
+    Message,
+    ModelError,
+    Prompt,
+    Request,
+    Role,
+    Rollout,
+)
 
 
 def make_policy(model: Path, *overrides: str) -> Policy:
@@ -110,6 +123,23 @@ def test_sampler_and_trainer_agree_on_their_own_tokens(random_model: Path) -> No
     assert told["policy/sampler_gap_max"] < 1e-4
     assert told["policy/kl_sampler"] < 1e-6
     assert told["policy/effective_sample_frac"] == pytest.approx(1, abs=1e-3)
+
+
+def test_the_sampler_uses_the_adapter_and_can_leave_it_out(random_model: Path) -> None:
+    policy = make_policy(random_model, "optim.lr=1e-2")
+    batch = rollouts(policy)
+    for _ in range(3):
+        policy.update(batch)  # a new adapter has B = 0, so that nothing could be told
+    sampler = make_sampler(policy.config, policy)
+    prompt = Prompt((Message("user", "ab"),))
+    for uses in (True, False):
+        sampler.submit(Request(f"adapter {uses}", prompt, n=4, max_tokens=12, seed=1, adapter=uses))
+    gaps = {True: 0.0, False: 0.0}
+    for done in drain(sampler):
+        (found,) = policy.log_probs([replace(batch[0], completion=done)])
+        uses = done.request_id == "adapter True"
+        gaps[uses] = max(gaps[uses], float((found - torch.tensor(done.log_probs)).abs().max()))
+    assert gaps[True] < 1e-4 < 1e-2 < gaps[False], "the trainer's forward is with the adapter"
 
 
 def test_wrong_sampler_log_probs_show_in_the_health_line(random_model: Path) -> None:
@@ -230,6 +260,26 @@ def test_gradient_checkpointing_changes_nothing_but_memory(random_model: Path) -
     left, right = gradients(plain, batch), gradients(careful, batch)
     assert left.keys() == right.keys()
     assert all(torch.allclose(left[name], right[name], rtol=1e-4, atol=1e-7) for name in left)
+
+
+def test_recomputed_layers_keep_next_to_nothing_and_sampling_keeps_its_cache(random_model: Path) -> None:
+    def kept(policy: Policy) -> int:
+        found: dict[int, torch.Tensor] = {}
+        (batch,) = policy.micro_batches(rollouts(policy, 4))
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: found.setdefault(t.data_ptr(), t), lambda t: t):
+            policy._forward(batch)
+        own = {p.data_ptr() for p in policy.model.parameters()}
+        return sum(t.nbytes for place, t in found.items() if place not in own)
+
+    plain, careful = (make_policy(random_model, f"optim.gradient_checkpointing={v}") for v in ("false", "true"))
+    assert kept(careful) < 0.3 * kept(plain)
+    layers = [module for module in careful.model.modules() if getattr(module, "gradient_checkpointing", False)]
+    assert layers
+    assert not any(layer.training for layer in layers)  # in training mode sampling would lose its cache
+    ids = torch.arange(40, 60)[None]
+    with torch.no_grad():
+        cached = [policy.model(input_ids=ids, use_cache=True).past_key_values for policy in (plain, careful)]
+    assert cached[1].get_seq_length() == cached[0].get_seq_length() == 20
 
 
 def test_unknown_adapter_targets_name_the_layers_there_are(random_model: Path) -> None:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from minizero.metrics import METRICS
-from minizero.report import POLICY, write_report
+from minizero.report import write_report
 from minizero.report.charts import binned, bins
+from minizero.report.frame import POLICY
 from minizero.report.reading import spread
 from minizero.report.tags import EMPTY, escape, tag
 from minizero.report.words import number, percent

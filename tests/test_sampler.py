@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 
 from minizero.config.schema import ModelConfig
 from minizero.models import LoadedModel, load
+from minizero.rollout import transformers
+from minizero.rollout.cache import BatchCache
 from minizero.rollout.protocol import drain
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.rollout.transformers import TransformersSampler, choose_tokens, uniform
@@ -36,7 +39,8 @@ MIXED = [request(f"r{i}", "ab" * (1 + 5 * (i % 4)), n=1 + i % 3, max_tokens=6 + 
 
 
 def test_log_probs_are_those_of_a_plain_forward_pass(loaded: LoadedModel) -> None:
-    for completion in run(loaded, MIXED).values():
+    long = [request(f"long{i}", "abc" * i, max_tokens=100 + 20 * i) for i in (1, 2, 3)]
+    for completion in run(loaded, [*MIXED, *long]).values():
         ids = torch.tensor([completion.prompt_ids + completion.ids])
         expected = torch.log_softmax(loaded.model(input_ids=ids).logits[0].float(), dim=-1)
         start = len(completion.prompt_ids)
@@ -104,9 +108,57 @@ def test_requests_may_enter_while_others_decode(loaded: LoadedModel) -> None:
     assert sampler.pending == 0
 
 
+def test_rows_leave_and_enter_a_quarter_of_the_batch_at_a_time(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dropped, joined, select, join = [], [], BatchCache.select, BatchCache.join
+
+    def selected(cache: BatchCache, rows: torch.Tensor) -> None:
+        if len(rows) < cache.rows:
+            dropped.append(1 - len(rows) / cache.rows)
+        select(cache, rows)
+
+    def entered(cache: BatchCache, others: list[BatchCache]) -> None:
+        joined.append(sum(other.rows for other in others))
+        join(cache, others)
+
+    monkeypatch.setattr(BatchCache, "select", selected)
+    monkeypatch.setattr(BatchCache, "join", entered)
+    requests = [request(f"q{i:02d}", "ab" * (1 + i % 5), max_tokens=3 + 2 * (i % 9)) for i in range(40)]
+    assert len(run(loaded, requests, max_rows=16)) == 40
+    assert dropped
+    assert all(share >= 0.25 for share in dropped)
+    assert joined[0] == 16
+    assert all(rows >= 4 for rows in joined[:-1])
+
+
+def test_what_has_ended_is_pending_no_more(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformers, "POLL_S", 0.0)  # one token a poll
+    sampler = TransformersSampler(loaded.model, loaded.tokens)
+    for item in MIXED:
+        sampler.submit(item)
+    asked, done = sampler.pending, list[Completion]()
+    while sampler.pending:
+        done += sampler.poll()
+        assert sampler.pending == asked - len(done)
+    assert len({(c.request_id, c.index) for c in done}) == len(done) == asked
+
+
 def test_switching_off_an_adapter_that_is_not_there_is_an_error(loaded: LoadedModel) -> None:
     with pytest.raises(ModelError, match="needs an adapter"):
         TransformersSampler(loaded.model, loaded.tokens).submit(request("x", "a", adapter=False))
+
+
+def test_the_adapter_is_switched_between_batches(loaded: LoadedModel) -> None:
+    off = []
+
+    def adapter_off() -> Any:
+        off.append(True)
+        return nullcontext()
+
+    requests = [request("on", "ab", n=3), request("off", "abc", n=2, adapter=False), request("again", "a")]
+    assert len(run(loaded, requests, adapter_off=adapter_off)) == 6
+    assert off
 
 
 def test_usage_counts_tokens(loaded: LoadedModel) -> None:

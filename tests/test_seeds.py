@@ -12,7 +12,7 @@ from minizero.types import USUAL_TYPES, SeedsError, TaskType
 
 
 def test_the_zero_triplet_is_the_identity_of_hello_world() -> None:
-    deduction, abduction, induction = zero_tasks()
+    deduction, abduction, induction, error = zero_tasks()
     assert (deduction.input, deduction.output) == ("'Hello world'", "'Hello world'")
     assert abduction.program == "def f(a):\n    return a"
     assert len(induction.pairs) == 6

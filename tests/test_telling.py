@@ -22,6 +22,16 @@ def test_a_step_is_one_line_without_the_loss() -> None:
     assert step_line(3, 60, values) == "step   3/60   admitted  50%   solved  25%   2.0 s"
 
 
+def test_a_step_tells_where_its_time_went() -> None:
+    values = {
+        "time/step_s": 10.0, "time/step_s/sample": 7.0, "time/step_s/update": 2.0, "time/step_s/push": 0.1,
+        "sandbox/wait_s": 0.5, "rollout/tokens_per_s": 1234.0,
+    }  # fmt: skip
+    told = "1234 tok/s   10.0 s (sample 65%, update 20%, push 1%, sandbox 5%)"
+    assert step_line(1, 2, values) == f"step   1/2   {told}"
+    assert step_line(1, 2, values | {"time/floor_frac": 0.31}).endswith("sandbox 5%, floor 31%)")
+
+
 def test_the_progress_line_moves_while_one_call_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telling, "QUIET_S", 0.05)
     teller, out = plain()

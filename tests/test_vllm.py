@@ -17,9 +17,17 @@ import torch
 
 from minizero.config import load_config
 from minizero.rollout.protocol import drain
-from minizero.rollout.vllm import Push, adapter_layers, check_model, engine_rank, refusals
+from minizero.rollout.vllm import Push, adapter_layers
 from minizero.rollout.vllm_check import _random_adapter
-from minizero.rollout.vllm_internals import InternalsMoved, StackedAdapter, reset_prefix_cache, settle
+from minizero.rollout.vllm_internals import (
+    InternalsMoved,
+    StackedAdapter,
+    base_weights,
+    release_cache,
+    reset_prefix_cache,
+    settle,
+)
+from minizero.rollout.vllm_settings import check_model, engine_rank, refusals
 from minizero.types import (
     Completion,
     ConfigError,
@@ -201,6 +209,67 @@ def test_after_the_last_completion_one_step_lets_the_engine_pause(sampler: VLLMS
 
 
 @engine
+def test_the_cache_is_given_back_after_that_step_and_not_before(sampler: VLLMSampler) -> None:
+    llm = sampler._llm
+    complete(sampler, "abc")
+    llm.sleep(level=0)
+    with pytest.raises(RuntimeError, match="completed pause"):  # the trap
+        llm.release_kv_cache_memory()
+    llm.wake_up(tags=["scheduling"])
+    complete(sampler, "abc")
+    with pytest.raises(RuntimeError, match="not supported on CPU"):  # past the trap: only a card can do the rest
+        release_cache(llm)
+    llm.wake_up(tags=["scheduling"])
+    assert len(complete(sampler, "abc", n=2)) == 2
+
+
+@engine
+def test_trainer_and_engine_hold_the_base_once_and_agree(model_directory: Path) -> None:
+    from minizero.policy import Policy
+    from minizero.rollout.make import make_sampler
+
+    config = load_config(overrides=settings(model_directory, "sampler.share_weights=true"))
+    policy = Policy(config)
+    before = {name: p.clone() for name, p in policy.model.named_parameters()}
+    made: Any = make_sampler(config, policy)  # its self-test passes with shared weights
+    try:
+        theirs = {tensor.untyped_storage().data_ptr() for tensor in base_weights(made._llm)[0].values()}
+        for name, parameter in policy.model.named_parameters():
+            assert torch.equal(parameter, before[name]), name
+            assert (parameter.untyped_storage().data_ptr() in theirs) == ("lora_" not in name), name
+        assert made.shared.apart == ()
+        with _random_adapter(policy, 1.0):
+            made.push()
+            assert gap(policy, complete(made, "a", LONG, n=3)) < 1e-4
+        completions = complete(made, "abc", LONG, n=4)
+        rollouts = [
+            Rollout(Role.SOLVE, TaskType.DEDUCTION, "p", c, float(i % 2), {}) for i, c in enumerate(completions)
+        ]
+        assert policy.update(rollouts)["policy/grad_norm"] > 0
+        made.load(policy)
+        assert gap(policy, complete(made, "abc", LONG)) < 1e-4
+        frozen = [(n, p) for n, p in policy.model.named_parameters() if "lora_" not in n]
+        assert all(torch.equal(p, before[n]) for n, p in frozen)  # learning moved nothing of the engine's
+    finally:
+        made.close()
+
+
+@engine
+def test_where_vllms_weights_have_moved_the_trainer_keeps_its_own(
+    sampler: VLLMSampler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moved(llm: Any) -> Any:
+        raise InternalsMoved("for the test")
+
+    monkeypatch.setattr("minizero.rollout.vllm.base_weights", moved)
+    before = [p.data_ptr() for p in sampler._policy.model.parameters()]
+    sampler._share()
+    assert [p.data_ptr() for p in sampler._policy.model.parameters()] == before
+    assert sampler.shared is not None
+    assert sampler.shared.bytes == 0
+
+
+@engine
 def test_resetting_the_prefix_cache_under_running_requests_is_refused(sampler: VLLMSampler) -> None:
     sampler.submit(Request("busy", Prompt((Message("user", LONG),)), max_tokens=64, seed=0))
     sampler._engine.step()
@@ -336,3 +405,54 @@ def test_more_positions_than_the_model_reads_are_told_before_weights_load(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     with pytest.raises(ModelError, match="reads at most"):
         check_model(load_config(overrides=[f"model.name={str(random_model)!r}", "selfplay.max_prompt_tokens=99999"]))
+
+
+def test_a_missing_plugin_for_4_bits_is_named_before_weights_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "vllm_bnb_plugin" else object())
+    with pytest.raises(MissingPackage, match="pip install vllm-bnb-plugin"):
+        check_model(load_config(overrides=["sampler.backend=vllm", "model.quantization=nf4"]))
+
+
+def test_a_rank_that_vllm_has_not_is_refused_before_anything_loads() -> None:
+    with pytest.raises(ConfigError, match=r"adapter\.rank = 513"):
+        load_config(overrides=["adapter.rank=513"])
+    config = load_config(overrides=["sampler.backend=vllm"])
+    larger = config.model_copy(update={"adapter": config.adapter.model_copy(update={"rank": 600})})
+    with pytest.raises(ConfigError, match="vLLM takes at most 512"):
+        check_model(larger)
+
+
+def test_memory_is_given_back_in_an_order_that_vllm_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a card only; here the calls alone, as vllm 0.32 asks for them."""
+    from minizero.rollout.vllm_internals import take_cache_back
+
+    class Recorder:
+        def __init__(self) -> None:
+            self.calls: list[Any] = []
+            self.llm_engine = self
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda *args, **named: self.calls.append((name, *args, *named.values()))
+
+    llm = Recorder()
+    release_cache(llm)
+    take_cache_back(llm)
+    assert llm.calls == [("step",), ("sleep", 0), ("release_kv_cache_memory",), ("wake_up", ["kv_cache"])]
+
+
+def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    from types import SimpleNamespace
+
+    from minizero.rollout import vllm_settings
+
+    monkeypatch.setattr(vllm_settings, "kv_bytes", lambda config, sizes: 2**30)
+    model = SimpleNamespace(dtype=torch.bfloat16, config=SimpleNamespace(to_dict=dict))
+
+    def made(device: str, release: str) -> dict[str, Any]:
+        config = load_config(overrides=[f"sampler.release_kv={release}"])
+        policy: Any = SimpleNamespace(device=device, model=model)
+        return vllm_settings.engine_settings(config, policy)
+
+    assert made("cuda", "true")["enable_sleep_mode"] is True
+    assert "enable_sleep_mode" not in made("cuda", "false")
+    assert "enable_sleep_mode" not in made("cpu", "true")

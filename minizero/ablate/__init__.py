@@ -1,7 +1,8 @@
 """Ablations: variants x seeds as runs of their own beside the default and two controls, then one table and one report.
 
-Reading order: sets.py (what is compared), jobs.py (the runs), summary.py (what is kept of each), compare.py (the
-numbers), words.py (what they allow to say), markdown.py and page.py (where it is read). `ablate` puts them together.
+Reading order: sets.py (what is compared), jobs.py (the runs), summary.py (what is kept of each), reuse.py (what another
+set has run already), compare.py (the numbers), words.py (what they allow to say), markdown.py and page.py (where it is
+read). `ablate` puts them together.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from minizero.ablate.compare import compare
 from minizero.ablate.jobs import Failure, plan_jobs, run_jobs
 from minizero.ablate.markdown import to_markdown
 from minizero.ablate.page import to_page
+from minizero.ablate.reuse import take_over
 from minizero.ablate.sets import AblationSet, read_set
 from minizero.ablate.summary import Summary, read_summaries
 from minizero.ablate.words import in_words
@@ -30,17 +32,23 @@ def ablate(
     jobs: int = 0,
     home: Path,
     keep: Path | None = None,
+    reuse: Sequence[Path] = (),
     console: Console | None = None,
 ) -> Path:
     """Run what is missing of a set, then write its table and report; returns the report.
 
     Runs live in `home`; summaries, table.md and report.html in `keep` (default: home). What is finished is not run
-    again. Raises RunError after everything else is done when a variant crashed; the same command runs only what is
-    missing.
+    again, nor what another set has run: the folders beside home and keep are looked through, and `reuse`. Raises
+    RunError after everything else is done when a variant crashed; the same command runs only what is missing.
     """
     console = console or Console(highlight=False)
     keep = keep or home
-    failures = run_jobs(plan_jobs(asked, seeds=seeds, home=home, keep=keep), jobs_at_once=jobs, console=console)
+    for text in asked.left_out:
+        console.print(text, markup=False, soft_wrap=True)
+    planned = plan_jobs(asked, seeds=seeds, home=home, keep=keep)
+    for name, path in take_over(planned, [*reuse, home.parent, keep.parent]).items():
+        console.print(f"{name}: the same run as {path}, not made again", markup=False, soft_wrap=True)
+    failures = run_jobs(planned, jobs_at_once=jobs, console=console)
     page = write_tables(asked, keep, failures)
     if page:
         console.print(f"\n{in_words(compare(read_summaries(keep))).headline}", markup=False)

@@ -16,9 +16,8 @@ from minizero.ablate.sets import CONTROLS, DEFAULT
 from minizero.ablate.summary import CURVES
 from minizero.ablate.words import direction, in_points, in_words, metric_change, seed_by_seed
 from minizero.metrics import metric_for
-from minizero.report import POLICY
 from minizero.report.charts import Series, change_bar, line_chart
-from minizero.report.style import style_sheet
+from minizero.report.frame import page
 from minizero.report.tags import Html, Section, details, join, section, table, tag
 from minizero.report.words import percent
 from minizero.types import TaskType
@@ -41,18 +40,7 @@ def to_page(found: Comparison, name: str, command: str, failures: Sequence[Failu
         _variants(found),
         _repeat(found, command),
     ]
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", f"ablation {name} · minizero"),
-        tag("style", Html(style_sheet() + NO_WRAP)),
-    )
-    nav = tag("nav", *(tag("a", part.title, href=f"#{part.name}") for part in sections))
-    body = tag("body", _header(found, name, failures), nav, *(part.html for part in sections))
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+    return page(f"ablation {name} · minizero", _header(found, name, failures), sections, css=NO_WRAP)
 
 
 def _header(found: Comparison, name: str, failures: Sequence[Failure]) -> Html:

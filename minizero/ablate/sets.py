@@ -14,12 +14,12 @@ A file:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from minizero.config import Config, load_config, read_toml
-from minizero.types import ConfigError
+from minizero.types import ConfigError, StyleError
 
 Kind = Literal["default", "variant", "control"]
 Tree = dict[str, Any]
@@ -52,6 +52,7 @@ class AblationSet:
     variants: tuple[Variant, ...]
     overrides: tuple[str, ...] = ()
     command: str = ""
+    left_out: tuple[str, ...] = ()  # a sentence for each variant that this model's prompt style cannot play
 
     def config(self, variant: Variant, seed: int = 0) -> Config:
         """The settings of one run: files, the set's base, the variant's overlays, --set; then one seed.
@@ -61,7 +62,7 @@ class AblationSet:
         try:
             return load_config([*self.files, self.base, *variant.overlays], [*self.overrides, f"run.rng_seed={seed}"])
         except ConfigError as error:
-            raise ConfigError(*(f"variant {variant.name}: {problem}" for problem in error.problems)) from None
+            raise type(error)(*(f"variant {variant.name}: {problem}" for problem in error.problems)) from None
 
 
 def read_set(
@@ -76,7 +77,8 @@ def read_set(
     """A set from a directory or file; `path` may also be the name of a folder of configs/ablations.
 
     Default and controls are added. `only` keeps those variants (default and controls stay). Every variant is checked
-    before anything runs. Raises ConfigError with all problems.
+    before anything runs. Of a directory, what this model's prompt style cannot play is left out, unless `only` names
+    it. Raises ConfigError with all problems.
     """
     found = _find(path)
     base, variants = _from_directory(found) if found.is_dir() else _from_file(found)
@@ -91,8 +93,25 @@ def read_set(
     rows += [v for v in variants if not only or v.name in only]
     rows += [Variant(name, "control", about, (tree,)) for name, (about, tree) in CONTROLS.items()]
     asked = AblationSet(found.stem, model, tuple(files), base, tuple(rows), tuple(overrides), command)
+    if found.is_dir() and not only:
+        asked = _playable(asked)
     _check(asked)
     return asked
+
+
+def _playable(asked: AblationSet) -> AblationSet:
+    """The set without the variants that the model never learned the words for."""
+    rows, left_out = [], []
+    for variant in asked.variants:
+        try:
+            asked.config(variant)
+        except StyleError as error:
+            left_out += [f"left out: {problem}" for problem in error.problems]
+            continue
+        except ConfigError:
+            pass  # told with the others
+        rows.append(variant)
+    return replace(asked, variants=tuple(rows), left_out=tuple(left_out))
 
 
 def _check(asked: AblationSet) -> None:

@@ -79,6 +79,7 @@ class Summary:
     machine: Mapping[str, Any]
     commit: str
     started: str
+    code: str = ""  # digest of the code's text (version.py)
 
     @property
     def name(self) -> str:
@@ -115,6 +116,7 @@ def summarise(path: Path, variant: Variant) -> Summary:
         machine,
         str(run.manifest.get("commit", "")),
         str(run.manifest.get("started", "")),
+        str(run.manifest.get("code", "")),
     )
 
 

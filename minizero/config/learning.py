@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from minizero.config.base import Section
+from minizero.config.presets import for_both_roles, from_preset
 from minizero.config.reward import (
     ProposeReward,
     RewardConfig,
     SolveReward,
     is_own_function,
-    preset_of_both,
     unusable_terms,
 )
 from minizero.types import Role
@@ -74,11 +74,9 @@ class Estimator(Section):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            value = {"function": value} if is_own_function(value) else {"preset": value}
-        if isinstance(value, Mapping):
-            value = {**_ESTIMATORS.get(str(value.get("preset", "trrpp")), {}), **value}
-        return value
+        if isinstance(value, str) and is_own_function(value):
+            value = {"function": value}
+        return from_preset(value, _ESTIMATORS, "trrpp")
 
     @property
     def groups_by_prompt(self) -> bool:
@@ -115,7 +113,7 @@ class AdvantageConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _both(cls, value: Any) -> Any:
-        return {"propose": value, "solve": value} if isinstance(value, str) else preset_of_both(value)
+        return for_both_roles(value)
 
 
 class LossConfig(Section):

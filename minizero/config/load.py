@@ -46,6 +46,20 @@ ELSEWHERE = {
     "gpu_memory_utilization": "run.vram_gib",
 }
 
+# What PEFT can do and this project does not: vLLM refuses each of them, or it would sample from another policy.
+_PLAIN = "adapters are plain LoRA, because vLLM serves no other kind. Leave it out"
+UNSUPPORTED = {
+    "use_dora": _PLAIN,
+    "use_rslora": f"{_PLAIN}, and set adapter.alpha",
+    "lora_bias": _PLAIN,
+    "bias": _PLAIN,
+    "modules_to_save": f"{_PLAIN}, or train everything with adapter.kind=full",
+    "init_lora_weights": f"{_PLAIN} (PiSSA, OLoRA and LoftQ change the base)",
+    "lora_dropout": "what is sampled from and what is trained would differ. Leave it out",
+    "rank_pattern": _PLAIN,
+    "alpha_pattern": _PLAIN,
+}
+
 
 def load_config(files: Iterable[str | Path | Mapping[str, Any]] = (), overrides: Iterable[str] = ()) -> Config:
     """Stack TOML files (or their contents) left to right, then `a.b=value` overrides; ConfigError tells every problem.
@@ -80,6 +94,9 @@ def config_from(tree: Mapping[str, Any]) -> Config:
     problems = check(config)
     if problems:
         raise ConfigError(*problems)
+    unlearned = _unlearned(config)
+    if unlearned:
+        raise StyleError(*unlearned)
     return config
 
 
@@ -96,9 +113,6 @@ def check(config: Config) -> list[str]:
             "your own."
         )
     if play.proposals == 0 and play.solves == 0:
-    unlearned = _unlearned(config)
-    if unlearned:
-        raise StyleError(*unlearned)
         problems.append("selfplay.proposals = 0 and selfplay.solves = 0: a step would do nothing. Set one of them.")
     if play.attempts == 1:
         problems.append(
@@ -132,6 +146,19 @@ def check(config: Config) -> list[str]:
     return problems
 
 
+def _unlearned(config: Config) -> list[str]:
+    """What the tiny model's prompt style has no words for: the model was trained without it."""
+    style = config.prompt.style
+    if style != "compact" and not (style == "auto" and config.model.name == "tiny"):
+        return []
+    asked = {
+        "selfplay.task_types with error": TaskType.ERROR in config.selfplay.task_types,
+        f"composites.start_step = {config.composites.start_step}": config.composites.start_step > 0,
+    }
+    why = "the tiny model (prompt.style = compact) was trained without it and would only guess. Use another model"
+    return [f"{name}: {why}." for name, is_asked in asked.items() if is_asked]
+
+
 def read_toml(path: Path) -> Tree:
     """One TOML file as a nested dict; ConfigError names file and line."""
     try:
@@ -146,19 +173,6 @@ def read_toml(path: Path) -> Tree:
 
 def to_toml(config: Config) -> str:
     """The whole resolved config as TOML text that load_config reads back to an equal Config."""
-def _unlearned(config: Config) -> list[str]:
-    """What the tiny model's prompt style has no words for: the model was trained without it."""
-    style = config.prompt.style
-    if style != "compact" and not (style == "auto" and config.model.name == "tiny"):
-        return []
-    asked = {
-        "selfplay.task_types with error": TaskType.ERROR in config.selfplay.task_types,
-        f"composites.start_step = {config.composites.start_step}": config.composites.start_step > 0,
-    }
-    why = "the tiny model (prompt.style = compact) was trained without it and would only guess. Use another model"
-    return [f"{name}: {why}." for name, is_asked in asked.items() if is_asked]
-
-
     lines: list[str] = []
     _write_table(lines, (), config.model_dump(mode="json", exclude_none=True))
     return "\n".join(lines).lstrip("\n") + "\n"
@@ -201,6 +215,8 @@ def _sentence(error: Any) -> str:
     name = ".".join(where)
     if error["type"] == "extra_forbidden":
         *parents, last = where
+        if parents == ["adapter"] and last in UNSUPPORTED:
+            return f"{name} is not supported: {UNSUPPORTED[last]}."
         known = _fields_of(parents)
         near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
         everywhere = [".".join(path) for path in _all_names() if path[-1] == last]

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from minizero.config.base import Section
+from minizero.config.presets import for_both_roles, from_preset
 from minizero.types import Role, TaskType
 
 ALL = tuple(TaskType)
@@ -95,19 +96,6 @@ class Extremes(Section):
     """Reward of a valid proposal that every attempt solved."""
 
 
-def _from_preset(value: Any, presets: Mapping[str, Mapping[str, Any]]) -> Any:
-    """A preset's name, or a table with `preset` and changes, becomes a whole table; pydantic judges unknown names."""
-    if isinstance(value, str):
-        value = {"preset": value}
-    if not isinstance(value, Mapping):
-        return value
-    base = presets.get(str(value.get("preset", "azr")), {})
-    merged = {**base, **value}
-    if isinstance(value.get("terms"), Mapping):
-        merged["terms"] = {**base.get("terms", {}), **value["terms"]}
-    return merged
-
-
 def _check_terms(terms: Mapping[str, Term], allowed: Mapping[str, tuple[TaskType, ...]], what: str) -> None:
     for name, term in terms.items():
         known_name(name, allowed, what)
@@ -149,7 +137,7 @@ class ProposeReward(Section):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, value: Any) -> Any:
-        return _from_preset(value, {"azr": {}, "paper": {"extremes": 0.0}})
+        return from_preset(value, {"azr": {}, "paper": {"extremes": 0.0}}, "azr")
 
     @model_validator(mode="after")
     def _names(self) -> ProposeReward:
@@ -186,7 +174,7 @@ class SolveReward(Section):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, value: Any) -> Any:
-        return _from_preset(value, {"azr": {}, "paper": {}})
+        return from_preset(value, {"azr": {}, "paper": {}}, "azr")
 
     @model_validator(mode="after")
     def _names(self) -> SolveReward:
@@ -209,17 +197,7 @@ class RewardConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, value: Any) -> Any:
-        return preset_of_both({"preset": value} if isinstance(value, str) else value)
-
-
-def preset_of_both(value: Any) -> Any:
-    if not isinstance(value, Mapping) or "preset" not in value:
-        return value
-    tables = {key: table for key, table in value.items() if key != "preset"}
-    for role in Role:
-        table = tables.get(role.value, {})
-        tables[role.value] = {"preset": value["preset"], **table} if isinstance(table, Mapping) else table
-    return tables
+        return for_both_roles(value)
 
 
 def unusable_terms(reward: RewardConfig, types: Iterable[TaskType]) -> list[str]:

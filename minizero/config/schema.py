@@ -122,12 +122,17 @@ class OptimConfig(Section):
     """Largest gradient norm (AZR: 1.0). A step with a non-finite norm is skipped and counted."""
     updates_per_step: int = Field(1, ge=1)
     """Optimiser steps per self-play step, each on an equal share of the rollouts (AZR: 1)."""
-    micro_batch_tokens: int = Field(16384, ge=16)
-    """Tokens of one forward pass, padding included. Smaller needs less memory; the gradient stays the same."""
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: a third more time, much less memory."""
-    logits_chunk: int = Field(1024, ge=1)
-    """Positions whose logits over the vocabulary exist at once."""
+    micro_batch_tokens: int = Field(0, ge=0)
+    """Tokens of one forward pass, padding included; 0: as many as the plan has room for, at most 16384. Smaller needs
+    less memory; the gradient stays the same."""
+    gradient_checkpointing: bool | Literal["auto"] = "auto"
+    """Recompute activations in the backward pass: half more time to train, much less memory. auto: when the plan needs
+    it."""
+    logits_chunk: int = Field(0, ge=0)
+    """Positions whose logits over the vocabulary exist at once; 0: as many as make 2^26 logits, at most 1024."""
+    rehearse: bool | Literal["auto"] = "auto"
+    """Run the largest micro-batch forward and backward before the first step, so that a card that is too small says so
+    at once. auto: on a card."""
 
 
 class SamplerConfig(Section):
@@ -143,6 +148,12 @@ class SamplerConfig(Section):
     """Largest rows x length of the key-value cache in the transformers sampler; 0: no limit."""
     kv_gib: float = Field(0.0, ge=0)
     """Key-value cache of vLLM, GiB; 0: what the plan leaves of run.vram_gib (on a CPU: 1)."""
+    release_kv: bool | Literal["auto"] = "auto"
+    """Give vLLM's key-value cache back while the policy learns. auto: when too few sequences would fit otherwise (only
+    on a card)."""
+    share_weights: bool | Literal["auto"] = "auto"
+    """Hold the base's weights once: the trainer's are views of vLLM's. auto: on a card with an unquantised base. (A CPU
+    keeps a packed copy of its own, so nothing is saved there.)"""
     self_test_every: int = Field(25, ge=0)
     """Steps between proofs that vLLM samples from the trainer's policy (one is always made at the start); 0: none."""
 
@@ -203,7 +214,8 @@ class RunConfig(Section):
     wandb_project: str = "minizero"
     """Project name there, for both."""
     vram_gib: float = Field(0.0, ge=0)
-    """Memory of the card to use, GiB; 0: all it has."""
+    """Memory of the card to use, GiB; 0: all it has. Cache, micro-batches and recomputation follow from it where they
+    are left open."""
 
 
 class Config(Section):
@@ -214,6 +226,7 @@ class Config(Section):
     prompt: PromptConfig = PromptConfig()
     selfplay: SelfplayConfig = SelfplayConfig()
     buffer: BufferConfig = BufferConfig()
+    composites: CompositesConfig = CompositesConfig()
     admission: AdmissionConfig = AdmissionConfig()
     reward: RewardConfig = RewardConfig()
     advantage: AdvantageConfig = AdvantageConfig()
@@ -223,4 +236,3 @@ class Config(Section):
     sandbox: SandboxConfig = SandboxConfig()
     eval: EvalConfig = EvalConfig()
     run: RunConfig = RunConfig()
-    composites: CompositesConfig = CompositesConfig()

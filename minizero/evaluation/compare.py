@@ -34,6 +34,7 @@ class Entry:
     style: str = ""
     source: str = ""
     perplexity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    prompts: Mapping[str, str] = field(default_factory=dict)  # the problems' texts by task
 
     def counts(self, level: str, tasks: Sequence[str], n: int) -> list[int]:
         """Right answers among the first n samples of each task."""
@@ -71,7 +72,8 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
             rows = [row for row in found["rows"] if row["side"] == side]
             scores = {level: by_side[side] for level, by_side in found["scores"].items()}
             style = found["manifest"]["plan"]["style"]
-            entries.append(Entry(label, rows, found["n"], scores, style, str(path), surprise if side != "base" else {}))
+            told = surprise if side != "base" else {}
+            entries.append(Entry(label, rows, found["n"], scores, style, str(path), told, found.get("prompts", {})))
     return entries
 
 
@@ -131,6 +133,9 @@ def _alone(level: str, entry: Entry, tasks: list[str], kept: list[str]) -> dict[
     found: dict[str, Any] = {"greedy": asdict(passk.wilson(sum(greedy), len(tasks))), "n": entry.n}
     if kept != tasks and kept:
         found["greedy_without_overlap"] = asdict(passk.wilson(sum(entry.greedy(level, kept)), len(kept)))
+        if entry.n:
+            without = passk.pass_at_k_curve(entry.counts(level, kept, entry.n), entry.n)
+            found["curve_without_overlap"] = [float(value) for value in without]
     if entry.n:
         counts = entry.counts(level, tasks, entry.n)
         rng = np.random.default_rng(SEED)

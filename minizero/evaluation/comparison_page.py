@@ -1,39 +1,38 @@
 """The comparison as one self-contained page: conclusions in words, a table, curves with bands, coverage, examples.
 
-Reading order: page, then one function per section; curve_figure draws. Built of the run report's pieces (report/tags).
+Reading order: page, then one function per section; comparison_charts.py draws. Built of the run report's pieces
+(report/tags).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from minizero.evaluation.compare import Entry
+from minizero.evaluation.comparison_charts import (
+    CSS,
+    coverage_figure,
+    coverage_legend,
+    curve_figure,
+    difference_figure,
+    histogram_figure,
+    legend,
+)
 from minizero.evaluation.problems import PASS
-from minizero.report.style import style_sheet
-from minizero.report.tags import Html, Section, code, details, section, table, tag
+from minizero.report import frame
+from minizero.report.charts import change_bar
+from minizero.report.tags import Html, Section, code, details, join, section, table, tag
 from minizero.report.words import percent, points
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460, 250, 46, 12, 12, 26
-BAND = " .band { opacity: .16; stroke: none; } .unsteady { opacity: .45; }"
 EXAMPLES = 6
 
 
 def page(title: str, words: Sequence[str], sections: Sequence[Section]) -> str:
     """The whole HTML text."""
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", Html(style_sheet() + BAND)),
-    )
     lead = tag("div", *(tag("p", sentence) for sentence in words), class_="lead")
-    links = tag("nav", *(tag("a", part.title, href=f"#{part.name}") for part in sections))
-    body = tag("body", tag("header", tag("h1", title), lead), links, *(part.html for part in sections))
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+    return frame.page(title, tag("header", tag("h1", title), lead), sections, css=CSS)
 
 
 def comparison_sections(numbers: Mapping[str, Any], entries: Sequence[Entry]) -> list[Section]:
@@ -43,7 +42,7 @@ def comparison_sections(numbers: Mapping[str, Any], entries: Sequence[Entry]) ->
     if numbers["perplexity"]:
         found.append(_perplexity(numbers))
     if len(entries) > 1:
-        found.append(_examples(next(iter(numbers["levels"])), entries[0], entries[-1]))
+        found.append(_examples(list(numbers["levels"]), entries[0], entries[-1]))
     return found
 
 
@@ -66,32 +65,44 @@ def _level(level: str, part: Mapping[str, Any]) -> Section:
         bins = list(next(m["histogram"] for m in models.values() if "histogram" in m))
         names = [name for name in models if "histogram" in models[name]]
         children.append(tag("h3", "Problems by accuracy"))
-        children.append(
-            table(
-                ["share of right samples", *names],
-                [[b, *(str(models[x]["histogram"][b]) for x in names)] for b in bins],
-            )
-        )
+        drawing = histogram_figure({name: models[name]["histogram"] for name in names})
+        children.append(tag("figure", drawing, legend(names), class_="broad"))
+        rows = [[b, *(str(models[x]["histogram"][b]) for x in names)] for b in bins]
+        children.append(details("the numbers", table(["share of right samples", *names], rows)))
     for pair in part["pairs"]:
         children += _pair(pair)
     return section(level.replace("+", "-plus"), level, *[c if isinstance(c, Html) else tag("p", c) for c in children])
 
 
 def _pair(pair: Mapping[str, Any]) -> list[Html]:
-    test = pair["mcnemar"]
+    test, gap = pair["mcnemar"], pair["greedy_difference"]
+    style = "better" if gap["low"] > 0 else "worse" if gap["high"] < 0 else "unclear"
+    reach = max(0.1, -gap["low"], gap["high"])
     shown = [
         tag("h3", f"{pair['trained']} against {pair['base']}"),
-        tag("p", f"Greedy: {_gap(pair['greedy_difference'])}; only {pair['base']} {test['only_base']}, only "
+        tag("p", f"Greedy: {_gap(gap)}; only {pair['base']} {test['only_base']}, only "
             f"{pair['trained']} {test['only_trained']}, exact McNemar p = {test['p_value']:.3g}."),
+        tag("div", change_bar(gap["low"], gap["value"], gap["high"], reach, style), class_="greedy"),
     ]  # fmt: skip
     if "difference" in pair:
         ks = _chosen_ks([pair["n"]])
+        found = [(float(k), p["value"], p["low"], p["high"]) for k, p in enumerate(pair["difference"], 1)]
+        caption = tag("figcaption", f"pass@k of {pair['trained']} minus {pair['base']}, points, paired 95 % band")
+        drawing = difference_figure(pair["trained"], found, steady=pair["n"] // 2)
+        shown.append(tag("figure", caption, drawing, class_="broad"))
         shown.append(table([f"pass@{k}" for k in ks], [[_gap(pair["difference"][k - 1]) for k in ks]]))
         cells = ("both", "only_base", "only_trained", "neither")
         rows = [["all samples", *(_cell(pair, cell) for cell in cells)]]
-        for key, words in (("coverage_at_half", "expected, half of the samples"), ("null_split", "null: base halves")):
+        bars = {f"all {pair['n']} samples": pair["coverage"]}
+        for key, words in (
+            ("coverage_at_half", "expected, half of the samples"),
+            ("null_split", f"null: {pair['base']} against itself, half and half"),
+        ):
             if key in pair:
                 rows.append([words, *(f"{pair[key][cell]:.1f}" for cell in cells)])
+                bars[words] = pair[key]
+        caption = tag("figcaption", f"problems solved at least once; base is {pair['base']}")
+        shown.append(tag("figure", caption, coverage_figure(bars), coverage_legend(), class_="broad"))
         shown.append(table(["solved at least once", "both", "only base", "only trained", "neither"], rows))
     return shown
 
@@ -126,21 +137,33 @@ def _perplexity(numbers: Mapping[str, Any]) -> Section:
     )
 
 
-def _examples(level: str, base: Entry, other: Entry) -> Section:
-    """Greedy answers to tasks on which the two differ, else to the first tasks."""
+def _examples(levels: Sequence[str], base: Entry, other: Entry) -> Section:
+    """Greedy answers to tasks on which the two differ, gains and losses in turn, else to the first tasks."""
     ours, theirs = ({r["task"]: r for r in e.rows if r["draw"] == "greedy"} for e in (base, other))
-    shared = [task for task in ours if task in theirs]
-    differ = [t for t in shared if (ours[t]["verdict"].get(level) == PASS) != (theirs[t]["verdict"].get(level) == PASS)]
-    shown = []
-    for task in (differ or shared)[:EXAMPLES]:
-        answers = []
-        for label, row in ((base.label, ours[task]), (other.label, theirs[task])):
-            status = row["verdict"].get(level, "")
-            mark = tag("span", status, class_="right" if status == PASS else "wrong")
-            answers += [tag("p", f"{label}: ", mark), code(row["text"])]
-        shown.append(details(task, *answers))
-    words = "Tasks on which the greedy answers differ." if differ else "The greedy answers agree on every task."
-    return section("examples", "Examples to read", tag("p", words, class_="note"), *shown)
+    shown: dict[str, Html] = {}
+    words = "The greedy answers agree on every task."
+    for level in levels:
+        found = [task for task in ours if task in theirs and level in ours[task]["verdict"]]
+        marks = {t: tuple(side[t]["verdict"][level] == PASS for side in (ours, theirs)) for t in found}
+        gains, losses = ([t for t in found if marks[t] == mark] for mark in ((False, True), (True, False)))
+        differ = [t for pair in zip_longest(gains, losses) for t in pair if t is not None]
+        if differ:
+            words = "Tasks on which the greedy answers differ, gains and losses in turn."
+        for task in [t for t in differ or found if t not in shown][:EXAMPLES]:
+            shown[task] = _example(task, level, ((base, ours[task]), (other, theirs[task])))
+    return section("examples", "Examples to read", tag("p", words, class_="note"), *shown.values())
+
+
+def _example(task: str, level: str, answers: Sequence[tuple[Entry, Mapping[str, Any]]]) -> Html:
+    """A task, and the answer of each side with its verdict."""
+    asked = answers[0][0].prompts.get(task, "")
+    shown = [tag("p", "task", class_="label"), code(asked)] if asked else []
+    marks = []
+    for entry, row in answers:
+        status = row["verdict"][level]
+        marks.append(tag("span", status, class_="right" if status == PASS else "wrong"))
+        shown += [tag("p", f"{entry.label}: ", marks[-1], class_="label"), code(row["text"])]
+    return details(join([f"{task}, {level}: ", marks[0], " against ", marks[1]]), *shown)
 
 
 def _chosen_ks(ns: Sequence[int]) -> list[int]:
@@ -158,47 +181,6 @@ def _interval(found: Mapping[str, float]) -> str:
 
 def _gap(found: Mapping[str, float]) -> str:
     return f"{points(100 * found['value'])} ({points(100 * found['low'])} to {points(100 * found['high'])})"
-
-
-def legend(names: Sequence[str]) -> Html:
-    """The colours of curves, in order."""
-    keys = [
-        tag("li", tag("svg", tag("line", class_=f"line c{i % 8}", x1=0, x2=20, y1=5, y2=5), viewBox="0 0 20 10",
-                      class_="key"), name)
-        for i, name in enumerate(names)
-    ]  # fmt: skip
-    return tag("ul", *keys, class_="legend")
-
-
-def curve_figure(curves: Mapping[str, Sequence[tuple[float, float, float, float]]], *, steady: int = 0) -> Html:
-    """pass@k over k on a logarithmic axis, with bands: (k, value, low, high) per point. 0 to 1 upwards."""
-    most = max((k for points_ in curves.values() for k, *_ in points_), default=1.0)
-
-    def x(k: float) -> float:
-        return LEFT + (math.log2(k) / max(math.log2(most), 1e-9) if most > 1 else 0.5) * (WIDTH - LEFT - RIGHT)
-
-    def y(value: float) -> float:
-        return HEIGHT - BOTTOM - value * (HEIGHT - TOP - BOTTOM)
-
-    shapes = []
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        shapes.append(tag("line", class_="grid", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{y(tick):.1f}", y2=f"{y(tick):.1f}"))
-        shapes.append(tag("text", percent(tick, 0), x=LEFT - 5, y=f"{y(tick) + 3.5:.1f}", text_anchor="end"))
-    for power in range(int(math.log2(most)) + 1):
-        shapes.append(tag("text", str(2**power), x=f"{x(2**power):.1f}", y=HEIGHT - 8, text_anchor="middle"))
-    for number, (name, found) in enumerate(curves.items()):
-        style = f"c{number % 8}"
-        edge = [f"{x(k):.1f},{y(high):.1f}" for k, _, _, high in found]
-        edge += [f"{x(k):.1f},{y(low):.1f}" for k, _, low, _ in reversed(found)]
-        shapes.append(tag("polygon", class_=f"bar band {style}", points=" ".join(edge)))
-        sure = [p for p in found if not steady or p[0] <= max(steady, 1)]
-        for part, extra in ((sure, ""), (found[max(len(sure) - 1, 0) :], " unsteady")):
-            places = " ".join(f"{x(k):.1f},{y(value):.1f}" for k, value, *_ in part)
-            shapes.append(tag("polyline", tag("title", name), class_=f"line {style}{extra}", points=places))
-    words = "; ".join(
-        f"{name}: {percent(found[-1][1])} at k = {found[-1][0]:g}" for name, found in curves.items() if found
-    )
-    return tag("svg", *shapes, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", aria_label=words)
 
 
 def published_sections(numbers: Mapping[str, Any]) -> list[Section]:

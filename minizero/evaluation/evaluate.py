@@ -160,7 +160,9 @@ def score_samples(
             greedy = sum(found["greedy"])
             tell.say(f"{level:16} {side:8} greedy {greedy}/{len(found['tasks'])}, {plan.n} sampled a problem")
     manifest = json.loads((out / "manifest.json").read_text())
-    return {"name": subject.name, "manifest": manifest, "n": plan.n, "scores": dict(scores), "rows": rows}
+    prompts = {problem.id: problem.prompt for _, problems in loaded for problem in problems}
+    found = {"name": subject.name, "manifest": manifest, "n": plan.n, "scores": dict(scores)}
+    return found | {"prompts": prompts, "rows": rows}
 
 
 def _counts(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str], level: str, n: int) -> dict[str, Any]:

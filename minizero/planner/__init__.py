@@ -1,8 +1,20 @@
-"""What a config needs on a card: shapes.py (models, cards), memory.py (GiB), pace.py (minutes), plan.py (the text)."""
+"""What a config needs on a card: shapes.py (models, cards), memory.py (GiB), fill.py (what was left open), pace.py
+(minutes), plan.py (the text)."""
 
 from __future__ import annotations
 
-from minizero.planner.memory import kv_bytes
-from minizero.planner.plan import Plan, make_plan, planned_metrics
+from minizero.planner.fill import bound_memory, here, kv_bytes
+from minizero.planner.memory import shares_weights
+from minizero.planner.plan import Expected, Plan, check_fits, expected_of, make_plan
 
-__all__ = ["Plan", "kv_bytes", "make_plan", "planned_metrics"]
+__all__ = [
+    "Expected",
+    "Plan",
+    "bound_memory",
+    "check_fits",
+    "expected_of",
+    "here",
+    "kv_bytes",
+    "make_plan",
+    "shares_weights",
+]

@@ -1,28 +1,48 @@
 """GiB of every part of a run, in closed form.
 
-Reading order: memory (all parts), then layer_bytes (what training keeps of a token), kv_bytes (what the engine is
-given). Counted on the CPU by tests/test_planner.py: layer_bytes and adapter sizes. The constants of a CUDA process
-(context, graphs, fragmentation) are estimates that no card has confirmed.
+Reading order: memory (all parts), then layer_bytes (what training keeps of a token), peak (what exists at once), kv_gib
+(what the cache gets). Counted on the CPU by tests/test_planner.py: layer_bytes and adapter sizes. The constants of a
+CUDA process (context, graphs, fragmentation) are estimates that no card has confirmed.
 """
 # h hidden width, i width of the MLP, q and k widths of queries and keys, r rank, s bytes of a value
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from minizero.config.schema import Config
-from minizero.planner.shapes import GIB, Shape, shape_of, this_card
-from minizero.types import ConfigError
+from minizero.planner.shapes import GIB, Shape
 
 CONTEXT_GIB, GRAPHS_GIB, FRAGMENTS_GIB, ENGINE_GIB = 0.7, 0.4, 0.8, 0.6  # a CUDA process with vLLM; estimates
 NF4_BITS = 4.127  # 4 bits, and the scales of 64 values, themselves quantised (arXiv 2305.14314, section 3)
+CHUNK, CHUNK_LOGITS = 1024, 2**26  # optim.logits_chunk = 0: so many positions, or fewer for a large vocabulary
+LEARNING, SAMPLING = ("training a micro-batch", "logits of a chunk"), ("vLLM, a batch",)  # never at the same time
 
 
 def longest(config: Config) -> int:
     """Tokens of the longest sequence that a run may meet."""
     play = config.selfplay
     return play.max_prompt_tokens + max(play.propose_max_tokens, play.solve_max_tokens)
+
+
+def chunk_of(config: Config, vocabulary: int) -> int:
+    """optim.logits_chunk, and what 0 means. 441 for Qwen's 152k."""
+    return config.optim.logits_chunk or max(1, min(CHUNK, CHUNK_LOGITS // vocabulary))
+
+
+def uses_vllm(config: Config, device: str) -> bool:
+    """What sampler.backend = auto means where vLLM is installed."""
+    wanted = config.sampler.backend
+    return wanted == "vllm" or (wanted == "auto" and device == "cuda" and config.adapter.kind == "lora")
+
+
+def shares_weights(config: Config, device: str) -> bool:
+    """Whether the trainer's base is made of views of vLLM's weights. A 4-bit base is packed differently on each
+    side."""
+    if not uses_vllm(config, device) or config.model.quantization != "none":
+        return False
+    wanted = config.sampler.share_weights
+    return device == "cuda" if wanted == "auto" else wanted
 
 
 def value_bytes(config: Config, shape: Shape, device: str) -> int:
@@ -46,28 +66,27 @@ def layer_bytes(shape: Shape, rank: int, size: int = 2) -> int:
 
 
 def memory(config: Config, shape: Shape, *, device: str, vllm: bool) -> dict[str, float]:
-    """Part -> GiB, without the key-value cache. Weights exist twice with vLLM: trainer and sampler do not share them
-    yet."""
+    """Part -> GiB, without the key-value cache. With vLLM the weights exist twice unless they are shared."""
     size = value_bytes(config, shape, device)
     rank, full = config.adapter.rank, config.adapter.kind == "full"
     trained = shape.parameters if full else shape.lora(rank)
     weights = float(size * shape.parameters)
     if config.model.quantization == "nf4":
         weights = shape.linear * NF4_BITS / 8 + size * shape.embedding + 2 * shape.hidden * shape.intermediate
+    shared = vllm and shares_weights(config, device)
     tokens = max(config.optim.micro_batch_tokens, longest(config))
     layer = layer_bytes(shape, 0 if full else rank, size)
     if full:
         layer += 2 * size * shape.hidden  # trained norms keep their outputs too
-    kept = size * shape.hidden * shape.layers + 2 * layer if config.optim.gradient_checkpointing else 0
-    kept = kept or (shape.layers + 1) * layer
-    training = tokens * kept
+    recomputed = config.optim.gradient_checkpointing is True
+    kept = size * shape.hidden * shape.layers + 2 * layer if recomputed else (shape.layers + 1) * layer
     parts = {
-        "weights, trainer": weights,
-        "weights, sampler": weights if vllm else 0.0,
+        "weights, of both" if shared else "weights, trainer": weights,
+        "weights, sampler": weights if vllm and not shared else 0.0,
         "adapter, masters, Adam": trained * (16.0 + (0 if full else size)),  # gradient, master, two moments in float32
         "adapter in vLLM": 2.0 * shape.lora(rank) if vllm else 0.0,
-        "training a micro-batch": float(training),
-        "logits of a chunk": config.optim.logits_chunk * shape.vocabulary * (size + 8.0),
+        "training a micro-batch": float(tokens * kept),
+        "logits of a chunk": chunk_of(config, shape.vocabulary) * shape.vocabulary * (size + 8.0),
     }
     found = {name: value / GIB for name, value in parts.items() if value}
     if device == "cuda":
@@ -77,9 +96,21 @@ def memory(config: Config, shape: Shape, *, device: str, vllm: bool) -> dict[str
     return found
 
 
+def peak(parts: Mapping[str, float], cache: float, *, released: bool) -> float:
+    """GiB that exist at once: sampling and learning take turns; the cache is there for both, or while sampling only."""
+    learning, sampling = (sum(parts.get(name, 0.0) for name in names) for names in (LEARNING, SAMPLING))
+    held = sum(parts.values()) - learning - sampling
+    return held + (max(learning, sampling + cache) if released else max(learning, sampling) + cache)
+
+
 def kv_token_bytes(shape: Shape, size: int = 2) -> int:
     """Key and value of one token in all layers: 2 s k L. Example: 3B in bfloat16: 36 kB."""
     return 2 * size * shape.k * shape.layers
+
+
+def releases(config: Config, vllm: bool) -> bool:
+    """Whether the cache is away while the policy learns: the transformers sampler's always is."""
+    return not vllm or config.sampler.release_kv is True
 
 
 def kv_gib(config: Config, shape: Shape, *, device: str, vllm: bool, budget: float) -> float:
@@ -93,22 +124,7 @@ def kv_gib(config: Config, shape: Shape, *, device: str, vllm: bool, budget: flo
     if device == "cpu":
         return 1.0
     fill = config.sampler.max_rows * longest(config) * kv_token_bytes(shape) / GIB
-    return max(0.0, min(fill, budget - sum(memory(config, shape, device=device, vllm=True).values())))
-
-
-def kv_bytes(config: Config, sizes: Mapping[str, Any]) -> int:
-    """Bytes of vLLM's key-value cache for a model with these sizes (its config.json) on this machine. Raises
-    ConfigError when the longest sequence does not fit into it."""
-    shape = shape_of(sizes, config.model.name)
-    card = this_card() if config.model.device != "cpu" else None
-    device = "cuda" if card else "cpu"
-    budget = config.run.vram_gib or (card.gib if card else 0.0)
-    gib = kv_gib(config, shape, device=device, vllm=True, budget=budget)
-    size = value_bytes(config, shape, device)
-    need = longest(config) * kv_token_bytes(shape, size) / GIB
-    if gib < need:
-        raise ConfigError(
-            f"{gib:.2f} GiB are left for the key-value cache, and one sequence of {longest(config)} tokens needs "
-            f"{need:.2f}. See  minizero plan  for what would fit."
-        )
-    return int(gib * GIB)
+    parts = memory(config, shape, device=device, vllm=True)
+    if releases(config, vllm):
+        parts = {name: gib for name, gib in parts.items() if name not in LEARNING}
+    return max(0.0, min(fill, budget - peak(parts, 0.0, released=False)))

@@ -1,17 +1,19 @@
 """Minutes of a step, in closed form: the physical floor, and what usual efficiencies make of it. Never measured on a
 card; see plan.py for the words that say so.
 
-Reading order: Work (what a step does), work_of, then seconds.
+Reading order: Work (what a step does), work_of (what the settings ask for), work_done (what a step did), then seconds.
 """
 # B sequences decoded together, N parameters that a token passes, F operations per second, W bytes of weights
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minizero.config.schema import Config
 from minizero.planner.memory import kv_token_bytes
 from minizero.planner.shapes import Card, Shape
+from minizero.types import Completion
 
 COMPLETION, PROPOSE_PROMPT, SOLVE_PROMPT = 600, 1500, 400  # mean tokens; assumed, a run's own report tells its own
 BANDWIDTH, DECODE, TRAIN = 0.70, 0.50, 0.45  # shares of the floor that good engines reach; assumed
@@ -48,6 +50,15 @@ def work_of(config: Config, completion: int = COMPLETION) -> Work:
     context = (proposals * (long + proposed / 2) + (solves + attempts) * (short + solved / 2)) / max(1, sequences)
     trained = proposing * (long + proposed) + learned * (short + solved)
     return Work(generated, prompts, trained, sequences, proposing + learned, context)
+
+
+def work_done(completions: Sequence[Completion], trained: Sequence[Completion]) -> Work:
+    """What a step did, from what it wrote and what of it was learned from."""
+    prompts = {c.prompt_ids for c in completions}
+    generated = sum(len(c.ids) for c in completions)
+    context = sum(len(c.prompt_ids) + len(c.ids) / 2 for c in completions) / max(1, len(completions))
+    learned = sum(len(c.prompt_ids) + len(c.ids) for c in trained)
+    return Work(generated, sum(map(len, prompts)), learned, len(completions), len(trained), context)
 
 
 def seconds(

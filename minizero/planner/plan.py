@@ -1,26 +1,37 @@
 """The plan of a run on a card: does it fit, how long is a step, and if it does not fit, the smallest change that would.
 
-Reading order: make_plan, Plan.text, then _smallest_change.
+Reading order: make_plan, Plan.text, check_fits, Expected (the plan beside what a run measures), then _smallest_change.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from minizero.config import Config, config_from
-from minizero.planner.memory import kv_gib, kv_token_bytes, longest, memory, value_bytes
-from minizero.planner.pace import Work, seconds, work_of
+from minizero.planner.fill import LEAST_SEQUENCES, budget_of, filled
+from minizero.planner.memory import (
+    kv_gib,
+    kv_token_bytes,
+    longest,
+    memory,
+    peak,
+    releases,
+    uses_vllm,
+    value_bytes,
+)
+from minizero.planner.pace import Work, seconds, work_done, work_of
 from minizero.planner.shapes import GIB, Card, Shape, find_card, find_shape, this_card
-from minizero.types import ConfigError, MiniZeroError
+from minizero.types import Completion, ConfigError, MiniZeroError, ModelError
 
-LEAST_SEQUENCES = 4  # of the longest, side by side; with fewer a step takes hours
+Metrics = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a config needs, and whether the machine has it. `change` is the smallest one that would fit, as settings."""
+    """What a config needs, and whether the machine has it. In `config` nothing is left open; `change` is the smallest
+    one that would fit, as settings."""
 
     config: Config
     shape: Shape
@@ -34,16 +45,36 @@ class Plan:
     change: tuple[str, ...] = ()
 
     @property
+    def device(self) -> str:
+        return "cuda" if self.card else "cpu"
+
+    @property
     def total(self) -> float:
-        return sum(self.parts.values()) + self.cache
+        """GiB that exist at once; sampling and learning take turns."""
+        return peak(self.parts, self.cache, released=self.released)
+
+    @property
+    def released(self) -> bool:
+        """Whether the cache is away while the policy learns."""
+        return releases(self.config, uses_vllm(self.config, self.device))
 
     @property
     def fits(self) -> bool:
         return self.total <= self.budget + 1e-9 and self.cache_tokens >= LEAST_SEQUENCES * longest(self.config)
 
     @property
+    def beside_cache(self) -> float:
+        """GiB of everything else at its largest, which vLLM's cache leaves alone."""
+        return peak(self.parts, 0.0, released=self.released)
+
+    @property
+    def weights(self) -> float:
+        """GiB that every decoded token reads."""
+        return _weights(self.parts)
+
+    @property
     def cache_tokens(self) -> int:
-        size = value_bytes(self.config, self.shape, "cuda" if self.card else "cpu")
+        size = value_bytes(self.config, self.shape, self.device)
         return int(self.cache * GIB / kv_token_bytes(self.shape, size))
 
     def text(self) -> str:
@@ -54,7 +85,17 @@ class Plan:
         rows = self.cache_tokens // max(1, longest(self.config))
         words = f"{self.cache_tokens:,} tokens, {rows} of the longest sequences ({longest(self.config)} tokens)"
         lines.append(f"  {self.cache:6.2f} GiB  key-value cache: {words}")
-        lines.append(f"  {self.total:6.2f} GiB  in all, {self.budget - self.total:.2f} left")
+        away = "; the cache is given back while the policy learns" if self.released else ""
+        lines.append(
+            f"  {self.total:6.2f} GiB  in all at once, {self.budget - self.total:.2f} left "
+            f"(sampling and learning take turns{away})"
+        )
+        optim = self.config.optim
+        lines.append(
+            f"micro-batches of {optim.micro_batch_tokens} tokens, "
+            f"{'activations computed again' if optim.gradient_checkpointing else 'no recomputation'}, "
+            f"logits of {optim.logits_chunk} positions at a time"
+        )
         work = self.work
         lines.append(
             f"a step: at most {work.generated:,} tokens in {work.sequences:,} completions are generated; "
@@ -83,42 +124,85 @@ def make_plan(config: Config, card: str = "") -> Plan:
     return Plan(**{name: getattr(plan, name) for name in Plan.__slots__} | {"change": _smallest_change(plan)})
 
 
-def planned_metrics(config: Config, card: str = "") -> dict[str, float]:
-    """What the plan expects of each step, to stand beside what is measured; {} on a CPU and for unknown models."""
+def check_fits(config: Config) -> None:
+    """Raise ConfigError, before anything loads, for what this machine cannot hold: on a card what the plan says, on a
+    CPU weights that are larger than its memory. A model whose sizes are unknown passes."""
+    try:
+        plan = make_plan(config)
+    except ModelError:
+        return
+    if plan.card and not plan.fits:
+        change = " ".join(f"--set {setting}" for setting in plan.change) or "a smaller model"
+        raise ConfigError(
+            f"{config.model.name} does not fit into {plan.budget:.1f} GiB on {plan.card.name}: {plan.beside_cache:.1f} "
+            f"GiB without the key-value cache, of which {LEAST_SEQUENCES} of the longest sequences must find room. It "
+            f"would with  {change}\nThe formulas are estimates: a larger run.vram_gib overrules them."
+        )
+    if not plan.card and plan.weights > plan.budget:
+        raise ConfigError(
+            f"{config.model.name} has {plan.weights:.1f} GiB of weights, and {plan.budget:.1f} GiB of memory are to "
+            "be used. Take a smaller model, or --set model.dtype=bfloat16"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a plan says of the steps of a run on this machine, to stand beside what is measured. Empty where the machine
+    has no card that is known."""
+
+    plan: Plan | None
+
+    def metrics(self, step_s: float, completions: Sequence[Completion], trained: Sequence[Completion]) -> Metrics:
+        """Planned GiB and seconds, and what share of a step the card's data sheet asks for what was done in it."""
+        plan = self.plan
+        if plan is None or plan.card is None or not plan.expected:
+            return {}
+        work = work_done(completions, trained)
+        known: dict[str, Any] = {"kv_gib": plan.cache, "weights_gib": plan.weights, "floor": True}
+        floor = sum(seconds(plan.config, plan.shape, plan.card, work, **known).values())
+        return {
+            "memory/planned_gib": plan.total,
+            "time/planned_s": sum(plan.expected.values()),
+            "time/floor_s": floor,
+            "time/floor_frac": floor / step_s if step_s > 0 else 0.0,
+        }
+
+
+def expected_of(config: Config, card: str = "") -> Expected:
+    """The plan to measure steps against; an empty one on a CPU and for unknown models."""
     try:
         plan = make_plan(config, card)
     except MiniZeroError:
-        return {}
-    if not plan.expected:
-        return {}
-    return {
-        "memory/planned_gib": plan.total,
-        "time/planned_s": sum(plan.expected.values()),
-        "time/floor_s": sum(plan.floor.values()),
-    }
+        return Expected(None)
+    return Expected(plan if plan.expected else None)
 
 
-def _plan(config: Config, shape: Shape, card: Card | None) -> Plan:
-    device = "cuda" if card else "cpu"
-    wanted = config.sampler.backend
-    vllm = wanted == "vllm" or (wanted == "auto" and card is not None and config.adapter.kind == "lora")
-    budget = config.run.vram_gib or (card.gib if card else _memory_gib())
+def _plan(asked: Config, shape: Shape, card: Card | None) -> Plan:
+    device, budget = "cuda" if card else "cpu", budget_of(asked, card)
+    config, vllm = filled(asked, shape, device=device, budget=budget), uses_vllm(asked, device)
     parts = memory(config, shape, device=device, vllm=vllm)
     cache = kv_gib(config, shape, device=device, vllm=vllm, budget=budget)
     work = work_of(config)
     timed = card is not None and card.flops > 0 and cache > 0
-    known: dict[str, Any] = {"kv_gib": cache, "weights_gib": parts["weights, trainer"]}
+    known: dict[str, Any] = {"kv_gib": cache, "weights_gib": _weights(parts)}
     expected, floor = (
         seconds(config, shape, card, work, **known, floor=least) if timed and card else {} for least in (False, True)
     )
     return Plan(config, shape, card, budget, parts, cache, work, expected, floor)
 
 
+def _weights(parts: Mapping[str, float]) -> float:
+    return next(gib for name, gib in parts.items() if name.startswith("weights"))
+
+
 def _smallest_change(plan: Plan) -> tuple[str, ...]:
-    """From what costs least: recomputation, smaller chunks and micro-batches, rows, 4 bits, shorter sequences. The
-    first single change that fits; else the shortest beginning of the list that does."""
+    """From what costs least: the cache given back, recomputation, smaller chunks and micro-batches, rows, 4 bits,
+    shorter sequences. The first single change that fits; else the shortest beginning of the list that does. What was
+    left open is at its smallest already."""
     config, play = plan.config, plan.config.selfplay
     steps: list[str] = []
+    if plan.card and not plan.released:
+        steps.append("sampler.release_kv=true")
     if not config.optim.gradient_checkpointing:
         steps.append("optim.gradient_checkpointing=true")
     if config.optim.logits_chunk > 256:
@@ -151,7 +235,3 @@ def _changed(config: Config, settings: tuple[str, ...]) -> Config:
         (section, name), value = setting.partition("=")[0].split("."), setting.partition("=")[2]
         tree[section][name] = {"true": True, "false": False}.get(value, int(value) if value.isdigit() else value)
     return config_from(tree)
-
-
-def _memory_gib() -> float:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -93,6 +94,7 @@ CARDS = {
         Card("a100-40g", 39.4, 1555e9, 312e12),
         Card("a100-80g", 79.2, 2039e9, 312e12),
         Card("h100", 79.2, 3350e9, 989e12),
+        Card("h200", 139.5, 4800e9, 989e12),
     )
 }
 
@@ -112,9 +114,19 @@ def this_card() -> Card | None:
     if not torch.cuda.is_available():
         return None
     name, total = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory / GIB
-    short = name.lower().replace(" ", "").replace("geforce", "").replace("nvidia", "")
-    known = next((card for card in CARDS.values() if short.startswith(card.name.partition("-")[0])), None)
+    known = known_card(name, total)
     return Card(name, total - 0.3, known.bandwidth if known else 0.0, known.flops if known else 0.0)
+
+
+def known_card(name: str, gib: float) -> Card | None:
+    """The card of the table that torch calls so; of two with one name, the one nearest in memory.
+
+    >>> known_card("NVIDIA A100-SXM4-80GB", 79.1).name
+    'a100-80g'
+    """
+    short = name.lower().replace(" ", "").replace("geforce", "").replace("nvidia", "")
+    called = [c for c in CARDS.values() if re.match(rf"{c.name.partition('-')[0]}(?![0-9a-z]*ti)(?!\d)", short)]
+    return min(called, key=lambda card: abs(card.gib - gib), default=None)
 
 
 def shape_of(sizes: Mapping[str, Any], name: str) -> Shape:

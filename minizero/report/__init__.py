@@ -1,23 +1,22 @@
 """report.html of a run: one self-contained page, the verdict in words first, made from the run directory alone.
 
-Reading order: write_report and _page here; then curves.py, gallery.py and facts.py for the sections, charts.py and
-tags.py for what they are made of, style.py for how it looks. verdict.py and replay.py use words.py and reading.py.
+Reading order: write_report here; then curves.py, gallery.py and facts.py for the sections, charts.py and tags.py for
+what they are made of, frame.py and style.py for what every page has. verdict.py and replay.py use words.py, reading.py.
 Nothing on the page is fetched and nothing runs: a content security policy forbids scripts, and every text is escaped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from minizero.report.charts import change_bar
 from minizero.report.curves import curve_sections
 from minizero.report.facts import cost_section, manifest_section, settings_section
+from minizero.report.frame import page
 from minizero.report.gallery import gallery_sections
 from minizero.report.reading import RunData, read_run
-from minizero.report.style import style_sheet
-from minizero.report.tags import Html, Section, details, tag
+from minizero.report.tags import Html, details, tag
 from minizero.report.words import percent, points
 from minizero.run import RunDirectory
 
@@ -28,7 +27,6 @@ ORDER = (
     *("held-out", "difficulty", "tasks", "answers", "proposals", "rejected", "solving", "policy", "speed", "spent"),
     *("settings", "manifest", "other"),
 )
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 
 
 def write_report(path: Path) -> Path:
@@ -46,27 +44,9 @@ def write_report(path: Path) -> Path:
     ]
     by_name = {part.name: part for part in found if part}
     sections = [by_name[name] for name in ORDER if name in by_name]
-    directory.write_text("report.html", _page(run, judge(run), sections))
+    text = page(f"{path.resolve().name} · minizero", _header(run, judge(run)), sections)
+    directory.write_text("report.html", text)
     return path / "report.html"
-
-
-def _page(run: RunData, found: Findings, sections: Sequence[Section]) -> str:
-    title = f"{run.path.resolve().name} · minizero"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("style", Html(style_sheet())),
-    )
-    body = tag("body", _header(run, found), _nav(sections), *(part.html for part in sections))
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
-
-
-def _nav(sections: Sequence[Section]) -> Html:
-    return tag("nav", *(tag("a", part.title, href=f"#{part.name}") for part in sections))
 
 
 def _header(run: RunData, found: Findings) -> Html:

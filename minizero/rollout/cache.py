@@ -6,6 +6,7 @@ Reading order: Slab (one layer's keys and values), BatchCache (all layers; grows
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -27,13 +28,12 @@ class Slab(DynamicLayer):
         end = self.length + key_states.shape[-2]
         new = (key_states, value_states)
         if not self.buffers:
-            self.buffers = [_room(states, end) for states in new]
+            self.buffers = [_room(states, len(states), end) for states in new]
         elif end > self.buffers[0].shape[-2]:
-            self.buffers = [_moved(buffer[:, :, : self.length], 0, end) for buffer in self.buffers]
+            self.buffers = [_stacked([view], self.length, room=end) for view in self.views()]
         for buffer, states in zip(self.buffers, new, strict=True):
             buffer[:, :, self.length : end] = states
-        self.length = end
-        self.is_initialized = True
+        self.set(self.buffers, end)
         keys, values = (buffer[:, :, :end] for buffer in self.buffers)
         return keys, values
 
@@ -43,10 +43,9 @@ class Slab(DynamicLayer):
     def views(self) -> list[Tensor]:
         return [buffer[:, :, : self.length] for buffer in self.buffers]
 
-    def set(self, views: list[Tensor], shift: int = 0) -> None:
-        """Replace the content; `shift` > 0 adds columns on the left, < 0 drops them there."""
-        self.buffers = [_moved(view, shift, view.shape[-2] + shift) for view in views]
-        self.length = views[0].shape[-2] + shift
+    def set(self, buffers: list[Tensor], length: int) -> None:
+        """Replace the content: `length` columns of these buffers are in use."""
+        self.buffers, self.length, self.is_initialized = buffers, length, True
 
 
 class BatchCache(Cache):
@@ -71,34 +70,28 @@ class BatchCache(Cache):
         total = self.length
         self.starts = total - lengths
         source = (torch.arange(total, device=lengths.device)[None] - self.starts[:, None]).clamp_min(0)  # [B, L]
+        source = source[:, None, :, None]
         for layer in self.slabs:
-            layer.set(
-                [v.gather(2, source[:, None, :, None].expand(-1, v.shape[1], -1, v.shape[3])) for v in layer.views()]
-            )
+            layer.set([v.gather(2, source.expand(-1, v.shape[1], -1, v.shape[3])) for v in layer.views()], total)
 
     def select(self, rows: Tensor) -> None:
         """Keep these rows (repeats allowed, for n samples of one prompt), and drop columns that no row needs."""
-        self.starts = self.starts[rows]
-        waste = int(self.starts.min()) if len(rows) else 0
-        shift = waste if waste >= SPARE // 2 else 0
+        starts = self.starts[rows]
+        unused = int(starts.min()) if len(rows) else 0
+        self.starts, length = starts - unused, self.length - unused
         for layer in self.slabs:
-            layer.set([view[rows] for view in layer.views()], -shift)
-        self.starts = self.starts - shift
+            layer.set([_stacked([view[:, :, unused:].index_select(0, rows)], length) for view in layer.views()], length)
 
-    def join(self, other: BatchCache) -> None:
-        """Append the rows of another cache; the shorter one is moved right so that both end in the same column."""
-        if not self.rows:
-            self.slabs, self.layers, self.starts = other.slabs, other.layers, other.starts
+    def join(self, others: Sequence[BatchCache]) -> None:
+        """Append the rows of other caches; shorter ones are moved right so that all end in the same column."""
+        parts = [cache for cache in (self, *others) if cache.rows]
+        if not parts:
             return
-        total = max(self.length, other.length)
-        left, right = total - self.length, total - other.length
-        for mine, theirs in zip(self.slabs, other.slabs, strict=True):
-            both = [
-                torch.cat([_moved(a, left, total)[:, :, :total], _moved(b, right, total)[:, :, :total]])
-                for a, b in zip(mine.views(), theirs.views(), strict=True)
-            ]
-            mine.set(both)
-        self.starts = torch.cat([self.starts + left, other.starts + right])
+        total = max(cache.length for cache in parts)
+        self.starts = torch.cat([cache.starts + total - cache.length for cache in parts])
+        views = [[slab.views() for slab in cache.slabs] for cache in parts]
+        for slab, *of_layer in zip(self.slabs, *views, strict=True):
+            slab.set([_stacked(same, total) for same in zip(*of_layer, strict=True)], total)
 
     def mask(self, dtype: torch.dtype) -> Tensor:
         """Additive attention mask of the next token's queries [B, 1, 1, L + 1]: lowest value on padding, 0
@@ -110,15 +103,17 @@ class BatchCache(Cache):
         )[:, None, None]
 
 
-def _room(states: Tensor, length: int) -> Tensor:
-    shape = (*states.shape[:2], length + SPARE, states.shape[3])
-    return torch.zeros(shape, dtype=states.dtype, device=states.device)
+def _room(like: Tensor, rows: int, columns: int) -> Tensor:
+    """A buffer for so many rows and columns, and spare ones; what it holds at first means nothing."""
+    return like.new_empty(rows, like.shape[1], columns + SPARE, like.shape[3])
 
 
-def _moved(view: Tensor, shift: int, length: int) -> Tensor:
-    """A copy in a new buffer with room for `length` columns, moved right by `shift` (left when negative)."""
-    buffer = _room(view, length)
-    kept = view[:, :, -shift:] if shift < 0 else view
-    start = max(shift, 0)
-    buffer[:, :, start : start + kept.shape[2]] = kept
+def _stacked(views: Sequence[Tensor], length: int, room: int = 0) -> Tensor:
+    """A new buffer with the rows of these views one after the other, each ending in column `length`; at least `room`
+    columns."""
+    buffer = _room(views[0], sum(map(len, views)), max(room, length))
+    for view, rows in zip(views, buffer.split([len(view) for view in views]), strict=True):
+        start = length - view.shape[2]
+        rows[:, :, :start] = 0  # never attended to, but 0 times what happens to lie in memory need not be 0
+        rows[:, :, start:length] = view
     return buffer

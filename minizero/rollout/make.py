@@ -32,7 +32,7 @@ def make_sampler(config: Config, policy: Policy) -> Sampler:
 def check_sampler(config: Config) -> None:
     """What would keep the sampler from starting, told before weights load."""
     if config.sampler.backend == "vllm":
-        from minizero.rollout.vllm import check_model
+        from minizero.rollout.vllm_settings import check_model
 
         check_model(config)
 

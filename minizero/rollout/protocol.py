@@ -39,6 +39,14 @@ class Sampler(Protocol):
         """Sample from this policy from now on."""
         ...
 
+    def release(self) -> None:
+        """Nothing is sampled until `resume`: memory that only sampling needs may be used by others."""
+        ...
+
+    def resume(self) -> None:
+        """Ready to sample again; what was cached may be gone."""
+        ...
+
     def take_usage(self) -> dict[str, float]:
         """Counters since the last call: prompt_tokens, completion_tokens, decode_s, prefill_s."""
         ...

@@ -43,6 +43,12 @@ class ScriptedSampler:
     def load(self, adapter: Any) -> None:
         """Nothing to load: the script is the policy."""
 
+    def release(self) -> None:
+        """Nothing is held between requests."""
+
+    def resume(self) -> None:
+        """Nothing was given back."""
+
     def take_usage(self) -> dict[str, float]:
         usage, self._usage = self._usage, dict.fromkeys(self._usage, 0.0)
         return usage

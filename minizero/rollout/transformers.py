@@ -1,9 +1,10 @@
 """The pure-PyTorch sampler: continuous batching over a transformers model, on the policy's own weights.
 
-Reading order: TransformersSampler.submit, poll (admit waiting prompts, one token for every row, drop finished rows),
-then _prefill and choose_tokens. Rows that finish leave the batch; waiting prompts enter between two tokens; the n
-completions of a prompt share its prefill. What is sampled depends only on the requests and their order: every
-completion draws from its own counter-based stream (its seed, its index, the position), never from a global generator.
+Reading order: TransformersSampler.submit, poll (admit waiting prompts, one token for every row, drop ended rows), then
+_prefill and choose_tokens. Rows that have ended leave the batch, and waiting prompts enter it, when a quarter of the
+rows has ended: both copy the whole cache. The n completions of a prompt share its prefill. What is sampled depends
+only on the requests and their order: every completion draws from its own counter-based stream (its seed, its index, the
+position), never from a global generator.
 """
 # B rows · T prompt tokens · V vocabulary · H hidden width
 
@@ -17,13 +18,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minizero.batching import plan_micro_batches
 from minizero.models import Tokens
 from minizero.rollout.cache import BatchCache
 from minizero.rollout.protocol import stream_seed
 from minizero.types import Completion, ModelError, Prompt, Request
 
 POLL_S = 0.3  # seconds of decoding in one poll, so that the caller stays responsive; has no effect on what is sampled
-PREFILL_TOKENS = 8192  # prompt tokens of one prefill pass
+PREFILL_TOKENS = 2048  # positions of one prefill pass: prompts of about one length, so that little is padding
+ENDED_SHARE = 4  # one row in so many has ended: the rest is worth a copy of the cache
 
 
 @dataclass(slots=True)
@@ -54,7 +57,8 @@ class TransformersSampler:
         self._adapter_off = adapter_off
         self._device = next(model.parameters()).device
         self._waiting: deque[tuple[Request, list[int]]] = deque()  # with the prompt's ids
-        self._rows: list[_Row] = []
+        self._rows: list[_Row] = []  # those that have ended stay, unread, until _drop_ended
+        self._may_enter = False  # there are new prompts or there is new room since the last admission
         self._cache = self._new_cache()
         self._adapter = True
         self._eos = torch.tensor(tokens.eos_ids, device=self._device)
@@ -68,13 +72,21 @@ class TransformersSampler:
         if not request.adapter and self._adapter_off is None:
             raise ModelError("sampling with the adapter off needs an adapter; this policy trains all its parameters.")
         self._waiting.append((request, self.tokens.encode(request.prompt)))
+        self._may_enter = True
 
     @property
     def pending(self) -> int:
-        return len(self._rows) + sum(request.n for request, _ in self._waiting)
+        writing = sum(not row.finish for row in self._rows)
+        return writing + sum(request.n for request, _ in self._waiting)
 
     def load(self, adapter: Any) -> None:
         """Nothing to copy: the policy's own weights are sampled from."""
+
+    def release(self) -> None:
+        """Nothing is held between requests."""
+
+    def resume(self) -> None:
+        """Nothing was given back."""
 
     def take_usage(self) -> dict[str, float]:
         usage = self._usage
@@ -108,8 +120,12 @@ class TransformersSampler:
     def _admit(self) -> list[Completion]:
         """Prefill waiting prompts for which there is room; they may finish with their very first token."""
         done: list[Completion] = []
+        if self._rows and not self._may_enter:
+            return done
+        self._drop_ended()
         while group := self._next_group():
-            done += self._prefill(group)
+            done += self._enter(group)
+        self._may_enter = False
         return done
 
     def _next_group(self) -> list[tuple[Request, list[int]]]:
@@ -121,17 +137,26 @@ class TransformersSampler:
             full = rows + request.n > self._max_rows or (
                 self._max_cache and (rows + request.n) * width > self._max_cache
             )
-            if (full and rows) or (
-                group and (len(group) + 1) * max(len(ids), *(len(i) for _, i in group)) > PREFILL_TOKENS
-            ):
+            if full and rows:
                 break
             self._waiting.popleft()
             group.append((request, ids))
             rows, longest = rows + request.n, width
         return group
 
-    def _prefill(self, group: list[tuple[Request, list[int]]]) -> list[Completion]:
+    def _enter(self, group: list[tuple[Request, list[int]]]) -> list[Completion]:
         started = time.perf_counter()
+        passes = plan_micro_batches([len(ids) for _, ids in group], PREFILL_TOKENS)
+        entering = [self._prefill([group[i] for i in places]) for places in passes]
+        self._cache.join([cache for _, cache in entering])
+        rows = [row for rows, _ in entering for row in rows]
+        self._rows += [row for row in rows if not row.finish]
+        self._usage["prompt_tokens"] += sum(len(ids) for _, ids in group)
+        self._usage["prefill_s"] += time.perf_counter() - started
+        return [self._completion(row) for row in rows if row.finish]
+
+    def _prefill(self, group: list[tuple[Request, list[int]]]) -> tuple[list[_Row], BatchCache]:
+        """The rows of these requests with their first token, and the cache of those that have not ended with it."""
         lengths = torch.tensor([len(ids) for _, ids in group], device=self._device)
         padded = torch.full((len(group), int(lengths.max())), self.tokens.pad_id, device=self._device)
         for i, (_, ids) in enumerate(group):
@@ -150,14 +175,8 @@ class TransformersSampler:
             for index in range(request.n)
         ]
         self._extend(rows, logits)
-        alive = [i for i, row in enumerate(rows) if not row.finish]
-        if alive:
-            cache.select(owner[torch.tensor(alive, device=self._device)])
-            self._cache.join(cache)
-            self._rows += [rows[i] for i in alive]
-        self._usage["prompt_tokens"] += float(lengths.sum())
-        self._usage["prefill_s"] += time.perf_counter() - started
-        return [self._completion(row) for row in rows if row.finish]
+        cache.select(owner[_writing(rows, self._device)])
+        return rows, cache
 
     # -- decoding ---------------------------------------------------------------------------------------------------
 
@@ -165,7 +184,7 @@ class TransformersSampler:
         started = time.perf_counter()
         cache, device = self._cache, self._device
         last = torch.tensor([[row.ids[-1]] for row in self._rows], device=device)
-        positions = (cache.length - cache.starts)[:, None]
+        positions = torch.tensor([[len(row.prompt_ids) + len(row.ids) - 1] for row in self._rows], device=device)
         hidden = self.model.model(
             input_ids=last,
             position_ids=positions,
@@ -173,20 +192,27 @@ class TransformersSampler:
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
+        writing = [row for row in self._rows if not row.finish]
         self._extend(self._rows, self._logits(hidden[:, -1]))
-        finished = [row for row in self._rows if row.finish]
-        if finished:
-            alive = [i for i, row in enumerate(self._rows) if not row.finish]
-            self._rows = [self._rows[i] for i in alive]
-            if alive:
-                cache.select(torch.tensor(alive, device=device))
-            else:
-                self._cache = self._new_cache()
+        ended = [row for row in writing if row.finish]
+        if (len(self._rows) - len(writing) + len(ended)) * ENDED_SHARE >= len(self._rows):
+            self._drop_ended()
         self._usage["decode_s"] += time.perf_counter() - started
-        return [self._completion(row) for row in finished]
+        return [self._completion(row) for row in ended]
+
+    def _drop_ended(self) -> None:
+        """Take the rows that have ended out of the batch."""
+        kept = [row for row in self._rows if not row.finish]
+        if len(kept) == len(self._rows):
+            return
+        if kept:
+            self._cache.select(_writing(self._rows, self._device))
+        else:
+            self._cache = self._new_cache()
+        self._rows, self._may_enter = kept, True
 
     def _extend(self, rows: list[_Row], logits: Tensor) -> None:
-        """Sample one token for every row and note whether it ends there."""
+        """Sample one token for every row that has not ended, and note whether it ends there."""
         streams = torch.tensor([row.stream for row in rows], device=self._device)
         positions = torch.tensor([len(row.ids) for row in rows], device=self._device)
         temperatures = torch.tensor([row.request.temperature for row in rows], device=self._device)
@@ -194,13 +220,15 @@ class TransformersSampler:
         ids, log_probs = choose_tokens(logits, temperatures, top_ps, uniform(streams, positions))
         is_eos = torch.isin(ids, self._eos)
         for row, token, log_prob, ended in zip(rows, ids.tolist(), log_probs.tolist(), is_eos.tolist(), strict=True):
+            if row.finish:
+                continue
+            self._usage["completion_tokens"] += 1
             row.ids.append(token)
             row.log_probs.append(log_prob)
             if ended or (row.request.prompt.stop and self._hit_stop(row)):
                 row.finish = "stop"
             elif len(row.ids) >= row.request.max_tokens:
                 row.finish = "length"
-        self._usage["completion_tokens"] += len(rows)
 
     def _hit_stop(self, row: _Row) -> bool:
         longest = max(map(len, row.request.prompt.stop))
@@ -225,6 +253,11 @@ class TransformersSampler:
             self.tokens.decode(row.ids),
             row.finish,
         )
+
+
+def _writing(rows: list[_Row], device: Any) -> Tensor:
+    """Places of the rows that have not ended."""
+    return torch.tensor([i for i, row in enumerate(rows) if not row.finish], dtype=torch.long, device=device)
 
 
 def choose_tokens(logits: Tensor, temperature: Tensor, top_p: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:

