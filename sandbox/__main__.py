@@ -71,13 +71,5 @@ def shown(text: str) -> str:
     return re.sub(f"[{_OBEYED}]", lambda found: ascii(found[0])[1:-1], text)
 
 
-_CONTROLS: Final = re.compile("[\\0-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]")
-
-
-def shown(text: str) -> str:
-    """A program's words without what a terminal would obey: control characters, but for newline and tab, are escaped."""
-    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -67,7 +67,7 @@ def before_loading(variant: int) -> Clock:
 
 
 def settle(variant: int) -> None:
-    """Use up the free places of every size up to 512 bytes, so that others come side by side, and count them from another start.
+    """Use up the free places of each size up to 512 bytes, so that new ones come side by side, from another start.
 
     Before and after loading: otherwise what is loaded, and the free places that it leaves, would lie the same in every
     zygote but for whole pages. Nothing that is held here may be tracked by the collector, which would move its place.
