@@ -21,6 +21,10 @@ def own(name):
     while frame:
         if name in frame.f_locals: return frame.f_locals[name]
         frame = frame.f_back
+def harness():
+    frame = sys._getframe()
+    while 'codec' not in frame.f_globals: frame = frame.f_back
+    return frame.f_globals['codec'], frame.f_globals['frames']
 """
 
 # Calls that no self-test names, by their x86_64 numbers; on other machines the numbers mean something else, equally denied.
@@ -58,18 +62,18 @@ PROGRAMS = {
     "memory below the stack": "def f():\n    p = libc.mmap(None, 1 << 30, 0, 0x4022, -1, 0)\n    return 'owned' if p not in (None, 2**64 - 1) else ''",
     "huge pages": "def f():\n    p = libc.mmap(None, 1 << 30, 3, 0x40022, -1, 0)\n    return 'owned' if p not in (None, 2**64 - 1) else ''",
     "a mapping of its own standard output": "def f():\n    p = libc.mmap(None, 4096, 3, 1, 1, 0)\n    return 'owned' if p not in (None, 2**64 - 1) else ''",
-    "a stolen nonce and a foreign status": "def f():\n    codec, frames = sys.modules['sandbox.codec'], sys.modules['sandbox.frames']\n    body = codec.encode(('timeout', '', '', b'', '', ''))\n    os.write(3, frames.claim(own('nonce'), body)); os._exit(0)",
-    "a stolen nonce and a value beside an error": "def f():\n    codec, frames = sys.modules['sandbox.codec'], sys.modules['sandbox.frames']\n    body = codec.encode(('error', 'E', '', codec.encode('owned'), '', ''))\n    os.write(3, frames.claim(own('nonce'), body)); os._exit(0)",
+    "a stolen nonce and a foreign status": "def f():\n    codec, frames = harness()\n    body = codec.encode(('timeout', '', '', b'', '', ''))\n    os.write(3, frames.claim(own('nonce'), body)); os._exit(0)",
+    "a stolen nonce and a value beside an error": "def f():\n    codec, frames = harness()\n    body = codec.encode(('error', 'E', '', codec.encode('owned'), '', ''))\n    os.write(3, frames.claim(own('nonce'), body)); os._exit(0)",
     "a stolen nonce and a body that never comes": "def f():\n    os.write(3, own('nonce') + (1 << 16).to_bytes(8, 'big'))\n    while True: pass",
     "a stolen nonce and a body byte by byte": "def f():\n    os.write(3, own('nonce') + (1 << 16).to_bytes(8, 'big'))\n    while True:\n        os.write(3, b'x')\n        for _ in range(300_000): pass",
     "a stolen nonce and half a body": "def f():\n    os.write(3, own('nonce') + (1 << 16).to_bytes(8, 'big') + b'x' * 99); os._exit(0)",
-    "a stolen nonce and a thousand claims": "def f():\n    codec, frames = sys.modules['sandbox.codec'], sys.modules['sandbox.frames']\n    body = codec.encode(('error', 'E', '', b'', '', ''))\n    os.write(3, frames.claim(own('nonce'), body) * 1000)\n    return 'more'",
-    "a stolen nonce and a claim full of colliding keys": "def f():\n    codec, frames = sys.modules['sandbox.codec'], sys.modules['sandbox.frames']\n    keys = [codec.encode(i * (2**61 - 1)) for i in range(50_000)]\n    value = b'e' + len(keys).to_bytes(4, 'big') + b''.join(keys)\n    data = frames.claim(own('nonce'), codec.encode(('ok', '', '', value, '', ''), max_bytes=1 << 30))\n    frames.write_all(3, data); os._exit(0)",
-    "a stolen nonce and a claim of deep nothing": "def f():\n    codec, frames = sys.modules['sandbox.codec'], sys.modules['sandbox.frames']\n    value = b'l\\0\\0\\0\\1' * 100_000 + b'N'\n    frames.write_all(3, frames.claim(own('nonce'), codec.encode(('ok', '', '', value, '', ''), max_bytes=1 << 30))); os._exit(0)",
-    "a stolen nonce and surrogates everywhere": "def f():\n    codec, frames = sys.modules['sandbox.codec'], sys.modules['sandbox.frames']\n    body = codec.encode(('error', '\\ud800', '\\ud800', b'', '\\ud800', '\\ud800'))\n    os.write(3, frames.claim(own('nonce'), body)); os._exit(0)",
+    "a stolen nonce and a thousand claims": "def f():\n    codec, frames = harness()\n    body = codec.encode(('error', 'E', '', b'', '', ''))\n    os.write(3, frames.claim(own('nonce'), body) * 1000)\n    return 'more'",
+    "a stolen nonce and a claim full of colliding keys": "def f():\n    codec, frames = harness()\n    keys = [codec.encode(i * (2**61 - 1)) for i in range(50_000)]\n    value = b'e' + len(keys).to_bytes(4, 'big') + b''.join(keys)\n    data = frames.claim(own('nonce'), codec.encode(('ok', '', '', value, '', ''), max_bytes=1 << 30))\n    frames.write_all(3, data); os._exit(0)",
+    "a stolen nonce and a claim of deep nothing": "def f():\n    codec, frames = harness()\n    value = b'l\\0\\0\\0\\1' * 100_000 + b'N'\n    frames.write_all(3, frames.claim(own('nonce'), codec.encode(('ok', '', '', value, '', ''), max_bytes=1 << 30))); os._exit(0)",
+    "a stolen nonce and surrogates everywhere": "def f():\n    codec, frames = harness()\n    body = codec.encode(('error', '\\ud800', '\\ud800', b'', '\\ud800', '\\ud800'))\n    os.write(3, frames.claim(own('nonce'), body)); os._exit(0)",
     "the zygote's objects": "def f():\n    watch = own('self')\n    os.write(watch.socket, b'x' * 100)\n    return 'owned'",
     "the zygote's socket by number": "def f():\n    for fd in range(4, 4096):\n        try: os.write(fd, b'x'); return 'owned'\n        except OSError: pass",
-    "an unending claim by a patched encoder": "def f():\n    codec = sys.modules['sandbox.codec']\n    codec.encode = lambda *a, **k: b'x' * (1 << 27)\n    return 1",
+    "an unending claim by a patched encoder": "def f():\n    codec = harness()[0]\n    codec.encode = lambda *a, **k: b'x' * (1 << 27)\n    return 1",
     "a patched exit": "def f():\n    os._exit = lambda code: None\n    return 1",
     "a finaliser at the end": "class A:\n    def __del__(self):\n        while True: pass\ndef f():\n    global a\n    a = A()\n    return 1",
     "a reference cycle with a hostile finaliser": "class A:\n    def __del__(self):\n        while True: pass\ndef f():\n    a = A(); a.a = a; del a\n    gc.collect()",

@@ -4,7 +4,10 @@ Reading order: one test per attack, then what several of them aim at in particul
 """
 
 import json
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from fresh import FRESH
@@ -27,16 +30,55 @@ def test_a_fresh_attack_is_refused(name: str, box: Sandbox, target: Target) -> N
     assert (after.status, after.value) == (Status.OK, 42)
 
 
-def test_a_program_cannot_say_that_time_ran_out(box: Sandbox) -> None:
-    result = box.run(Job(FRESH["a stolen nonce and a foreign status"], args="", imports="stdlib"))
-    # crashed where the claim is made; error where the nonce cannot be stolen in the first place
-    assert result.status in (Status.CRASHED, Status.ERROR)
-    assert result.value is None
+NAIVE = """
+import json, os, sys
+sys.path.insert(0, ROOT)
+from sandbox import codec, frames
+from sandbox.child import Stage, run_task
+from sandbox.task import Task
+source, (reads, writes), out = sys.stdin.read(), os.pipe(), os.dup(1)
+if os.fork():
+    os.close(writes)
+    pipe = os.fdopen(reads, "rb")
+    size = int.from_bytes(pipe.read(24)[16:], "big")
+    body = pipe.read(min(size, 1 << 28))
+    claim = codec._read(body, 0, 10**6, [1 << 60])[0] if len(body) == size else "cut short"
+    print("VALUE", ascii((claim, len(pipe.read(1 << 20))))[:300])
+    os._exit(0)
+os.close(reads)
+os.dup2(writes, 3)
+allowed = frozenset(sys.stdlib_module_names)
+run_task(Task(source, "f", [codec.encode(((), {}))], None, True, None, 1 << 20, 0), 3, bytes(16), Stage(allowed))
+os._exit(0)
+"""
+"""A host that believes whatever arrives on its channel, and a job that nothing confines."""
+
+FORGED = {
+    "a foreign status": ("VALUE (('timeout', ", "cannot say of itself that it ended as timeout"),
+    "a value beside an error": ("VALUE (('error', 'E', '', b's", ""),
+    "a thousand claims": ("VALUE (('error', 'E', ", ""),
+    "half a body": ("VALUE ('cut short'", "while it wrote its result"),
+    "a claim full of colliding keys": ("VALUE (('ok', ", "share one hash"),
+    "a claim of deep nothing": ("VALUE (('ok', ", "nested deeper"),
+    "surrogates everywhere": ("VALUE (('error', '\\ud800'", ""),
+}
+"""What each forged claim makes the believing host say, and how the sandbox refuses it (or takes it as an error)."""
 
 
-def test_an_error_has_no_value(box: Sandbox) -> None:
-    result = box.run(Job(FRESH["a stolen nonce and a value beside an error"], args="", imports="stdlib"))
-    assert (result.status, result.value) == (Status.ERROR, None)
+@pytest.mark.parametrize("how", FORGED)
+def test_a_forged_claim_is_believed_where_nobody_checks_and_refused_in_words_here(how: str, box: Sandbox) -> None:
+    program = FRESH[f"a stolen nonce and {how}"]
+    naive = NAIVE.replace("ROOT", repr(str(Path(__file__).parents[2])))
+    asked = [sys.executable, "-W", "ignore", "-c", naive]
+    believed = subprocess.run(asked, input=program, capture_output=True, text=True, timeout=60)
+    said, words = FORGED[how]
+    assert believed.stdout.startswith(said), believed
+    if how == "a thousand claims":
+        assert not believed.stdout.endswith(", 0)\n"), "claims for jobs that are yet to come"
+    result = box.run(Job(program, args="", imports="stdlib", limits=Limits(cpu_s=5, wall_s=60)))
+    assert (result.status, result.value) == (Status.CRASHED if words else Status.ERROR, None), result
+    assert words in result.message
+    assert result.error_type in ("", "E", "?")
 
 
 @pytest.mark.parametrize("how", ["a body that never comes", "a body byte by byte", "half a body"])
