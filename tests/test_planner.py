@@ -169,6 +169,12 @@ def find_shape_config(path: Path) -> dict[str, Any]:
     return dict(json.loads((path / "config.json").read_text()))
 
 
+def test_a_model_that_the_formulas_do_not_describe_is_trained_with_care() -> None:
+    config = here(load_config(overrides=["model.device=cpu"]), {"num_experts": 8, "vocab_size": 151936})
+    assert (config.optim.micro_batch_tokens, config.optim.gradient_checkpointing) == (4096, True)
+    assert (config.optim.logits_chunk, config.sampler.release_kv) == (441, False)
+
+
 def test_sampling_and_learning_take_turns() -> None:
     parts = {"weights, of both": 6.0, "training a micro-batch": 3.0, "logits of a chunk": 1.0, "vLLM, a batch": 0.5}
     assert peak(parts, 5.0, released=False) == 6 + 4 + 5

@@ -446,6 +446,7 @@ def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypa
     from minizero.rollout import vllm_settings
 
     monkeypatch.setattr(vllm_settings, "kv_bytes", lambda config, sizes: 2**30)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (18 * 2**30, 24 * 2**30))
     model = SimpleNamespace(dtype=torch.bfloat16, config=SimpleNamespace(to_dict=dict))
 
     def made(device: str, release: str) -> dict[str, Any]:
@@ -456,3 +457,6 @@ def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypa
     assert made("cuda", "true")["enable_sleep_mode"] is True
     assert "enable_sleep_mode" not in made("cuda", "false")
     assert "enable_sleep_mode" not in made("cpu", "true")
+    # 18 of 24 GiB are free beside the trainer: with its default of 0.92 vLLM would not start
+    assert made("cuda", "false")["gpu_memory_utilization"] == 0.71
+    assert "gpu_memory_utilization" not in made("cpu", "false")

@@ -23,7 +23,7 @@ from minizero.planner.memory import (
     value_bytes,
 )
 from minizero.planner.shapes import GIB, Card, Shape, shape_of, this_card
-from minizero.types import ConfigError
+from minizero.types import ConfigError, ModelError
 
 LEAST_SEQUENCES = 4  # of the longest, side by side in vLLM's cache; with fewer a step takes hours
 ENOUGH_SEQUENCES = 32  # with fewer, giving the cache back while the policy learns is worth its seconds
@@ -83,15 +83,30 @@ def _choices(config: Config, shape: Shape, device: str) -> Iterator[Config]:
                 )
 
 
+def _careful(config: Config, vocabulary: int) -> Config:
+    optim, sampler = config.optim, config.sampler
+    again = True if optim.gradient_checkpointing == "auto" else optim.gradient_checkpointing
+    many = optim.micro_batch_tokens or MICRO_BATCHES[-1]
+    chosen = {"micro_batch_tokens": many, "gradient_checkpointing": again, "logits_chunk": chunk_of(config, vocabulary)}
+    release = {"release_kv": sampler.release_kv is True}
+    update = {"optim": optim.model_copy(update=chosen), "sampler": sampler.model_copy(update=release)}
+    return config.model_copy(update=update)
+
+
 def budget_of(config: Config, card: Card | None) -> float:
     """GiB that a run may use: run.vram_gib, or what the card or (on a CPU) the machine has."""
     return config.run.vram_gib or (card.gib if card else memory_gib())
 
 
 def here(config: Config, sizes: Mapping[str, Any]) -> Config:
-    """The config with nothing left open on this machine, for a model with these sizes (its config.json)."""
+    """The config with nothing left open on this machine, for a model with these sizes (its config.json). A model that
+    the formulas do not describe gets what is careful."""
     card = this_card() if config.model.device != "cpu" else None
-    device, shape = "cuda" if card else "cpu", shape_of(sizes, config.model.name)
+    device = "cuda" if card else "cpu"
+    try:
+        shape = shape_of(sizes, config.model.name)
+    except ModelError:
+        return _careful(config, int(sizes.get("vocab_size") or MICRO_BATCHES[0]))
     return filled(config, shape, device=device, budget=budget_of(config, card))
 
 

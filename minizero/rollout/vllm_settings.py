@@ -42,11 +42,22 @@ def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
     }
     if config.model.quantization == "nf4":
         settings |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
-    if sampler.release_kv is True and not cpu:
-        settings["enable_sleep_mode"] = True  # the memory pool from which the cache can be given back
     if cpu:
         return settings | {"enforce_eager": True, "block_size": 32}  # the default block of 128 caches no short prompt
+    if sampler.release_kv is True:
+        settings["enable_sleep_mode"] = True  # the memory pool from which the cache can be given back
+    # The cache's bytes are set, so this share decides nothing, but vLLM refuses to start when less of the card is free;
+    # its default of 0.92 knows nothing of a trainer that was there before.
+    settings["gpu_memory_utilization"] = free_share()
     return settings | {"compilation_config": {"cudagraph_specialize_lora": False}}  # every trained request has it
+
+
+def free_share() -> float:
+    """A little less than what is free of the card now, as a share of the whole."""
+    import torch
+
+    free, total = torch.cuda.mem_get_info()
+    return max(0.01, int(95 * free / total) / 100)
 
 
 def max_model_len(config: Config) -> int:
