@@ -184,12 +184,18 @@ def test_a_set_that_is_stopped_leaves_no_run_behind(
     asked, (out, _) = a_set(tmp_path / "set.toml"), console()
     started: list[Job] = []
     real = jobs._started
-    monkeypatch.setattr(jobs, "_started", lambda job: started.append(real(job)) or started[-1])
-    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
-    timer.start()
+    stop = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+
+    def noted(job: Job) -> Job:
+        started.append(real(job))
+        if len(started) == 2:  # by now somebody listens to signals
+            stop.start()
+        return job
+
+    monkeypatch.setattr(jobs, "_started", noted)
     with pytest.raises(KeyboardInterrupt):
         ablate(asked, seeds=1, jobs=2, home=tmp_path / "home", console=out)
-    timer.join()
+    stop.join()
     assert len(started) == 2
     assert all(job.process is not None and job.process.poll() is not None for job in started)
 

@@ -44,7 +44,7 @@ def base_of(path: Path) -> list[Path]:
 
 def settings(path: Path, model: Path | str = "other") -> list[str]:
     style = "r1" if path.name in WORDS_NEEDED else "compact"
-    return [*SMALL, f"model.name={json.dumps(str(model))}", f"prompt.style={style}", "prompt.examples=1"]
+    return [*SMALL, f"model.name={json.dumps(str(model))}", f"prompt.style={style}"]
 
 
 @pytest.mark.parametrize("path", OVERLAYS, ids=NAMES)

@@ -16,6 +16,7 @@ def test_the_zero_triplet_is_the_identity_of_hello_world() -> None:
     assert (deduction.input, deduction.output) == ("'Hello world'", "'Hello world'")
     assert abduction.program == "def f(a):\n    return a"
     assert len(induction.pairs) == 6
+    assert (error.input, error.output) == ("'Hello world'", "NoError")
 
 
 def test_azr_rows_seed_deduction_and_abduction(tmp_path: Path) -> None:
