@@ -58,7 +58,7 @@ def renamed(tasks: Iterable[Task], count: int) -> tuple[str, ...]:
     for task in tasks:
         if len(found) == count:
             break
-        text = None if task.program in seen or task.composites else _alone(task.program, f"g_{len(found)}")
+        text = None if task.program in seen else _alone(task.program, f"g_{len(found)}")
         seen.add(task.program)
         found += [text] if text is not None else []
     return tuple(found)

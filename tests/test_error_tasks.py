@@ -142,6 +142,7 @@ def test_the_propose_prompt_shows_examples_and_asks_for_what_may_raise(style: st
     assert "without an error" not in whole
     assert "2 lines" in whole
     assert ("```error\nValueError" in whole) is (style == "r1")
+    assert ("With some inputs it returns a value, with others it raises" in whole) is (style == "r1")
     alone = prompts.propose(style, ERROR, [], settings=PromptConfig()).messages
     assert alone
 
@@ -194,6 +195,7 @@ def test_names_of_exceptions_are_counted_apart_from_outputs() -> None:
     buffer = TaskBuffer(lambda task: task.id)
     buffer.add((Task(ERROR, PROGRAM, (Pair(str(n), "KeyError"),)), None) for n in range(3))
     buffer.add([(Task(ERROR, PROGRAM, (Pair("9", NO_ERROR),)), None)])
+    buffer.add((Task(TaskType.DEDUCTION, PROGRAM, (Pair(str(n), "'a'"),)), None) for n in range(8))
     known = buffer.describe(RAISING)
     assert known[diversity.ANSWER_SURPRISE] == 1
     assert buffer.describe(Task(ERROR, PROGRAM, (Pair("0", "KeyError"),)))[diversity.ANSWER_SURPRISE] == 0.25
