@@ -26,6 +26,7 @@ from minizero.rollout.vllm_internals import (
     release_cache,
     reset_prefix_cache,
     settle,
+    take_cache_back,
 )
 from minizero.rollout.vllm_settings import check_model, engine_rank, refusals
 from minizero.types import (
@@ -217,9 +218,9 @@ def test_the_cache_is_given_back_after_that_step_and_not_before(sampler: VLLMSam
         llm.release_kv_cache_memory()
     llm.wake_up(tags=["scheduling"])
     complete(sampler, "abc")
-    with pytest.raises(RuntimeError, match="not supported on CPU"):  # past the trap: only a card can do the rest
+    with pytest.raises(SamplerError, match=r"not supported on CPU.*release_kv=false"):  # past the trap
         release_cache(llm)
-    llm.wake_up(tags=["scheduling"])
+    take_cache_back(llm)
     assert len(complete(sampler, "abc", n=2)) == 2
 
 
@@ -422,22 +423,28 @@ def test_a_rank_that_vllm_has_not_is_refused_before_anything_loads() -> None:
         check_model(larger)
 
 
-def test_memory_is_given_back_in_an_order_that_vllm_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_is_given_back_in_an_order_that_vllm_accepts() -> None:
     """On a card only; here the calls alone, as vllm 0.32 asks for them."""
-    from minizero.rollout.vllm_internals import take_cache_back
 
     class Recorder:
         def __init__(self) -> None:
             self.calls: list[Any] = []
-            self.llm_engine = self
+            self.llm_engine, self.awake = self, True
 
         def __getattr__(self, name: str) -> Any:
-            return lambda *args, **named: self.calls.append((name, *args, *named.values()))
+            def called(*args: Any, **named: Any) -> bool:
+                self.calls.append((name, *args, *named.values()))
+                return self.awake
+
+            return called
 
     llm = Recorder()
     release_cache(llm)
     take_cache_back(llm)
     assert llm.calls == [("step",), ("sleep", 0), ("release_kv_cache_memory",), ("wake_up", ["kv_cache"])]
+    llm.awake = False
+    with pytest.raises(SamplerError, match="did not wake up"):
+        take_cache_back(llm)
 
 
 def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

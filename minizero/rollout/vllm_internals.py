@@ -179,13 +179,20 @@ def release_cache(llm: Any) -> None:
     would take those too, and the trainer's with them)."""
     settle(llm)
     llm.sleep(level=0)
-    llm.release_kv_cache_memory()
+    try:
+        llm.release_kv_cache_memory()
+    except RuntimeError as error:
+        raise SamplerError(
+            f"vLLM did not give back its key-value cache: {error}. Try --set sampler.release_kv=false, with a smaller "
+            "sampler.kv_gib if need be"
+        ) from error
 
 
 def take_cache_back(llm: Any) -> None:
     """The key-value cache again, empty, from memory that the trainer no longer uses."""
     torch.cuda.empty_cache()
-    llm.wake_up(tags=["kv_cache"])
+    if not llm.wake_up(tags=["kv_cache"]):  # half awake it would take requests and never answer
+        raise SamplerError("vLLM did not wake up with its key-value cache. Try --set sampler.release_kv=false")
 
 
 def stop_engine(llm: Any) -> None:
