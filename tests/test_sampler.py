@@ -97,15 +97,16 @@ def test_the_token_limit_is_told(loaded: LoadedModel) -> None:
     assert all(len(c.ids) == 1 for c in found.values())
 
 
-def test_requests_may_enter_while_others_decode(loaded: LoadedModel) -> None:
+def test_requests_enter_at_once_while_others_decode(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformers, "POLL_S", 0.0)  # one token a poll
     sampler = TransformersSampler(loaded.model, loaded.tokens)
     sampler.submit(request("first", "ab", max_tokens=60))
-    done = sampler.poll()
-    sampler.submit(request("second", "abcdefgh" * 9, max_tokens=5))
-    done += drain(sampler)
-    alone = run(loaded, [request("second", "abcdefgh" * 9, max_tokens=5)])
-    assert {c.request_id: c.ids for c in done}["second"] == alone["second", 0].ids
-    assert sampler.pending == 0
+    assert sampler.poll() == []
+    second = request("second", "abcdefgh" * 9, max_tokens=2)  # one token on entering, one in the poll
+    sampler.submit(second)
+    (found,) = sampler.poll()
+    assert found.ids == run(loaded, [second])["second", 0].ids
+    assert [c.request_id for c in drain(sampler)] == ["first"]
 
 
 def test_rows_leave_and_enter_a_quarter_of_the_batch_at_a_time(
@@ -163,10 +164,11 @@ def test_the_adapter_is_switched_between_batches(loaded: LoadedModel) -> None:
 
 def test_usage_counts_tokens(loaded: LoadedModel) -> None:
     sampler = TransformersSampler(loaded.model, loaded.tokens)
-    sampler.submit(request("u", "abcd", n=3, max_tokens=5))
+    for item in MIXED:
+        sampler.submit(item)
     found = list(drain(sampler))
     usage = sampler.take_usage()
-    assert usage["prompt_tokens"] == 4
+    assert usage["prompt_tokens"] == sum(len(item.prompt.messages[0].content) for item in MIXED)
     assert usage["completion_tokens"] == sum(len(c.ids) for c in found)
     assert sampler.take_usage()["completion_tokens"] == 0
 
