@@ -225,37 +225,6 @@ def test_the_cache_is_given_back_after_that_step_and_not_before(sampler: VLLMSam
 
 
 @engine
-def test_trainer_and_engine_hold_the_base_once_and_agree(model_directory: Path) -> None:
-    from minizero.policy import Policy
-    from minizero.rollout.make import make_sampler
-
-    config = load_config(overrides=settings(model_directory, "sampler.share_weights=true"))
-    policy = Policy(config)
-    before = {name: p.clone() for name, p in policy.model.named_parameters()}
-    made: Any = make_sampler(config, policy)  # its self-test passes with shared weights
-    try:
-        theirs = {tensor.untyped_storage().data_ptr() for tensor in base_weights(made._llm)[0].values()}
-        for name, parameter in policy.model.named_parameters():
-            assert torch.equal(parameter, before[name]), name
-            assert (parameter.untyped_storage().data_ptr() in theirs) == ("lora_" not in name), name
-        assert made.shared.apart == ()
-        with _random_adapter(policy, 1.0):
-            made.push()
-            assert gap(policy, complete(made, "a", LONG, n=3)) < 1e-4
-        completions = complete(made, "abc", LONG, n=4)
-        rollouts = [
-            Rollout(Role.SOLVE, TaskType.DEDUCTION, "p", c, float(i % 2), {}) for i, c in enumerate(completions)
-        ]
-        assert policy.update(rollouts)["policy/grad_norm"] > 0
-        made.load(policy)
-        assert gap(policy, complete(made, "abc", LONG)) < 1e-4
-        frozen = [(n, p) for n, p in policy.model.named_parameters() if "lora_" not in n]
-        assert all(torch.equal(p, before[n]) for n, p in frozen)  # learning moved nothing of the engine's
-    finally:
-        made.close()
-
-
-@engine
 def test_where_vllms_weights_have_moved_the_trainer_keeps_its_own(
     sampler: VLLMSampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -467,3 +436,35 @@ def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypa
     # 18 of 24 GiB are free beside the trainer: with its default of 0.92 vLLM would not start
     assert made("cuda", "false")["gpu_memory_utilization"] == 0.71
     assert "gpu_memory_utilization" not in made("cpu", "false")
+
+
+@engine
+def test_trainer_and_engine_hold_the_base_once_and_agree(model_directory: Path) -> None:
+    """Last of this file: closing its engine ends the process's groups, and with them the engine of the tests above."""
+    from minizero.policy import Policy
+    from minizero.rollout.make import make_sampler
+
+    config = load_config(overrides=settings(model_directory, "sampler.share_weights=true"))
+    policy = Policy(config)
+    before = {name: p.clone() for name, p in policy.model.named_parameters()}
+    made: Any = make_sampler(config, policy)  # its self-test passes with shared weights
+    try:
+        theirs = {tensor.untyped_storage().data_ptr() for tensor in base_weights(made._llm)[0].values()}
+        for name, parameter in policy.model.named_parameters():
+            assert torch.equal(parameter, before[name]), name
+            assert (parameter.untyped_storage().data_ptr() in theirs) == ("lora_" not in name), name
+        assert made.shared.apart == ()
+        with _random_adapter(policy, 1.0):
+            made.push()
+            assert gap(policy, complete(made, "a", LONG, n=3)) < 1e-4
+        completions = complete(made, "abc", LONG, n=4)
+        rollouts = [
+            Rollout(Role.SOLVE, TaskType.DEDUCTION, "p", c, float(i % 2), {}) for i, c in enumerate(completions)
+        ]
+        assert policy.update(rollouts)["policy/grad_norm"] > 0
+        made.load(policy)
+        assert gap(policy, complete(made, "abc", LONG)) < 1e-4
+        frozen = [(n, p) for n, p in policy.model.named_parameters() if "lora_" not in n]
+        assert all(torch.equal(p, before[n]) for n, p in frozen)  # learning moved nothing of the engine's
+    finally:
+        made.close()
