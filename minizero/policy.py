@@ -28,7 +28,7 @@ from minizero.log_probs import chunked_log_probs
 from minizero.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
 from minizero.optimiser import MasterAdamW
 from minizero.planner import bound_memory, here
-from minizero.types import CheckpointError, ConfigError, ModelError, Rollout
+from minizero.types import CheckpointError, ConfigError, ModelError, Role, Rollout
 
 
 class Policy:
@@ -88,7 +88,8 @@ class Policy:
         lengths = torch.tensor([len(r.completion.ids) for r in rollouts])
         groups = _group_ids(rollouts)
         weights = aggregation_weights(lengths, groups, loss.aggregation, loss.constant_tokens)
-        teaches = advantages != 0
+        weights[[r.role is Role.PROPOSE for r in rollouts]] *= loss.propose_weight
+        teaches = advantages * weights != 0
         if loss.kl_weight or loss.entropy_weight:
             teaches = torch.ones_like(teaches)
         # What has advantage 0 adds nothing to the gradient, so it is not computed.

@@ -208,6 +208,18 @@ def test_a_kl_penalty_pulls_back_to_the_reference(random_model: Path, kind: str)
     assert told["policy/kl_ref"] < 0.5 * far
 
 
+def test_proposals_weigh_what_they_are_told_to(random_model: Path) -> None:
+    def found(weight: float) -> dict[str, torch.Tensor]:
+        policy = make_policy(random_model, "adapter.kind=full", f"loss.propose_weight={weight}")
+        return gradients(policy, rollouts(policy))
+
+    whole, none, quarter = found(1), found(0), found(0.25)
+    assert any(not torch.allclose(whole[name], none[name], atol=1e-6) for name in whole)
+    for name, gradient in quarter.items():
+        expected = none[name] + 0.25 * (whole[name] - none[name])
+        assert torch.allclose(gradient, expected, atol=1e-6), name
+
+
 @pytest.mark.parametrize("kind", ["lora", "full"])
 def test_a_saved_state_continues_exactly(random_model: Path, tmp_path: Path, kind: str) -> None:
     one, two = (make_policy(random_model, f"adapter.kind={kind}") for _ in range(2))

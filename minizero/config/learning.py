@@ -140,6 +140,10 @@ class LossConfig(Section):
     aggregation: Literal["group_token_mean", "token_mean", "sequence_mean", "constant"] = "group_token_mean"
     """Weights of tokens. group_token_mean: each (role, task type) weighs the same, as official batching has it."""
 
+    propose_weight: float = Field(default=1.0, ge=0)
+    """Factor on the loss of propose rollouts (AZR: 1). Proposals are few and long, so they bring little signal and much
+    noise; a small weight lets the proposer drift more slowly than the solver learns."""
+
     constant_tokens: int = Field(default=8096, gt=0)
     """constant: a sequence's sum is divided by this (Dr.GRPO, arXiv 2503.20783). AZR's longest response: 8096."""
 

@@ -23,7 +23,7 @@ DIRECTORY = Path(__file__).parent / "weights"
 
 _PLANS: dict[SetName, tuple[Split, int, int]] = {  # split, tasks, rng seed
     "heldout": ("heldout", 1200, 101),
-    "validation": ("validation", 600, 102),
+    "validation": ("validation", 1200, 102),
     "seeds": ("train", 384, 103),
 }
 _LENGTHS = (0.05, 0.45, 0.3, 0.2)  # one-line programs pass the hash of these splits three times as often
@@ -33,7 +33,7 @@ _MOST_TASKS_A_PROGRAM = {1: 6, 2: 3, 3: 2, 4: 2}  # of one type, by lines: of th
 def load(name: SetName, directory: Path = DIRECTORY) -> list[Task]:
     """The tasks of a set, the three types in turn; `programs.statement_lines(task.program)` tells the length, 1 to 4.
 
-    heldout (1,200 tasks) is for reporting, validation (600) for choosing settings, seeds (384) for self-play's buffer.
+    heldout (1,200 tasks) is for reporting, validation (1,200) for choosing settings, seeds (384) for the buffer.
     """
     with gzip.open(directory / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
         return [_from_json(json.loads(line)) for line in file]
