@@ -125,7 +125,7 @@ class Zygote:
             self._send(job, inputs[done:], limits)
             whole = True
             while whole and done < wanted:
-                result, whole = self._result(job, limits, done + 1 == wanted)
+                result, whole = self._result(job, limits, wanted - done - 1)
                 yield result
                 done += 1
             ended += 1
@@ -148,12 +148,15 @@ class Zygote:
         except OSError as error:
             raise ZygoteLost(str(error)) from None
 
-    def _result(self, job: Job, limits: Limits, last: bool) -> tuple[Result, bool]:
-        """One result, and whether the process goes on to the next input. Raises Elsewhere."""
+    def _result(self, job: Job, limits: Limits, left: int) -> tuple[Result, bool]:
+        """One result, and whether the process goes on to the inputs that are left. Raises Elsewhere."""
         message = self._message()
         if self.setup.at_hand and _wants_more(message):
-            if job.args is None or not last:
-                self._message()  # what it has printed, or how it ended before its other inputs
+            # What else there is to read, or the next job would be given it: what a script has printed, or how the
+            # process ended before its other inputs. One that forged this claim may go on claiming.
+            for _ in range(1 if job.args is None else left):
+                if message.kind == "claim" and message.whole:
+                    message = self._message()
             raise Elsewhere
         if job.args is None:
             return result_of_script(message, self._message(), limits), False

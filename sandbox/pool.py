@@ -95,6 +95,8 @@ class Pool:
                     zygote = None
                 except Exception as error:
                     failure = error
+                    self.discard(zygote)  # who knows what is left to read of this job
+                    zygote = None
                     break
             if failure is not None:
                 order.future.set_exception(failure)
@@ -104,7 +106,7 @@ class Pool:
         assert self.move_on is not None
         try:
             self.move_on(order)
-        except SandboxError as error:
+        except Exception as error:  # also that no thread can be started: this one has other orders to serve
             return error
         return None
 

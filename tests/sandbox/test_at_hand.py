@@ -3,9 +3,11 @@
 Nobody must be able to tell which one a program ran in, but by the clock.
 """
 
+from typing import Any
+
 import pytest
 
-from sandbox import Job, Sandbox, Status
+from sandbox import Job, Limits, Sandbox, Status, host
 from sandbox.modules import AT_HAND, TRAINING, needs_more
 
 HIDDEN_NAME = "def f(x):\n    return str(__import__('deci' + 'mal').Decimal(x) / 3)"
@@ -76,6 +78,61 @@ def test_a_script_moves_on() -> None:
         script = "print(1, end='')\nprint(__import__('deci' + 'mal').Decimal(input()))"
         assert box.run(Job(script, stdin="2.50")).value == "12.50\n"
         assert box.run(Job("print(input())", stdin="a")).value == "a\n"
+
+
+FORGED = """
+import sys
+def f(x):
+    frame = sys._getframe()
+    while frame.f_code.co_name != 'run_task':
+        frame = frame.f_back
+    names, own = frame.f_globals, frame.f_locals
+    def claim(*parts):
+        body = names['codec'].encode(parts)
+        names['frames'].write_all(own['channel'], names['frames'].claim(own['nonce'], body))
+    if x == FIRST:
+        claim('elsewhere', '', '', b'', '', '')
+        for _ in range(MORE):
+            claim('ok', '', '', names['codec'].encode('forged'), '', '')
+    END
+    return x
+"""
+
+
+@pytest.mark.parametrize("end", ["pass", "names['os']._exit(0)", "while x: pass"])
+@pytest.mark.parametrize(("first", "more"), [(1, 0), (1, 1), (1, 2), (1, 9), (3, 0), (3, 1), (4, 2)])
+def test_a_batch_that_forges_its_leave_leaves_nothing(box: Sandbox, first: int, more: int, end: str) -> None:
+    forged = FORGED.replace("FIRST", str(first)).replace("MORE", str(more)).replace("END", end)
+    assert len(box.run_many(forged, ["1", "2", "3", "4"], limits=Limits(cpu_s=0.2, wall_s=20))) == 4
+    for number in range(5):
+        assert box.run("def f(x): return x + 1", str(number)).value == number + 1
+
+
+def test_a_failure_here_amid_a_batch_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, fail = host.result_of, [True]
+
+    def result_of(*arguments: Any) -> Any:
+        if fail and fail.pop():
+            raise RuntimeError("a mistake")
+        return real(*arguments)
+
+    with Sandbox(workers=1) as box:
+        monkeypatch.setattr(host, "result_of", result_of)
+        with pytest.raises(RuntimeError, match="a mistake"):
+            box.run_many("def f(x): return x", ["1", "2", "3"])
+        assert [box.run("def f(x): return x + 1", str(n)).value for n in range(6)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_job_that_cannot_move_on_fails_and_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_thread(order: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with Sandbox(workers=1) as box:
+        for pool in box._pools.values():
+            monkeypatch.setattr(pool, "move_on", no_thread)
+        for _ in range(3):
+            with pytest.raises(RuntimeError, match="new thread"):
+                box.submit(Job(HIDDEN_NAME, args="1")).result(timeout=20)
 
 
 def test_whether_a_program_is_deterministic_does_not_depend_on_the_zygote() -> None:
