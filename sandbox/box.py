@@ -134,7 +134,9 @@ class Sandbox:
             firsts: list[Result], found: list[str], left: tuple[int, ...], back: bool, done: Future[list[Result]]
         ) -> None:
             try:
-                results = done.result()[::-1] if back else done.result()
+                results = done.result()
+                if back:
+                    results = [result for _, result in sorted(zip(again, results, strict=True), key=lambda row: row[0])]
                 firsts = firsts or results
                 found = [old or _difference(*pair) for old, *pair in zip(found, firsts, results, strict=True)]
                 if all(found) or not left:
@@ -142,12 +144,13 @@ class Sandbox:
                         [Determinism(r, not words, words) for r, words in zip(firsts, found, strict=True)]
                     )
                     return
-                following = self._enqueue(job, inputs[::-1], left[0])
+                following = self._enqueue(job, [inputs[at] for at in again if inputs], left[0])
                 following.add_done_callback(lambda next_: after(firsts, found, left[1:], True, next_))
             except Exception as error:
                 verdict.set_exception(error)
 
         count = max(1, len(inputs))  # a script with stdin has no argument list, and one result
+        again = _other_order(count)
         start = self._enqueue(job, inputs, 0)
         start.add_done_callback(lambda done: after([], [""] * count, variants, False, done))
         return verdict
@@ -219,6 +222,11 @@ def _inputs(job: Job) -> list[str]:
     if job.args is None and job.stdin is None:
         raise ValueError("Job: expected args (to call entry) or stdin (to run a script), saw neither")
     return [] if job.args is None else [job.args]
+
+
+def _other_order(count: int) -> list[int]:
+    """In reverse; of an odd number all but the last, or each would have an even number of others before it twice."""
+    return [*range(count - 2, -1, -1), count - 1] if count % 2 else [*range(count - 1, -1, -1)]
 
 
 def _difference(one: Result, other: Result) -> str:

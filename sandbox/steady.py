@@ -112,6 +112,7 @@ def _steady_time(clock: Clock) -> dict[int, tuple[Any, Any]]:
         "clock_gettime": lambda which: clock.now_ns() / 10**9,
         "clock_gettime_ns": lambda which: clock.now_ns(),
         "sleep": clock.sleep,
+        "pthread_getcpuclockid": lambda thread_id: -6,  # a real one is made of the thread's number
     }
     for name in ("monotonic", "perf_counter", "process_time", "thread_time"):
         steady |= {name: seconds, name + "_ns": clock.elapsed_ns}
@@ -146,7 +147,8 @@ def _steady_os(variant: int) -> dict[int, tuple[Any, Any]]:
         "getpid": lambda: 1000 + variant,
         "getppid": lambda: 900 + variant,
     }
-    return _put(os, steady) | _put(sys.modules["posix"], steady)
+    thread = {"get_native_id": lambda: 1000 + variant}  # a real one counts the jobs of its zygote
+    return _put(os, steady) | _put(sys.modules["posix"], steady) | _put(sys.modules["_thread"], thread)
 
 
 def _stream(variant: int) -> Iterator[int]:
@@ -274,6 +276,8 @@ def _steady_futures(module: Any, variant: int, clock: Clock) -> None:
 def _steady_uuid(module: Any, variant: int, clock: Clock) -> None:
     module._generate_time_safe = module._UuidCreate = None
     module._node = 0x0242AC110002 + variant
+    for name in ("generate_time_safe", "UuidCreate"):
+        vars(sys.modules.get("_uuid", module)).pop(name, None)
 
 
 def _steady_numpy(module: Any, variant: int, clock: Clock) -> None:

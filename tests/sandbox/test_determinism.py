@@ -107,6 +107,30 @@ def test_counting_calls_does_not_survive_to_the_second_run(box: Sandbox) -> None
     assert box.check_deterministic(Job(program, args="")).agrees
 
 
+COUNTING = "import sys\ndef f(x):\n    sys.calls = getattr(sys, 'calls', 0) + 1\n    return sys.calls % 2"
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_a_program_that_counts_its_inputs_is_found_out(box: Sandbox, count: int) -> None:
+    found = box.submit_deterministic_many(COUNTING, [str(n) for n in range(count)]).result()
+    assert sum(one.agrees for one in found) <= count % 2
+    echo = box.submit_deterministic_many("def f(x): return x", [str(n) for n in range(count)]).result()
+    assert [(one.agrees, one.result.value) for one in echo] == [(True, n) for n in range(count)]
+
+
+def test_the_number_of_a_thread_does_not_count_jobs(box: Sandbox) -> None:
+    program = "import sys, time\ndef f(): return sys.modules['_thread'].get_native_id(), time.pthread_getcpuclockid(0)"
+    assert box.run(program, "").value == box.run(program, "").value
+    assert not box.check_deterministic(Job(program, args="")).agrees
+
+
+def test_no_clock_of_libuuid_is_left(box: Sandbox) -> None:
+    program = "import _uuid, uuid\ndef f(): return hasattr(_uuid, 'generate_time_safe'), str(uuid.uuid1())"
+    results = [box.run(Job(program, args="", imports="stdlib")).value for _ in range(2)]
+    assert results[0] == results[1]
+    assert results[0][0] is False
+
+
 def test_many_inputs_are_compared_in_one_go(box: Sandbox) -> None:
     program = "def f(x):\n    return x * 2 if x < 3 else object().__hash__()"
     found = box.submit_deterministic_many(program, ["1", "2", "9"]).result()
