@@ -120,7 +120,10 @@ def set_limit(what: int, most: int) -> None:
     try:
         resource.setrlimit(what, (most, most))
     except (ValueError, OSError):
-        if libc.LINUX:  # elsewhere only `unsafe` gets this far, and some limits do not exist
+        lower = resource.getrlimit(what)[1]
+        if 0 <= lower < most:  # the user has set a lower one, which nobody can raise
+            resource.setrlimit(what, (lower, lower))
+        elif libc.LINUX:  # elsewhere only `unsafe` gets this far, and some limits do not exist
             raise
 
 

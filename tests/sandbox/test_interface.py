@@ -390,3 +390,15 @@ def test_the_command_line_prints_the_value_and_the_layers() -> None:
         assert (told.returncode, told.stdout) == (0, "a\tb\\x1b[2J\\x9b1m\\r\\u202ec\nd\n\n")
     said = python("def f(): raise ValueError('\\x1b]0;title\\7')", "")
     assert (said.returncode, said.stdout) == (1, "error: ValueError \\x1b]0;title\\x07\n")
+
+
+def test_limits_that_the_user_has_lowered_do_not_keep_jobs_from_running() -> None:
+    program = (
+        "import resource as r\n"
+        "for what, most in ((r.RLIMIT_STACK, 8 << 20), (r.RLIMIT_CPU, 50)): r.setrlimit(what, (most, most))\n"
+        "from sandbox import Limits, Sandbox\n"
+        "with Sandbox(workers=1, limits=Limits(cpu_s=100, wall_s=100)) as box:\n"
+        "    print(box.run('def f(x): return x + 1', '41').value)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert ran.stdout == "42\n", ran.stderr
