@@ -53,6 +53,11 @@ def render(value: object, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DE
     return text
 
 
+def _order(scalar: object) -> bytes:
+    """What scalars are sorted by: numbers by size first."""
+    return encode(scalar, max_bytes=1 << 32)
+
+
 def _render(value: Any) -> str:
     kind = type(value)
     if kind is list:
@@ -62,8 +67,12 @@ def _render(value: Any) -> str:
     if kind is dict:
         return "{" + ", ".join(f"{_render(key)}: {_render(member)}" for key, member in value.items()) + "}"
     if kind is set or kind is frozenset:
-        # Sorted by their encoding: the order of a set's own iteration differs between processes.
-        members = ", ".join(map(_render, sorted(value, key=lambda m: encode(m, max_bytes=1 << 32))))
+        # Sorted: the order of a set's own iteration differs between processes. Containers by their text, since each
+        # level of nesting would encode all below it again.
+        if any(type(member) in (tuple, frozenset) for member in value):
+            members = ", ".join(sorted(map(_render, value)))
+        else:
+            members = ", ".join(map(_render, sorted(value, key=_order)))
         if kind is set:
             return "{" + members + "}" if value else "set()"
         return "frozenset({" + members + "})" if value else "frozenset()"

@@ -202,6 +202,15 @@ PIECES = ["1", "-", "+", "2j", "(", ")", "[", "]", "{", "}", ",", ":", "'a'", 'b
           "set()", "'\\x41'", "r'\\n'", "'''a'''", "00", "01", "1_0", "_", "if", "*", ".", "=", "#x", "f'x'", "\\", "'"]  # fmt: skip
 
 
+def test_sets_within_sets_take_no_longer_to_render_than_their_size_says() -> None:
+    value: Any = frozenset(range(1 << 20, (1 << 20) + 60_000))
+    for _ in range(97):
+        value = frozenset((value,))
+    began = time.process_time()
+    assert len(render(value, max_bytes=1 << 30)) > 500_000
+    assert time.process_time() - began < 4, "each level orders all below it again"
+
+
 @settings(max_examples=400)
 @given(st.lists(st.sampled_from(PIECES), max_size=9).map("".join))
 def test_where_python_reads_a_literal_the_grammar_reads_the_same_or_refuses(text: str) -> None:
