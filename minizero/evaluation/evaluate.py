@@ -55,7 +55,7 @@ def evaluate(
     Raises EvaluationError when `out` holds an evaluation of something else.
     """
     loaded = load_suites(plan, options.data)
-    open_directory(out, subject, plan)
+    open_directory(out, subject, plan, loaded)
     samples = load_samples(out / "samples.jsonl")
     check_samples(samples, loaded, out)
     policy: Any = None
@@ -63,7 +63,8 @@ def evaluate(
     if len([key for key in samples if key.draw == "greedy" or key.sample < plan.n]) < wanted:
         if sampler is None:
             tell.phase(f"loading {subject.model}")
-            engine = open_engine(subject, options.settings)
+            longest = max(plan.max_tokens or suite.max_tokens for suite, _ in loaded)
+            engine = open_engine(subject, (f"selfplay.solve_max_tokens={longest}", *options.settings))
             sampler, policy = engine.sampler, engine.policy
 
         def progress(done: int, total: int, eta_s: float) -> None:
@@ -89,8 +90,9 @@ def load_suites(plan: Plan, data: Path | None) -> list[tuple[Suite, list[Problem
     return [(suite, suite.load(data)[: plan.limit or None]) for suite in named(",".join(plan.suites))]
 
 
-def open_directory(out: Path, subject: Subject, plan: Plan) -> None:
-    """Write the manifest, or check that the one there asks the same of the same model."""
+def open_directory(out: Path, subject: Subject, plan: Plan, loaded: Loaded = ()) -> None:
+    """Write the manifest, or check that the one there asks the same of the same model. The stops and limits of each
+    suite are noted beside the plan."""
     path = out / "manifest.json"
     asked = {"subject": subject.identity(), "plan": plan.fixed()}
     if path.is_file():
@@ -108,7 +110,15 @@ def open_directory(out: Path, subject: Subject, plan: Plan) -> None:
     packages = ("minizero", "torch", "transformers", "vllm", "evalplus")
     found = {name: found for name in packages if (found := _version(name))}
     extra = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": found, "sanitiser": formats.sanitiser()}
-    write_json(path, asked | {"name": subject.name} | extra)
+    limits = {
+        suite.name: {
+            "stops": list(formats.ask(suite, problems[0], plan.style).stop),
+            "max_tokens": plan.max_tokens or suite.max_tokens,
+        }
+        for suite, problems in loaded
+        if problems
+    }
+    write_json(path, asked | {"name": subject.name, "suites": limits} | extra)
 
 
 def check_samples(samples: Mapping[Key, Any], loaded: Loaded, out: Path) -> None:

@@ -92,7 +92,7 @@ def open_engine(subject: Subject, overrides: Sequence[str] = ()) -> Engine:
     load_adapter(policy, subject.adapter)
     sampler = make_sampler(config, policy)
     sampler.load(policy)  # an engine of its own got the adapter as it was made
-    return Engine(sampler, policy)
+    return Engine(seeded(sampler), policy)
 
 
 def _plain(config: Config) -> Engine:
@@ -107,7 +107,7 @@ def _plain(config: Config) -> Engine:
     if backend(config, "cuda" if is_cuda else "cpu") == "vllm":
         from minizero.policy import Policy
 
-        return Engine(make_sampler(config, Policy(config)))
+        return Engine(seeded(make_sampler(config, Policy(config))))
     torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
     loaded = models.load(config.model)
     sampler = TransformersSampler(
@@ -118,6 +118,13 @@ def _plain(config: Config) -> Engine:
         adapter_off=nullcontext,
     )
     return Engine(sampler)
+
+
+def seeded(sampler: Sampler) -> Sampler:
+    """Samples with seeds of their own, where the engine has a choice: vLLM on a card."""
+    if hasattr(sampler, "seeded"):
+        sampler.seeded = True
+    return sampler
 
 
 def load_adapter(policy: Any, path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minizero.planner import here, shares_weights
+from minizero.rollout.protocol import stream_seed
 from minizero.rollout.shared_weights import Shared, park, share
 from minizero.rollout.vllm_check import check_agreement
 from minizero.rollout.vllm_internals import (
@@ -49,6 +50,9 @@ class VLLMSampler:
     """
 
     is_reproducible = False
+    seeded = False
+    """Whether each completion draws from a seed of its own, whatever else is sampled: slower, for evaluations. The CPU
+    build of vLLM has no such seeds."""
 
     def __init__(self, policy: Policy, config: Config) -> None:
         problems = refusals(config)
@@ -105,7 +109,7 @@ class VLLMSampler:
             name = f"{self._count}"
             self._running[name] = (request, index, prompt)
             self._engine.add_request(
-                name, {"prompt_token_ids": list(prompt)}, self._parameters(request), lora_request=adapter
+                name, {"prompt_token_ids": list(prompt)}, self._parameters(request, index), lora_request=adapter
             )
 
     def poll(self) -> list[Completion]:
@@ -196,7 +200,7 @@ class VLLMSampler:
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    def _parameters(self, request: Request) -> Any:
+    def _parameters(self, request: Request, index: int) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
@@ -207,6 +211,7 @@ class VLLMSampler:
             top_p=request.top_p,
             top_k=0,
             min_p=0.0,
+            seed=stream_seed(request.seed, index) if self.seeded and self._policy.device != "cpu" else None,
             stop=stop,
             include_stop_str_in_output=True,
             stop_token_ids=list(self.tokens.eos_ids),

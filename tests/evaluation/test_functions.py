@@ -281,12 +281,22 @@ def test_some_canonical_solutions_of_mini_pass(box: Sandbox, mini: dict[str, Pro
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "least"), [("humaneval-mini", 164), ("humaneval+", 164), ("mbpp+", 377)])
-def test_canonical_solutions_pass(data: Path, name: str, least: int) -> None:
+@pytest.mark.parametrize(
+    ("name", "least", "busy"),
+    [("humaneval-mini", 164, 0), ("humaneval+", 164, 0), ("humaneval+", 164, 8), ("mbpp+", 377, 0), ("mbpp+", 377, 8)],
+)
+def test_canonical_solutions_pass(data: Path, name: str, least: int, busy: int) -> None:
+    """Also with the machine loaded by busy processes: limits are of processor time. HumanEval+ holds HumanEval."""
     chosen = suite(name)
     problems = chosen.load(data)
-    with Sandbox(workers=2) as box:
-        found = score(chosen, problems, [Answer(p.id, p.solution) for p in problems], box)
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
+    try:
+        with Sandbox(workers=2) as box:
+            found = score(chosen, problems, [Answer(p.id, p.solution) for p in problems], box)
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
     failed = {p.id: v for p, v in zip(problems, found, strict=True) if v[chosen.levels[-1]] != "pass"}
     assert len(problems) - len(failed) >= least, failed
 

@@ -63,7 +63,10 @@ def test_a_torn_gzip_is_an_error(tmp_path: Path) -> None:
         read_rows(DataFile(("made.jsonl",), 100, ""), tmp_path)
 
 
-def test_a_file_that_is_nowhere_names_where_it_was_looked_for(tmp_path: Path) -> None:
+def test_a_file_that_is_nowhere_names_where_it_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("MINIZERO_DATA", "MBPP_OVERRIDE_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(EvaluationError, match=r"not found in .*--data"):
         suite("mbpp").load(tmp_path)
 
@@ -128,8 +131,16 @@ def test_gsm8k_answers_are_numbers(box: Sandbox, data: Path, answer: str, status
 def test_math500_answers_that_are_equal_as_formulas_pass(box: Sandbox, data: Path) -> None:
     pytest.importorskip("math_verify", reason="math-verify is not installed: pip install math-verify")
     chosen = suite("math500")
-    assert judged(box, chosen, chosen.load(data)[0], "(3, \\pi/2)") == "pass"
-    assert judged(box, chosen, chosen.load(data)[0], "(3, \\pi)") == "wrong"
+    problems = {problem.solution: problem for problem in chosen.load(data)}
+    pairs = [
+        ("\\left( 3, \\frac{\\pi}{2} \\right)", "(3, \\pi/2)", "(3, \\pi)"),
+        ("\\frac{14}{3}", "4\\frac{2}{3}", "\\frac{3}{14}"),
+        ("p - q", "-q+p", "q - p"),
+    ]
+    for solution, right, wrong in pairs:
+        assert judged(box, chosen, problems[solution], right) == "pass", solution
+        assert judged(box, chosen, problems[solution], wrong) == "wrong", solution
+        assert judged(box, chosen, problems[solution], "\\frac{1") == "wrong", solution
 
 
 def test_plain_numbers_are_read_with_their_decorations() -> None:

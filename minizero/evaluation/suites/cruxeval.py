@@ -2,6 +2,7 @@
 
 Eight of the 800 gold inputs are expressions, two of them with a lambda. Answers are values, so six of these can still
 be answered and two cannot (sample_344, sample_364): code in an answer could forge the result that the prompt shows.
+Nor can sample_135, whose call has no arguments: an empty answer is no answer.
 Reading order: SUITES; self_play_tasks, the fixed subset that validates a run (eval.tasks = "cruxeval").
 """
 
