@@ -172,7 +172,8 @@ class VLLMSampler:
 
     def _share(self) -> None:
         """Trainer's base = engine's. Where vLLM has moved its weights, the trainer keeps its own."""
-        policy, named = self._policy, ({}, {})
+        policy = self._policy
+        named: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
         try:
             named = base_weights(self._llm)
         except InternalsMoved as moved:
