@@ -51,7 +51,7 @@ CARD := $(if $(filter tiny,$(MODEL)),,$(shell command -v nvidia-smi 2>/dev/null)
 EXTRA := $(if $(shell grep -s 'quantization = "nf4"' configs/$(notdir $(MODEL)).toml),vllm-qlora,vllm)
 
 $(VENV)/installed-$(EXTRA): $(VENV)/installed
-	@grep -v '^numpy==' constraints.txt > $(VENV)/constraints-card.txt # a package that vLLM needs asks for an older one
+	@grep -v '^numpy==' constraints.txt > $(VENV)/constraints-card.txt # vLLM's mistral_common wants < 2.4 on Python 3.11
 	$(call install,[$(EXTRA)],$(VENV)/constraints-card.txt)
 	@touch $@
 
