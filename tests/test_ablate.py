@@ -179,7 +179,9 @@ def test_a_set_that_is_stopped_leaves_no_run_behind(
     import signal
     import threading
 
-    forever = "import time\nwhile True: time.sleep(0.05)\n"
+    # What is started in the background of a shell is deaf to SIGINT until it listens, as every run does.
+    listens = "signal.signal(signal.SIGINT, signal.default_int_handler)"
+    forever = f"import signal, time\n{listens}\nwhile True: time.sleep(0.05)\n"
     monkeypatch.setattr(jobs, "child_command", lambda job: [sys.executable, "-S", "-c", forever])
     asked, (out, _) = a_set(tmp_path / "set.toml"), console()
     started: list[Job] = []
