@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minizero.config import load_config
 from minizero.report.reading import RunData
 from minizero.report.words import visible
+from minizero.types import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def suggest(run: RunData, *, is_better: bool, is_falling: bool) -> Suggestion:
     if is_falling:
         softer = f"--set optim.lr={config.optim.lr / 2:.3g}"
         return Suggestion("To try the same more gently, with half the learning rate:", again(softer))
-    overlay = _overlay(config.model_dump(mode="json"))
+    overlay = _overlay(config.model_dump(mode="json", exclude_none=True))
     if overlay:
         path, words = overlay
         return Suggestion(f"To try next ({words}):", again(f"--config {path}"))
@@ -78,13 +80,22 @@ def _overlay(settings: dict[str, Any]) -> tuple[Path, str] | None:
                 continue  # a broken overlay is told when it is used
             if path.name.startswith("_"):
                 continue  # what the variants of a set share is no variant
-            if not _holds(settings, tree):
+            if not _holds(settings, tree) and _fits(settings, tree):
                 comments = (line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#"))
                 words = visible(next((words for words in comments if words), path.stem)).rstrip(".:")
                 found.append(("collapse" in words, path, words))
         if found:
             break
     return min(found)[1:] if found else None
+
+
+def _fits(settings: dict[str, Any], tree: dict[str, Any]) -> bool:
+    """Whether the overlay can be laid over these settings: not every model can play everything."""
+    try:
+        load_config([settings, tree])
+    except ConfigError:
+        return False
+    return True
 
 
 def _holds(settings: Any, tree: Any) -> bool:
