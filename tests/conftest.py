@@ -12,8 +12,15 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from hypothesis import settings
 
 from sandbox import Limits, Sandbox
+
+# The same examples every time, and no clock: what lands must not depend on luck or load. HYPOTHESIS_PROFILE=search
+# looks for new ones.
+settings.register_profile("landing", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "landing"))
 
 
 @pytest.fixture(scope="session")
