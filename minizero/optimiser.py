@@ -1,11 +1,13 @@
 """AdamW on float32 master weights: trained parameters may be bfloat16, what accumulates is not.
 
-Reading order: MasterAdamW.accumulate (after each backward), step, then tensors and load (what a checkpoint keeps).
+Reading order: MasterAdamW.accumulate (after each backward), step, averaged (the mean of the weights along the way), then
+tensors and load (what a checkpoint keeps).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -20,9 +22,12 @@ class MasterAdamW:
     def __init__(self, parameters: Mapping[str, nn.Parameter], config: OptimConfig) -> None:
         self.parameters, self.config = dict(parameters), config
         self.masters = {name: p.detach().to(torch.float32, copy=True) for name, p in self.parameters.items()}
+        self.means: dict[str, Tensor] = {}  # of the masters after each update; empty without optim.ema_decay
         self._sums: dict[str, Tensor] = {}
         self.adam = torch.optim.AdamW(
-            list(self.masters.values()), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+            [{"params": group, "rate": rate} for rate, group in self._by_rate().items()],
+            betas=config.betas,
+            weight_decay=config.weight_decay,
         )
         self.updates = 0
 
@@ -51,9 +56,9 @@ class MasterAdamW:
     def step(self) -> dict[str, float]:
         """Clip and apply the summed gradients; a non-finite norm skips the update. Returns grad_norm, lr, skipped."""
         sums, self._sums = self._sums, {}
-        rate = self.config.lr * min(1.0, (self.updates + 1) / max(1, self.config.warmup_steps))
+        warm = min(1.0, (self.updates + 1) / max(1, self.config.warmup_steps))
         if not sums:
-            return {"grad_norm": 0.0, "lr": rate, "skipped": 0.0}
+            return {"grad_norm": 0.0, "lr": warm * self.config.lr, "skipped": 0.0}
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in sums.values()]))
         finite = bool(torch.isfinite(norm))
         if finite:
@@ -61,17 +66,53 @@ class MasterAdamW:
             for name, master in self.masters.items():
                 master.grad = sums[name] * scale if name in sums else None
             for group in self.adam.param_groups:
-                group["lr"] = rate
+                group["lr"] = warm * group["rate"]
             if not self.config.freeze:
                 self.adam.step()
-                self._write_back()
+                self._write(self.masters)
             self.adam.zero_grad(set_to_none=True)
             self.updates += 1
-        return {"grad_norm": float(norm), "lr": rate, "skipped": float(not finite)}
+            self._average()
+        return {"grad_norm": float(norm), "lr": warm * self.config.lr, "skipped": float(not finite)}
+
+    def _by_rate(self) -> dict[float, list[Tensor]]:
+        """The masters by learning rate: norm gains have one of their own where optim.norm_lr names it."""
+        groups: dict[float, list[Tensor]] = {}
+        for name, master in self.masters.items():
+            is_gain = master.ndim == 1 and "norm" in name
+            groups.setdefault(self.config.norm_lr if is_gain and self.config.norm_lr else self.config.lr, []).append(master)
+        return groups
+
+    def _average(self) -> None:
+        """means += (masters - means) max(1 - decay, 1 / updates): a plain mean at first, then one that forgets."""
+        decay = self.config.ema_decay
+        if not decay:
+            return
+        if not self.means:
+            self.means = {name: master.clone() for name, master in self.masters.items()}
+            return
+        weight = max(1 - decay, 1 / self.updates)
+        for name, mean in self.means.items():
+            mean.lerp_(self.masters[name], weight)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The parameters hold the running mean of the weights inside, where one is kept; afterwards they are as
+        before, to the bit."""
+        if not self.means:
+            yield
+            return
+        self._write(self.means)
+        try:
+            yield
+        finally:
+            self._write(self.masters)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All state by name: master/<p>, and Adam's moments first/<p>, second/<p>, count/<p> where there are any."""
+        """All state by name: master/<p>, mean/<p> where one is kept, and Adam's moments first/<p>, second/<p>,
+        count/<p> where there are any."""
         state = {f"master/{name}": master for name, master in self.masters.items()}
+        state |= {f"mean/{name}": mean for name, mean in self.means.items()}
         for name, master in self.masters.items():
             moments = self.adam.state.get(master)
             if moments:
@@ -87,6 +128,8 @@ class MasterAdamW:
         self.updates = updates
         for name, master in self.masters.items():
             master.copy_(state[f"master/{name}"])
+            if f"mean/{name}" in state:
+                self.means[name] = state[f"mean/{name}"].to(master.device).clone()
             if f"first/{name}" in state:
                 self.adam.state[master] = {
                     "step": state[f"count/{name}"].clone().cpu(),
@@ -95,9 +138,9 @@ class MasterAdamW:
                 }
             else:
                 self.adam.state.pop(master, None)
-        self._write_back()
+        self._write(self.masters)
 
     @torch.no_grad()
-    def _write_back(self) -> None:
+    def _write(self, values: Mapping[str, Tensor]) -> None:
         for name, parameter in self.parameters.items():
-            parameter.copy_(self.masters[name])
+            parameter.copy_(values[name])

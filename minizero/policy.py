@@ -11,7 +11,7 @@ import copy
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +183,14 @@ class Policy:
             )
         with self._peft.disable_adapter():
             yield
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The policy that a run is judged by: with optim.ema_decay the running mean of the weights, else the weights
+        themselves. A sampler that holds a copy has to load it inside, and again afterwards.
+
+        Of an adapter the factors A and B are averaged, each by itself; their product is then near the mean product,
+        since the updates of so few steps differ little."""
+        return self.optimiser.averaged()
 
     # -- files --------------------------------------------------------------------------------------------------------
 

@@ -181,7 +181,7 @@ class Session:
         if number % config.run.state_every == 0:
             self._save_state()
         if config.run.checkpoint_every and number % config.run.checkpoint_every == 0:
-            self.directory.checkpoint(number, self.policy.save_adapter)
+            self._checkpoint(number)
 
     def finish(self) -> None:
         """After the last step: the checkpoint that is the run's result, and the last validation. Safe to repeat."""
@@ -189,16 +189,21 @@ class Session:
             values = self.validation(self.done)
             self.directory.log(self.done, values)
             self.mirror.log(self.done, values)
-        self.directory.checkpoint(self.done, self.policy.save_adapter)
+        self._checkpoint(self.done)
         self._save_state()
+
+    def _checkpoint(self, step: int) -> None:
+        with self.policy.averaged():
+            self.directory.checkpoint(step, self.policy.save_adapter)
 
     def validation(self, step: int) -> dict[str, float]:
         """Validate, write eval/step-N.json, and return the eval/ metrics with the paired change since step 0."""
         self.teller.phase(f"validating on {len(self.held_out)} held-out tasks")
-        found = validate(
-            self.held_out, self.config, step=step, sampler=self.sampler, box=self.box, style=self.style,
-            tick=self.teller.tick,
-        )  # fmt: skip
+        with self._sampling_the_average():
+            found = validate(
+                self.held_out, self.config, step=step, sampler=self.sampler, box=self.box, style=self.style,
+                tick=self.teller.tick,
+            )  # fmt: skip
         self.sampler.take_usage()
         self.directory.write_text(f"eval/step-{step:06d}.json", found.to_json())
         values = found.metrics()
@@ -208,6 +213,15 @@ class Session:
             changes = [b - a for a, b in zip(before, found.solve_rates(), strict=True)]
             values["eval/change"] = 100 * sum(changes) / len(changes)
         return values
+
+    @contextmanager
+    def _sampling_the_average(self) -> Iterator[None]:
+        with self.policy.averaged():
+            if self.config.optim.ema_decay:
+                self.sampler.load(self.policy)
+            yield
+        if self.config.optim.ema_decay:
+            self.sampler.load(self.policy)
 
     def _rehearse(self) -> dict[str, float]:
         """The largest micro-batch before the first step, where optim.rehearse says so; what it took as metrics."""

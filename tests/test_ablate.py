@@ -450,7 +450,7 @@ def test_a_set_runs_from_the_command_line_and_a_raising_reward_is_named(tmp_path
 
     (tmp_path / "bad.py").write_text("def bad(outcome):\n    raise KeyError('x')\n")
     (tmp_path / "set.toml").write_text("[variants.bad.reward.propose.terms]\n'bad.py:bad' = 0.1\n")
-    small = ("selfplay.steps=1", "selfplay.proposals=4", "selfplay.solves=4", "selfplay.attempts=2", "eval.limit=9")
+    small = ("selfplay.steps=1", "selfplay.proposals=4", "selfplay.solves=8", "selfplay.attempts=2", "eval.limit=9")
     command = [sys.executable, "-m", "minizero", "ablate", "set.toml", "--seeds", "1", "--jobs", "2"]
     done = subprocess.run(
         [*command, *(f"--set={text}" for text in (*small, "eval.samples=2"))],

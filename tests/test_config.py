@@ -60,6 +60,11 @@ def test_grouping_by_prompt_with_one_sample_names_what_to_do() -> None:
     assert "advantage.solve" in found[0]
 
 
+def test_an_adapter_has_no_norm_gains_to_give_a_rate() -> None:
+    (found,) = problems("optim.norm_lr=1e-3", "adapter.kind=lora")
+    assert "Try --set optim.norm_lr=0" in found
+
+
 def test_induction_alone_has_no_programs_to_be_about() -> None:
     assert "induction alone" in problems('selfplay.task_types=["induction"]')[0]
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 REWARDS = ROOT / "docs" / "rewards.md"
 BASE = (ROOT / "configs" / "tiny.toml",)
 SMALL = (
-    "selfplay.steps=1", "selfplay.proposals=4", "selfplay.solves=4", "selfplay.attempts=2", "eval.limit=9",
+    "selfplay.steps=1", "selfplay.proposals=4", "selfplay.solves=8", "selfplay.attempts=2", "eval.limit=9",
     "eval.samples=2", "run.threads=1", "sandbox.workers=1",
 )  # fmt: skip
 

@@ -31,7 +31,7 @@ NAMES = [str(path.relative_to(FOLDER)) for path in OVERLAYS]
 WORDS_NEEDED = {"error_tasks.toml", "composites.toml"}  # not for the tiny model's style
 STEPS = 3
 SMALL = (
-    "selfplay.proposals=4", "selfplay.solves=4", "selfplay.attempts=4", "selfplay.max_prompt_tokens=100000",
+    "selfplay.proposals=4", "selfplay.solves=8", "selfplay.attempts=4", "selfplay.max_prompt_tokens=100000",
     "selfplay.propose_max_tokens=400", "selfplay.solve_max_tokens=400", "buffer.seed_tasks=6", "optim.lr=1e-2",
     "eval.tasks=none", "run.threads=1", "sandbox.workers=1",
 )  # fmt: skip

@@ -22,7 +22,7 @@ from minizero.types import RunExists
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
-    "selfplay.steps=4", "selfplay.proposals=4", "selfplay.solves=4", "selfplay.attempts=3", "eval.limit=9",
+    "selfplay.steps=4", "selfplay.proposals=4", "selfplay.solves=8", "selfplay.attempts=3", "eval.limit=9",
     "eval.samples=2", "run.threads=1", "run.checkpoint_every=2", "run.name=test",
     "sandbox.workers=1", "sandbox.wall_s=60",
 ]  # fmt: skip

@@ -141,6 +141,11 @@ def check(config: Config) -> list[str]:
             f"model.quantization = {config.model.quantization} with adapter.kind = full: "
             "a 4-bit base cannot be trained. Try --set adapter.kind=lora"
         )
+    if config.optim.norm_lr and config.adapter.kind == "lora":
+        problems.append(
+            f"optim.norm_lr = {config.optim.norm_lr} with adapter.kind = lora: an adapter has no norm gains. "
+            "Try --set optim.norm_lr=0"
+        )
     if any(n < 1 for n in play.request_lines):
         problems.append(f"selfplay.request_lines = {list(play.request_lines)}: numbers of lines start at 1.")
     return problems

@@ -70,6 +70,7 @@ def memory(config: Config, shape: Shape, *, device: str, vllm: bool) -> dict[str
     size = value_bytes(config, shape, device)
     rank, full = config.adapter.rank, config.adapter.kind == "full"
     trained = shape.parameters if full else shape.lora(rank)
+    held = 20.0 if config.optim.ema_decay else 16.0  # gradient, master, two moments and perhaps a mean, in float32
     weights = float(size * shape.parameters)
     if config.model.quantization == "nf4":
         weights = shape.linear * NF4_BITS / 8 + size * shape.embedding + 2 * shape.hidden * shape.intermediate
@@ -83,7 +84,7 @@ def memory(config: Config, shape: Shape, *, device: str, vllm: bool) -> dict[str
     parts = {
         "weights, of both" if shared else "weights, trainer": weights,
         "weights, sampler": weights if vllm and not shared else 0.0,
-        "adapter, masters, Adam": trained * (16.0 + (0 if full else size)),  # gradient, master, two moments in float32
+        "adapter, masters, Adam": trained * (held + (0 if full else size)),
         "adapter in vLLM": 2.0 * shape.lora(rank) if vllm else 0.0,
         "training a micro-batch": float(tokens * kept),
         "logits of a chunk": chunk_of(config, shape.vocabulary) * shape.vocabulary * (size + 8.0),
