@@ -1,7 +1,7 @@
 """AdamW on float32 master weights: trained parameters may be bfloat16, what accumulates is not.
 
-Reading order: MasterAdamW.accumulate (after each backward), step, averaged (the mean of the weights along the way), then
-tensors and load (what a checkpoint keeps).
+Reading order: MasterAdamW.accumulate (after each backward), step, averaged (the mean of the weights along the way),
+then tensors and load (what a checkpoint keeps).
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ class MasterAdamW:
         groups: dict[float, list[Tensor]] = {}
         for name, master in self.masters.items():
             is_gain = master.ndim == 1 and "norm" in name
-            groups.setdefault(self.config.norm_lr if is_gain and self.config.norm_lr else self.config.lr, []).append(master)
+            rate = self.config.norm_lr if is_gain and self.config.norm_lr else self.config.lr
+            groups.setdefault(rate, []).append(master)
         return groups
 
     def _average(self) -> None:

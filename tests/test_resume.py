@@ -13,8 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
+from minizero import session
 from minizero.config import load_config
+from minizero.evaluation.heldout import Validation, validate
+from minizero.rollout.transformers import TransformersSampler
 from minizero.run import RunDirectory
 from minizero.session import Session, Stopped, resume, start
 from minizero.telling import Teller
@@ -164,6 +169,29 @@ def test_more_steps_can_be_asked_of_a_finished_run(tmp_path: Path) -> None:
     path = start(load_config([ROOT / "configs" / "tiny.toml"], few), teller=Teller())
     resume(path, teller=Teller(), steps=2)
     assert [row["step"] for row in RunDirectory.open(path).metrics()] == [1, 2]
+
+
+def test_checkpoint_and_validation_are_of_the_mean_of_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def looking(held_out: Any, config: Any, *, sampler: TransformersSampler, **more: Any) -> Validation:
+        seen.append({name: p.detach().clone() for name, p in sampler.model.named_parameters()})
+        return validate(held_out, config, sampler=sampler, **more)
+
+    monkeypatch.setattr(session, "validate", looking)
+    some = [*SMALL, "selfplay.steps=2", "eval.limit=3", "optim.lr=1e-3", "optim.ema_decay=0.5"]
+    path = start(load_config([ROOT / "configs" / "tiny.toml"], [*some, f"run.dir={str(tmp_path)!r}"]), teller=Teller())
+    state = load_file(path / "state" / "step-000002" / "policy.safetensors")
+    saved = load_file(path / "checkpoints" / "step-000002" / "model" / "model.safetensors")
+    means = {name.removeprefix("mean/"): tensor for name, tensor in state.items() if name.startswith("mean/")}
+    assert means
+    _, validated = seen  # before the first step and after the last
+    for name, mean in means.items():
+        assert torch.equal(validated[name], mean)
+        assert torch.equal(saved[name], mean)
+        assert not torch.equal(state[f"master/{name}"], mean)
 
 
 def test_starting_into_an_existing_run_is_refused(tmp_path: Path) -> None:

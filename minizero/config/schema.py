@@ -111,9 +111,9 @@ class OptimConfig(Section):
     """Learning rate of AdamW. AZR: 1e-6 for full parameters; LoRA needs about ten times that ("LoRA Without
     Regret")."""
     norm_lr: float = Field(0.0, ge=0)
-    """Rate of the norm gains where all parameters are trained; 0: that of the others (AZR). AdamW moves every number by
-    about its rate, and gains are near 1 where a matrix's entries are near 0.04: at one rate they stand still, though the
-    last of them set the temperature of the answers."""
+    """Rate of the norm gains where all parameters are trained; 0: that of the others (AZR). AdamW moves every number
+    by about its rate, and gains are near 1 where a matrix's entries are near 0.04: at one rate they stand still, though
+    the last of them set the temperature of the answers."""
     freeze: bool = False
     """Control: true computes everything but moves nothing (a learning rate of zero)."""
     betas: tuple[float, float] = (0.9, 0.999)
@@ -125,9 +125,9 @@ class OptimConfig(Section):
     grad_clip: float = Field(1.0, gt=0)
     """Largest gradient norm (AZR: 1.0). A step with a non-finite norm is skipped and counted."""
     ema_decay: float = Field(0.0, ge=0, lt=1)
-    """Decay of a running mean of the trained weights, about the last 1 / (1 - decay) updates; 0: none (AZR). Validations
-    and checkpoints then hold the mean, sampling and learning go on with the weights themselves. What every single update
-    adds by chance cancels in it (arXiv 1803.05407)."""
+    """Decay of a running mean of the trained weights, about the last 1 / (1 - decay) updates; 0: none (AZR).
+    Validations and checkpoints then hold the mean, sampling and learning go on with the weights themselves. What every
+    single update adds by chance cancels in it (arXiv 1803.05407)."""
     updates_per_step: int = Field(1, ge=1)
     """Optimiser steps per self-play step, each on an equal share of the rollouts (AZR: 1)."""
     micro_batch_tokens: int = Field(0, ge=0)
