@@ -52,6 +52,12 @@ def test_a_loss_is_called_a_loss_and_a_lower_rate_is_suggested(tmp_path: Path) -
     assert "--set optim.lr=0.00015" in found.suggestion.command
 
 
+def test_a_rate_of_the_norm_gains_is_lowered_with_the_other(tmp_path: Path) -> None:
+    optim = {"lr": 1e-5, "norm_lr": 0.02}
+    run = make_run(tmp_path / "run", gain=-0.3, tasks=200, settings={"optim": optim})
+    assert "--set optim.lr=5e-06 --set optim.norm_lr=0.01" in verdict(run.path).suggestion.command
+
+
 def test_two_tasks_are_too_few_to_call_anything_better(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", tasks=2, gain=0.9)
     found = verdict(run.path)

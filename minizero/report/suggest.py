@@ -39,7 +39,8 @@ def suggest(run: RunData, *, is_better: bool, is_falling: bool) -> Suggestion:
     if config.eval.tasks == "none":
         return Suggestion("To measure what is learned, give it held-out tasks:", again("--set eval.tasks=tiny"))
     if is_falling:
-        softer = f"--set optim.lr={config.optim.lr / 2:.3g}"
+        rates = {"lr": config.optim.lr, "norm_lr": config.optim.norm_lr}
+        softer = " ".join(f"--set optim.{name}={rate / 2:.3g}" for name, rate in rates.items() if rate)
         return Suggestion("To try the same more gently, with half the learning rate:", again(softer))
     overlay = _overlay(config.model_dump(mode="json", exclude_none=True))
     if overlay:
