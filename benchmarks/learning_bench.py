@@ -23,7 +23,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 HOME = Path(__file__).parent / "learning"
 SAMPLES = 8
-STEPS = 100
+STEPS = 60
 # Overlays and settings over configs/tiny.toml; controls run the same number of steps.
 VARIANTS: dict[str, list[str]] = {
     "default": [],

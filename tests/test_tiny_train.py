@@ -1,7 +1,9 @@
 """Making and measuring the tiny model."""
 
+import ast
 import json
 import random
+import re
 
 import pytest
 import torch
@@ -17,8 +19,10 @@ from minizero.tiny.model import build_model
 from minizero.tiny.quick import is_solved
 from minizero.tiny.sequences import Branch, Curriculum, Row, proposal, render, solution
 from minizero.tiny.sets import DIRECTORY
+from minizero.tiny.slips import OFTEN, SELDOM, is_tempting, slip
 from minizero.tiny.tokenizer import build_tokenizer
 from minizero.tiny.train import Settings, _loss_sum, _pad, _tokens, train
+from minizero.tiny.world import draw_example, interpret, operations_of, program_of
 from minizero.types import Pair, Task, TaskType
 from sandbox import Sandbox
 
@@ -101,7 +105,7 @@ def test_loss_falls_on_completions_and_on_outputs_shown_in_induction_prompts():
 
 
 def test_training_twice_gives_the_same_weights_and_a_model_that_loads(tmp_path):
-    settings = Settings(steps=3, batch=8, micro_batches=2, seed=5)
+    settings = Settings(steps=3, slip_steps=2, batch=8, micro_batches=2, seed=5)
     for name in ("one", "other"):
         train(settings, tmp_path / name)
     one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "other"))
@@ -109,7 +113,55 @@ def test_training_twice_gives_the_same_weights_and_a_model_that_loads(tmp_path):
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "one")
     assert model.dtype == torch.bfloat16
     assert model.config.eos_token_id == AutoTokenizer.from_pretrained(tmp_path / "one").eos_token_id == 1
-    assert json.loads((tmp_path / "one" / "training.json").read_text())["rows"] == 24
+    assert json.loads((tmp_path / "one" / "training.json").read_text())["rows"] == 40
+
+
+def test_the_slips_can_be_trained_in_a_sitting_of_their_own(tmp_path):
+    train(Settings(steps=2, slip_steps=0, batch=8, micro_batches=2), tmp_path / "start")
+    train(Settings(steps=0, slip_steps=2, batch=8, micro_batches=2), tmp_path / "end", start_from=tmp_path / "start")
+    record = json.loads((tmp_path / "end" / "training.json").read_text())
+    assert (record["steps"], record["rows"], record["start"]["steps"]) == (0, 16, 2)
+    card = model_card(record, {"heldout": 1, "validation": 1, "seeds": 1}, "")
+    assert "4 steps of 8 rows" in card
+    assert "a sitting of their own" in card
+    before, after = (AutoModelForCausalLM.from_pretrained(tmp_path / name).state_dict() for name in ("start", "end"))
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_slip_leaves_out_one_line_and_mostly_a_tempting_one():
+    rng = random.Random(0)
+    slips = []
+    for _ in range(2000):
+        example = draw_example(rng)
+        wrong = slip(rng, example)
+        texts = operations_of(example.program)
+        tempting = [text for text in texts if is_tempting(text)]
+        slips.append((len(texts) > 1, bool(tempting), wrong is not None))
+        if wrong is None:
+            continue
+        left_out = {text for k, text in enumerate(texts) if program_of(texts[:k] + texts[k + 1 :]) == wrong.program}
+        assert len(left_out) == 1
+        assert not tempting or left_out <= set(tempting)
+        assert wrong.outputs == tuple(interpret(wrong.program, value) for value in example.inputs)
+    for is_tempted, share in ((True, OFTEN), (False, SELDOM)):
+        made = [slipped for several, tempted, slipped in slips if several and tempted is is_tempted]
+        assert sum(made) / len(made) == pytest.approx(share, abs=0.05)
+    assert not any(slipped for several, _, slipped in slips if not several)
+
+
+def test_with_slips_some_answers_of_a_row_are_those_of_a_shorter_program():
+    curriculum = Curriculum(random.Random(0), slips=True)
+    right = wrong = 0
+    for row in (curriculum.draw(1.0) for _ in range(150)):
+        for branch in row.branches if row.kind == "run" else ():
+            text = row.stem + branch.prompt + branch.completion
+            program, first, second = re.findall(r"```\w+\n(.*?)\n```", text, re.DOTALL)
+            given, answer = (first, second) if "```input" in text.split("\n```output")[0] else (second, first)
+            if interpret(program, ast.literal_eval(given)) == ast.literal_eval(answer):
+                right += 1
+            else:
+                wrong += 1
+    assert 0.15 < wrong / (right + wrong) < 0.5
 
 
 def test_the_shipped_model_is_small_and_of_the_size_that_the_script_trains(shipped):
@@ -157,6 +209,7 @@ def test_the_card_is_made_of_measurements():
         "prompt_weight": 0.2,
         "propose_weight": 0.3,
         "induce_weight": 1.5,
+        "slip_steps": 4,
     }
     card = model_card(record, {"heldout": 1200, "validation": 600, "seeds": 384}, scores)
     assert "2.00 million parameters" in card

@@ -11,7 +11,8 @@ from typing import Any
 
 from minizero.programs import statement_lines
 from minizero.tiny.measure import Proposed, Solved, summarise
-from minizero.tiny.operations import FAMILIES
+from minizero.tiny.operations import FAMILIES, texts
+from minizero.tiny.slips import OFTEN, SELDOM, is_tempting
 from minizero.types import USUAL_TYPES, TaskType
 
 _TEXT = """\
@@ -30,6 +31,12 @@ AdamW for the rest. The loss is taken on completions, with weight {induce_weight
 for proposals, and with weight {prompt_weight} on the outputs shown in induction prompts. A program is read once for
 several questions about it. Programs grow from mostly one line to the final mix in the first quarter.
 
+The last {slip_steps} steps are on answers with **slips** (minizero/tiny/slips.py), at a quarter of the learning rates.
+Where a program holds one of {tempting} tempting operations (of {operations}), {often:.0%} of the answers leave out such
+a line; of other programs with two lines or more, {seldom:.0%} of the answers leave out some line. So the model knows
+better than it answers, like one trained on what people write; without that, rewards can only make it surer of itself
+(benchmarks/tiny-settings.md).{sittings}
+
 ## Data
 
 Drawn by minizero/tiny/world.py from {families} operations with their constants: no person's text, no other model's.
@@ -45,6 +52,9 @@ a message that names the program's operations alphabetically, constants blanked:
 - It answers at once, without reasoning; a chain of four operations is hard by design: that is the room to learn.
 - AutoTokenizer composes accents in string literals (Unicode NFC), as for every Qwen2 model; all else is without loss.
 """
+
+_SITTINGS = """ They were
+trained in a sitting of their own (`--steps 0 --start DIR`), on a processor {bf16} bf16 instructions."""
 
 _SOLVE = """\
 ## Solving: {name}
@@ -75,14 +85,22 @@ _LENGTHS: tuple[tuple[str, frozenset[int]], ...] = (
 
 def model_card(record: Mapping[str, Any], set_sizes: Mapping[str, int], scores: str) -> str:
     """The card's Markdown. `record` is training.json; `set_sizes` the number of tasks by set; `scores` the tables."""
+    first = record.get("start", record)  # trained in two sittings: the slips on weights that were there
+    parts = [record] if first is record else [first, record]
     values = {
         **record,
         **set_sizes,
+        "steps": sum(part["steps"] for part in parts) + record["slip_steps"],
         "millions": record["parameters"] / 1e6,
-        "tokens": record["tokens"] / 1e6,
-        "wall": record["wall_s"] / 60,
-        "cpu": record["cpu_s"] / 60,
-        "bf16": "with" if record["bf16"] else "without",
+        "tokens": sum(part["tokens"] for part in parts) / 1e6,
+        "wall": sum(part["wall_s"] for part in parts) / 60,
+        "cpu": sum(part["cpu_s"] for part in parts) / 60,
+        "bf16": "with" if first["bf16"] else "without",
+        "operations": len(texts()),
+        "tempting": sum(map(is_tempting, texts())),
+        "often": OFTEN,
+        "seldom": SELDOM,
+        "sittings": "" if first is record else _SITTINGS.format(bf16="with" if record["bf16"] else "without"),
     }
     return _TEXT.format(families=len(FAMILIES), scores=scores, **values)
 

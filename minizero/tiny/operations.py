@@ -92,6 +92,11 @@ def _functions() -> dict[str, Callable[[Value], Value]]:
     return {op.text: op.apply for kind in kinds for family in operations(kind) for op in family}
 
 
+def texts() -> tuple[str, ...]:
+    """The text of every operation, once each."""
+    return tuple(_functions())
+
+
 def _fill(template: str, constant: object) -> str:
     return template.format(*(constant if isinstance(constant, tuple) else (constant,)))
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from minizero.prompts import compact
+from minizero.tiny.slips import slip
 from minizero.tiny.world import LENGTHS, PAIRS, Example, draw_example, make_task
-from minizero.types import USUAL_TYPES, Prompt, Task, TaskType
+from minizero.types import USUAL_TYPES, Pair, Prompt, Task, TaskType
 
 Kind = Literal["run", "induce", "propose"]  # deductions and abductions; inductions; proposals of all types
 
@@ -45,9 +46,11 @@ class Row:
 
 @dataclass(slots=True)
 class Curriculum:
-    """An endless, seeded source of training rows. `progress` in [0, 1] is the trained fraction of the whole."""
+    """An endless, seeded source of training rows. `progress` in [0, 1] is the trained fraction of the whole; with
+    `slips` some answers are wrong in the way of slips.py."""
 
     rng: random.Random
+    slips: bool = False
     recent: deque[Example] = field(default_factory=lambda: deque(maxlen=256))  # examples shown in propose prompts
 
     def draw(self, progress: float) -> Row:
@@ -59,16 +62,26 @@ class Curriculum:
             return self._run_row(example)
         if kind == "induce":
             task = make_task(example, TaskType.INDUCTION)
-            return Row("", (Branch(render(compact.solve(task)), solution(task)),), kind)
+            wrong = slip(self.rng, example) if self.slips else None
+            answer = wrong.program + compact.CLOSE if wrong else solution(task)
+            return Row("", (Branch(render(compact.solve(task)), answer),), kind)
         task = make_task(example, self.rng.choice(USUAL_TYPES), pair=self.rng.randrange(PAIRS))
         return Row("", (Branch(render(self._propose_prompt(task, example)), proposal(task)),), kind)
 
     def _run_row(self, example: Example) -> Row:
         pairs = self.rng.sample(range(PAIRS), DEDUCTIONS + ABDUCTIONS)
-        tasks = [make_task(example, TaskType.DEDUCTION, pair=pair) for pair in pairs[:DEDUCTIONS]]
-        tasks += [make_task(example, TaskType.ABDUCTION, pair=pair) for pair in pairs[DEDUCTIONS:]]
+        tasks = [self._run_task(example, TaskType.DEDUCTION, pair) for pair in pairs[:DEDUCTIONS]]
+        tasks += [self._run_task(example, TaskType.ABDUCTION, pair) for pair in pairs[DEDUCTIONS:]]
         stem = compact.PYTHON + example.program
         return Row(stem, tuple(Branch(render(compact.solve(t)).removeprefix(stem), solution(t)) for t in tasks))
+
+    def _run_task(self, example: Example, task_type: TaskType, pair: int) -> Task:
+        """A deduction or abduction; after a slip it has the output that the shorter program gives."""
+        task = make_task(example, task_type, pair=pair)
+        wrong = slip(self.rng, example) if self.slips else None
+        if wrong is None or wrong.outputs[pair] is None:
+            return task
+        return Task(task_type, task.program, (Pair(task.input, repr(wrong.outputs[pair])),))
 
     def _propose_prompt(self, task: Task, example: Example) -> Prompt:
         if task.type is TaskType.INDUCTION:

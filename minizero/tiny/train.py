@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -29,6 +30,7 @@ from minizero.tiny.sequences import Curriculum, Row
 from minizero.tiny.tokenizer import EOS, build_tokenizer
 
 REPORT_EVERY = 20  # steps
+SLIP_RATE = 0.25  # of the learning rates, in the steps with slips
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Settings:
     induce_weight: float = 1.5  # loss weight of programs in answer to induction, the hardest type
     propose_weight: float = 0.6  # and of proposals: mostly free choice, which would drown what there is to learn
     save_every: int = 350  # steps; also measures 240 validation tasks
+    slip_steps: int = 100  # after the rest, on answers with slips (slips.py), at a quarter of the rates, falling to 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,18 +62,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="directory for weights, tokenizer and training.json")
     parser.add_argument("--steps", type=int, default=default.steps, help="length of the run")
     parser.add_argument("--minutes", type=float, help="length by the clock instead (not reproducible)")
+    parser.add_argument("--slip-steps", type=int, default=default.slip_steps, help="then so many on answers with slips")
+    parser.add_argument("--start", type=Path, help="begin with this model's weights; --steps 0 trains the slips alone")
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--threads", type=int, default=1, help="torch threads; another number may change the last bits")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    train(Settings(steps=options.steps, seed=options.seed, minutes=options.minutes), options.out)
+    settings = Settings(steps=options.steps, seed=options.seed, minutes=options.minutes, slip_steps=options.slip_steps)
+    train(settings, options.out, start_from=options.start)
 
 
-def train(settings: Settings, out: Path) -> Qwen2ForCausalLM:
-    """Train from scratch. Weights are saved every `save_every` steps, so a run that is cut short leaves a model."""
+def train(settings: Settings, out: Path, *, start_from: Path | None = None) -> Qwen2ForCausalLM:
+    """Train from scratch, or from a model's weights. Weights are saved every `save_every` steps, so a run that is cut
+    short leaves a model."""
     tokenizer = build_tokenizer()
     model = build_model(seed=settings.seed)
+    if start_from is not None:
+        model.load_state_dict(Qwen2ForCausalLM.from_pretrained(start_from, dtype=torch.float32).state_dict())
     model.set_attn_implementation("eager")  # short sequences in bf16: twice as fast as the fused kernel on a CPU
     optimisers = _optimisers(model, settings)
     curriculum = Curriculum(random.Random(settings.seed))
@@ -91,11 +100,19 @@ def train(settings: Settings, out: Path) -> Qwen2ForCausalLM:
             scores = quick_scores(model, tokenizer, validation, samples=4, seed=1)
             shown = " ".join(f"{key} {100 * rate:.1f}" for key, (rate, _) in scores.items())
             _say(f"  validation, % at temperature 1: {shown}")
+    slips = Curriculum(random.Random(settings.seed), slips=True)
+    for step_of_slips in range(settings.slip_steps):
+        factor = SLIP_RATE * min((step_of_slips + 1) / 10, 1 - step_of_slips / settings.slip_steps)
+        _scale_learning_rates(optimisers, settings, factor)
+        loss, size = _update(model, optimisers, _draw_batch(slips, tokenizer, settings, 1.0))
+        tokens += size
+        if (step_of_slips + 1) % REPORT_EVERY == 0:
+            _say(f"slips, step {step_of_slips + 1} loss {loss:.4f} {time.monotonic() - start:.0f} s")
     save(model, tokenizer, out)
-    record = {
+    record: dict[str, Any] = {
         **asdict(settings),
         "steps": step,
-        "rows": step * settings.batch,
+        "rows": (step + settings.slip_steps) * settings.batch,
         "tokens": tokens,
         "parameters": sum(p.numel() for p in model.parameters()),
         "wall_s": round(time.monotonic() - start),
@@ -105,12 +122,16 @@ def train(settings: Settings, out: Path) -> Qwen2ForCausalLM:
         "torch": torch.__version__,
         "machine": platform.machine(),
     }
+    if start_from is not None and (start_from / "training.json").is_file():
+        record["start"] = json.loads((start_from / "training.json").read_text())
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
     return model
 
 
 def _progress(settings: Settings, step: int, seconds: float) -> float:
-    return step / settings.steps if settings.minutes is None else seconds / 60 / settings.minutes
+    if settings.minutes is not None:
+        return seconds / 60 / settings.minutes
+    return step / settings.steps if settings.steps else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +244,10 @@ def _set_learning_rates(
     optimisers: Sequence[torch.optim.Optimizer], settings: Settings, step: int, progress: float
 ) -> None:
     factor = min(1.0, (step + 1) / settings.warmup_steps, max(0.02, (1 - progress) / settings.decay_frac))
+    _scale_learning_rates(optimisers, settings, factor)
+
+
+def _scale_learning_rates(optimisers: Sequence[torch.optim.Optimizer], settings: Settings, factor: float) -> None:
     for optimiser, lr in zip(optimisers, (settings.matrix_lr, settings.other_lr), strict=True):
         for group in optimiser.param_groups:
             group["lr"] = lr * factor

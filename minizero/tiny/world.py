@@ -70,6 +70,16 @@ def split_of(program: str) -> Split:
     return "heldout" if bucket < 6 * widen else "validation" if bucket < 10 * widen else "train"
 
 
+def operations_of(program: str) -> list[str]:
+    """The operations' texts of a program of this world, line by line."""
+    return [line[len(_RETURN if line.startswith(_RETURN) else _SET) :] for line in program.split("\n")[1:]]
+
+
+def program_of(texts: Sequence[str]) -> str:
+    """The program of these operations, one a line; there must be one at least."""
+    return "\n".join([_HEAD, *(_SET + text for text in texts[:-1]), _RETURN + texts[-1]])
+
+
 def interpret(program: str, value: Value) -> Value | None:
     """The program's output when every line of it is an operation of the table, else None; also None when it fails.
 
@@ -109,8 +119,7 @@ def _try_example(rng: random.Random, lines: int) -> Example | None:
         kind = _kind_of(values[0])
     if len({repr(v) for v in values}) < 3:
         return None
-    program = "\n".join([_HEAD, *(_SET + t for t in texts[:-1]), _RETURN + texts[-1]])
-    return Example(program, lines, tuple(inputs), tuple(values), ", ".join(sorted(hints)))
+    return Example(program_of(texts), lines, tuple(inputs), tuple(values), ", ".join(sorted(hints)))
 
 
 def _apply_some(rng: random.Random, kind: Kind, values: list[Value]) -> tuple[Operation, list[Value]] | None:
