@@ -149,6 +149,25 @@ def test_a_push_changes_what_is_sampled_and_pushing_back_returns_it_exactly(
 
 
 @engine
+def test_base_and_adapter_asked_side_by_side_answer_as_they_do_alone(sampler: VLLMSampler, policy: Policy) -> None:
+    def both(texts: tuple[str, ...], sides: tuple[bool, ...]) -> dict[tuple[str, bool], tuple[int, ...]]:
+        for text in texts:
+            for adapter in sides:
+                prompt = Prompt((Message("user", text),))
+                sampler.submit(Request(f"{text}/{adapter}", prompt, 12, 0, temperature=0.0, adapter=adapter))
+        assert sampler.pending == len(texts) * len(sides)
+        found = {completion.request_id: completion.ids for completion in drain(sampler)}
+        return {(text, adapter): found[f"{text}/{adapter}"] for text in texts for adapter in sides}
+
+    texts = ("abc", "bca", LONG)
+    with _random_adapter(policy, 4.0):
+        sampler.push()
+        alone = both(texts, (False,)) | both(texts, (True,))
+        assert all(alone[text, False] != alone[text, True] for text in texts)
+        assert both(texts, (False, True)) == alone
+
+
+@engine
 def test_cached_prompts_of_the_policy_before_a_push_are_forgotten(sampler: VLLMSampler, policy: Policy) -> None:
     sampler.push()
     complete(sampler, LONG)

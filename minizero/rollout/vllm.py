@@ -13,6 +13,7 @@ import logging
 import shutil
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +69,10 @@ class VLLMSampler:
         self._llm = start_engine(device=policy.device, keep_weights=shares, **engine_settings(config, policy))
         self._engine = self._llm.llm_engine
         self._running: dict[str, tuple[Request, int, tuple[int, ...]]] = {}
+        # vLLM's CPU build applies the adapter to every row of a batch that has it on one: there, the sides take turns.
+        self._takes_turns = policy.device == "cpu"
+        self._held: deque[Request] = deque()
+        self._adapter_on = True
         self._count = 0
         self._loads = 0
         self._limit = max_model_len(config)
@@ -97,6 +102,10 @@ class VLLMSampler:
     def submit(self, request: Request) -> None:
         """Queue n completions, each a request of its own, so that the first to finish need not wait for the last; the
         prefix cache computes their prompt once."""
+        if self._takes_turns and (self._held or (self._running and request.adapter is not self._adapter_on)):
+            self._held.append(request)
+            return
+        self._adapter_on = request.adapter
         prompt = tuple(self.prompt_ids(request.prompt))
         if len(prompt) + request.max_tokens > self._limit:
             raise SamplerError(
@@ -114,6 +123,10 @@ class VLLMSampler:
 
     def poll(self) -> list[Completion]:
         started, done = time.perf_counter(), []
+        if self._held and not self._running:
+            waiting, self._held = self._held, deque()
+            for request in waiting:
+                self.submit(request)
         while self._running and time.perf_counter() - started < POLL_S:
             for output in self._engine.step():
                 if output.finished:
@@ -125,7 +138,7 @@ class VLLMSampler:
 
     @property
     def pending(self) -> int:
-        return len(self._running)
+        return len(self._running) + sum(request.n for request in self._held)
 
     @property
     def temperature(self) -> float:
@@ -134,7 +147,7 @@ class VLLMSampler:
 
     def load(self, adapter: Any) -> None:
         """Push the policy's adapter; every sampler.self_test_every pushes, prove that it arrived."""
-        assert not self._running, "the adapter would change under running requests"
+        assert not self.pending, "the adapter would change under running requests"
         self._loads += 1
         every = self._config.sampler.self_test_every
         if every and self._loads % every == 0:
@@ -164,6 +177,7 @@ class VLLMSampler:
 
     def close(self) -> None:
         self._running.clear()
+        self._held.clear()
         push = getattr(self, "_push", None)
         if push is not None:
             push.close()
