@@ -71,7 +71,7 @@ class VLLMSampler:
         self._running: dict[str, tuple[Request, int, tuple[int, ...]]] = {}
         # vLLM's CPU build applies the adapter to every row of a batch that has it on one: there, the sides take turns.
         self._takes_turns = policy.device == "cpu"
-        self._held: deque[Request] = deque()
+        self._held: deque[tuple[Request, tuple[int, ...]]] = deque()  # with the prompt's ids
         self._adapter_on = True
         self._count = 0
         self._loads = 0
@@ -102,16 +102,26 @@ class VLLMSampler:
     def submit(self, request: Request) -> None:
         """Queue n completions, each a request of its own, so that the first to finish need not wait for the last; the
         prefix cache computes their prompt once."""
-        if self._takes_turns and (self._held or (self._running and request.adapter is not self._adapter_on)):
-            self._held.append(request)
-            return
-        self._adapter_on = request.adapter
         prompt = tuple(self.prompt_ids(request.prompt))
         if len(prompt) + request.max_tokens > self._limit:
             raise SamplerError(
                 f"{request.id}: {len(prompt)} prompt tokens and {request.max_tokens} new ones, but the engine was "
                 f"started for {self._limit}. Raise selfplay.max_prompt_tokens or the selfplay.*_max_tokens."
             )
+        self._held.append((request, prompt))
+        self._enter()
+
+    def _enter(self) -> None:
+        """Hand what is held to the engine, as far as it may run beside what runs already."""
+        while self._held:
+            request, prompt = self._held[0]
+            if self._takes_turns and self._running and request.adapter is not self._adapter_on:
+                return
+            self._held.popleft()
+            self._adapter_on = request.adapter
+            self._add(request, prompt)
+
+    def _add(self, request: Request, prompt: tuple[int, ...]) -> None:
         adapter = self._push.request if request.adapter else None
         for index in range(request.n):
             self._count += 1
@@ -123,10 +133,7 @@ class VLLMSampler:
 
     def poll(self) -> list[Completion]:
         started, done = time.perf_counter(), []
-        if self._held and not self._running:
-            waiting, self._held = self._held, deque()
-            for request in waiting:
-                self.submit(request)
+        self._enter()
         while self._running and time.perf_counter() - started < POLL_S:
             for output in self._engine.step():
                 if output.finished:
@@ -138,7 +145,7 @@ class VLLMSampler:
 
     @property
     def pending(self) -> int:
-        return len(self._running) + sum(request.n for request in self._held)
+        return len(self._running) + sum(request.n for request, _ in self._held)
 
     @property
     def temperature(self) -> float:
