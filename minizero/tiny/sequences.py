@@ -62,7 +62,7 @@ class Curriculum:
             return self._run_row(example)
         if kind == "induce":
             task = make_task(example, TaskType.INDUCTION)
-            wrong = slip(self.rng, example) if self.slips else None
+            wrong = self._slip(example)
             answer = wrong.program + compact.CLOSE if wrong else solution(task)
             return Row("", (Branch(render(compact.solve(task)), answer),), kind)
         task = make_task(example, self.rng.choice(USUAL_TYPES), pair=self.rng.randrange(PAIRS))
@@ -75,10 +75,13 @@ class Curriculum:
         stem = compact.PYTHON + example.program
         return Row(stem, tuple(Branch(render(compact.solve(t)).removeprefix(stem), solution(t)) for t in tasks))
 
+    def _slip(self, example: Example) -> Example | None:
+        return slip(self.rng, example) if self.slips else None
+
     def _run_task(self, example: Example, task_type: TaskType, pair: int) -> Task:
         """A deduction or abduction; after a slip it has the output that the shorter program gives."""
         task = make_task(example, task_type, pair=pair)
-        wrong = slip(self.rng, example) if self.slips else None
+        wrong = self._slip(example)
         if wrong is None or wrong.outputs[pair] is None:
             return task
         return Task(task_type, task.program, (Pair(task.input, repr(wrong.outputs[pair])),))
