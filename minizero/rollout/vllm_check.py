@@ -26,12 +26,16 @@ TOKENS = 8
 # 3e-2 in bfloat16 (maximum 0.36); an adapter that is not applied, or wrongly scaled, gives 0.1 and more.
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 5e-2, torch.bfloat16: 1e-1}
 POWER = 5.0  # the random adapter must move log-probabilities by this many tolerances, or the test would see nothing
+# A shaken model magnifies rounding: 0.11 nats in bfloat16 where a random adapter moved Qwen2.5-Coder-1.5B by 4.
+# One that is wrongly scaled is off by about the same part of the power as of the scale.
+SHARE = 0.05
 
 
 def check_agreement(sampler: VLLMSampler, policy: Policy) -> dict[str, float]:
     """Mean gaps in nats: random (adapter on), off, restored; and power, how far the random adapter moves the trainer.
 
-    Raises SamplerError when a gap exceeds the tolerance of the compute type. Ends with the policy's adapter pushed.
+    Raises SamplerError when a gap exceeds the tolerance of the compute type, or for `random` a share of the power, if
+    that is more. Ends with the policy's adapter pushed.
     """
     tolerance = TOLERANCE[policy.model.dtype]
     found: dict[str, float] = {}
@@ -45,7 +49,7 @@ def check_agreement(sampler: VLLMSampler, policy: Policy) -> dict[str, float]:
         # An engine that ignores the adapter samples from the base: then `random` is large and `power` is small.
         if max(found["power"], found["random"]) >= POWER * tolerance or scale >= 4096:
             break
-        scale *= 4
+        scale *= 2
     found["off"] = _gap(_sample(sampler, adapter=False), policy, adapter=False)
     sampler.push()
     found["restored"] = _gap(_sample(sampler, adapter=True), policy)
@@ -55,10 +59,11 @@ def check_agreement(sampler: VLLMSampler, policy: Policy) -> dict[str, float]:
         "restored": "after the random adapter, vLLM did not return to the policy's",
     }
     for name, sentence in words.items():
-        if not found[name] <= tolerance:
+        expected = max(tolerance, SHARE * found["power"]) if name == "random" else tolerance
+        if not found[name] <= expected:
             raise SamplerError(
                 f"vLLM and the trainer disagree: {sentence}. Their log-probabilities differ by {found[name]:.3g} nats "
-                f"on average (expected at most {tolerance:g} in {str(policy.model.dtype).removeprefix('torch.')}; "
+                f"on average (expected at most {expected:.3g} in {str(policy.model.dtype).removeprefix('torch.')}; "
                 f"{', '.join(f'{key} {value:.3g}' for key, value in found.items())}). "
                 "Training would follow another policy than the one that is sampled. "
                 "Try --set sampler.backend=transformers, and report this with the output of  minizero doctor"
