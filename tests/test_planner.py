@@ -12,7 +12,7 @@ from minizero.config import load_config
 from minizero.metrics import metric_for
 from minizero.models import _register_attention
 from minizero.planner import check_fits, expected_of, here, kv_bytes, make_plan
-from minizero.planner.fill import ENOUGH_SEQUENCES
+from minizero.planner.fill import ENOUGH_SEQUENCES, budget_of
 from minizero.planner.memory import kv_token_bytes, layer_bytes, longest, memory, peak
 from minizero.planner.pace import seconds, work_done, work_of
 from minizero.planner.shapes import CARDS, KNOWN, find_card, find_shape, known_card, shape_of
@@ -313,3 +313,10 @@ def test_a_shipped_config_fits_the_card_that_it_names(path: Path) -> None:
     assert ("given back while" in text) == plan.released
     assert f"{minutes:.0f} minutes a step" in text
     assert "formula, never measured" in text
+
+
+def test_on_a_cpu_a_quarter_of_the_memory_is_left_to_other_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine's memory is not ours alone; who knows better says so by the dial."""
+    monkeypatch.setattr("minizero.planner.fill.memory_gib", lambda: 24.0)
+    assert budget_of(load_config(overrides=CODER_3B), None) == 18.0
+    assert budget_of(load_config(overrides=(*CODER_3B, "run.vram_gib=22")), None) == 22.0

@@ -222,8 +222,8 @@ class RunConfig(Section):
     wandb_project: str = "minizero"
     """Project name there, for both."""
     vram_gib: float = Field(0.0, ge=0)
-    """Memory of the card to use, GiB; 0: all it has. Cache, micro-batches and recomputation follow from it where they
-    are left open."""
+    """Memory of the card to use, GiB; 0: all it has (on a CPU: three quarters of the machine's). Cache, micro-batches
+    and recomputation follow from it where they are left open."""
 
 
 class Config(Section):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minizero.config import Config, config_from
-from minizero.planner.fill import LEAST_SEQUENCES, budget_of, filled
+from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, budget_of, filled
 from minizero.planner.memory import (
     kv_gib,
     kv_token_bytes,
@@ -80,6 +80,8 @@ class Plan:
     def text(self) -> str:
         """The plan for a reader: GiB of each part, tokens of a step, minutes, and what to change."""
         where = self.card.name if self.card else "this machine's memory (CPU)"
+        if not self.card and not self.config.run.vram_gib:
+            where = f"{CPU_SHARE:.0%} of {where}"
         lines = [f"{self.config.model.name} on {where}: {self.budget:.1f} GiB"]
         lines += [f"  {gib:6.2f} GiB  {name}" for name, gib in self.parts.items()]
         rows = self.cache_tokens // max(1, longest(self.config))
