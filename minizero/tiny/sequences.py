@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from minizero.prompts import compact
-from minizero.tiny.slips import slip
+from minizero.tiny.slips import Slip, slip
 from minizero.tiny.world import LENGTHS, PAIRS, Example, draw_example, make_task
 from minizero.types import USUAL_TYPES, Pair, Prompt, Task, TaskType
 
@@ -75,7 +75,7 @@ class Curriculum:
         stem = compact.PYTHON + example.program
         return Row(stem, tuple(Branch(render(compact.solve(t)).removeprefix(stem), solution(t)) for t in tasks))
 
-    def _slip(self, example: Example) -> Example | None:
+    def _slip(self, example: Example) -> Slip | None:
         return slip(self.rng, example) if self.slips else None
 
     def _run_task(self, example: Example, task_type: TaskType, pair: int) -> Task:
