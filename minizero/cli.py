@@ -40,7 +40,7 @@ def selfplay(
             model directory.
         config: TOML files stacked over the model's own, for example configs/ablations/rloo.toml.
         set: One setting, section.name=value; may be repeated.
-        resume: A run directory to continue, bit for bit; other arguments but --steps are ignored.
+        resume: A run directory to continue, bit for bit, with the settings that it has; only --steps may be given too.
         steps: With --resume: a new total number of steps.
         dry_run: Print the settings that differ from the defaults, and stop.
     """
@@ -53,6 +53,13 @@ def selfplay(
         resolved = resolve(model, config, set)
         print(as_table({name: new for name, (_, new) in difference(resolved).items()}))
         return
+    if resume and (config or set or model != MODEL):
+        raise RunError(
+            f"--resume {resume} goes on with the settings in its config.toml; a model, --config and --set have no place "
+            "beside it. Only --steps may change. Start a new run for other settings."
+        )
+    if steps is not None and not resume:
+        raise RunError(f"--steps goes with --resume; a new run takes  --set selfplay.steps={steps}")
     teller = Teller()
     try:
         path = (

@@ -198,3 +198,18 @@ def test_starting_into_an_existing_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(RunExists, match="--resume"):
         start(load_config(), path=tmp_path / "there", teller=Teller())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--resume", "runs/there", "--set", "optim.lr=1e-3"), "goes on with the settings in its config.toml"),
+        (("Qwen2.5-Coder-3B", "--resume", "runs/there"), "a model, --config and --set have no place"),
+        (("tiny", "--steps", "5"), "--set selfplay.steps=5"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(arguments: tuple[str, ...], words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "minizero", "selfplay", *arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, words in " ".join(done.stderr.split())) == (1, True), done.stderr
