@@ -55,8 +55,8 @@ def selfplay(
         return
     if resume and (config or set or model != MODEL):
         raise RunError(
-            f"--resume {resume} goes on with the settings in its config.toml; a model, --config and --set have no place "
-            "beside it. Only --steps may change. Start a new run for other settings."
+            f"--resume {resume} goes on with the settings in its config.toml; a model, --config and --set have no "
+            "place beside it. Only --steps may change. Start a new run for other settings."
         )
     if steps is not None and not resume:
         raise RunError(f"--steps goes with --resume; a new run takes  --set selfplay.steps={steps}")
