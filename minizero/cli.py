@@ -160,7 +160,7 @@ def ablate(
     own = find_config(model)
     files = (*([own] if own else []), *config)
     named = () if own and model != MODEL else (f"model.name={model!r}",)
-    command = shlex.join(["minizero", *sys.argv[1:]])
+    command = shlex.join(["minizero", *(word for word in sys.argv[1:] if word != "--tables-only")])
     asked = read_set(variants, model=model, files=files, overrides=(*named, *set), only=only, command=command)
     home = Path("runs") / f"ablate-{asked.name}"
     if not tables_only:
