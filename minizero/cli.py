@@ -354,21 +354,10 @@ def find_config(model: str) -> Path | None:
 
 def main() -> None:
     """Entry point. Errors that a user can mend are one message and exit status 1."""
+    commands = (plan, doctor, selfplay, replay, watch, report, evaluate, compare, ablate, export, seed)
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {
-                "plan": plan,
-                "doctor": doctor,
-                "selfplay": selfplay,
-                "replay": replay,
-                "watch": watch,
-                "report": report,
-                "evaluate": evaluate,
-                "compare": compare,
-                "ablate": ablate,
-                "export": export,
-                "seed": seed,
-            },
+            {command.__name__: command for command in commands},
             prog="minizero",
             description="Absolute-Zero self-play for one person with one graphics card.",
         )
