@@ -80,14 +80,14 @@ def run_one(variant: str, seed: int, steps: int) -> None:
     print(f"{variant} {seed}: {seconds:.0f} s", flush=True)
 
 
-def measure(run: Path | None, seed: int, temperature: float = 1.0, limit: int = 100_000) -> dict[str, Any]:
+def measure(run: Path | None, seed: int, temperature: float = 1.0) -> dict[str, Any]:
     """Greedy and 8 samples on every held-out task, of a run's last checkpoint or (None) of the unchanged base."""
     from minizero.config import load_config
     from minizero.evaluation.heldout import held_out_tasks, validate
     from minizero.session import sandbox_settings
     from sandbox import Sandbox
 
-    overrides = ["eval.split=heldout", f"eval.limit={limit}", f"eval.samples={SAMPLES}", "run.threads=1"]
+    overrides = ["eval.split=heldout", "eval.limit=100000", f"eval.samples={SAMPLES}", "run.threads=1"]
     model = [] if run is None else [f"model.name={str(next(run.glob('checkpoints/*/*')))!r}"]
     if run is not None and (adapters := list(run.glob("checkpoints/*/adapter"))):
         model = [f"model.name={_merged(adapters[0])!r}"]
@@ -136,7 +136,9 @@ def measure_base() -> dict[str, Any]:
         target = sum(trained) / len(trained)
         # Secant: the entropy of the base rises almost straight with the temperature.
         before, now = base["plain"], base.get("matched") or measure(None, 1_001, 0.6)
-        while abs(now["entropy"] - target) > 0.005:
+        for _ in range(6):
+            if abs(now["entropy"] - target) <= 0.005:
+                break
             slope = (before["entropy"] - now["entropy"]) / (before["temperature"] - now["temperature"])
             temperature = now["temperature"] + (target - now["entropy"]) / slope
             before, now = now, measure(None, 1_001, temperature)

@@ -38,7 +38,7 @@ def selfplay(
     Args:
         model: tiny (built in, for the CPU), the name of a file in configs/ such as Qwen2.5-Coder-3B, a hub name, or a
             model directory.
-        config: TOML files stacked over the model's own, for example configs/ablations/rloo.toml.
+        config: TOML files stacked over the model's own, for example configs/ablations/estimators/rloo.toml.
         set: One setting, section.name=value; may be repeated.
         resume: A run directory to continue, bit for bit, with the settings that it has; only --steps may be given too.
         steps: With --resume: a new total number of steps.
@@ -157,11 +157,9 @@ def ablate(
     from minizero.ablate import ablate as run_set
     from minizero.ablate import read_set, write_tables
 
-    own = find_config(model)
-    files = (*([own] if own else []), *config)
-    named = () if own and model != MODEL else (f"model.name={model!r}",)
+    files, overrides = layers(model, config, set)
     command = shlex.join(["minizero", *(word for word in sys.argv[1:] if word != "--tables-only")])
-    asked = read_set(variants, model=model, files=files, overrides=(*named, *set), only=only, command=command)
+    asked = read_set(variants, model=model, files=files, overrides=overrides, only=only, command=command)
     home = Path("runs") / f"ablate-{asked.name}"
     if not tables_only:
         run_set(asked, seeds=seeds, jobs=jobs, home=home, keep=out, reuse=reuse)
@@ -338,9 +336,14 @@ def resolve(model: str, files: tuple[Path, ...], overrides: tuple[str, ...]) -> 
     """The config of a model: its own file in configs/ (if it has one), the given files, the overrides."""
     from minizero.config import load_config
 
+    return load_config(*layers(model, files, overrides))
+
+
+def layers(model: str, files: tuple[Path, ...], overrides: tuple[str, ...]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """What a model's config is stacked from: files, the model's own first, and overrides, its name first."""
     own = find_config(model)
     named = () if own and model != MODEL else (f"model.name={model!r}",)
-    return load_config([*([own] if own else []), *files], [*named, *overrides])
+    return (*((own,) if own else ()), *files), (*named, *overrides)
 
 
 def find_config(model: str) -> Path | None:
