@@ -69,6 +69,7 @@ def test_the_gradient_is_the_same_for_any_micro_batch_split(random_model: Path, 
     found = []
     for tokens in (16, 40, 10_000):
         policy = make_policy(random_model, *settings, f"optim.micro_batch_tokens={tokens}")
+        policy.model.double()  # in float32 the order of sums alone, another on each processor, comes near the bounds
         found.append(gradients(policy, rollouts(policy)))
     for other in found[1:]:
         for name, value in found[0].items():
