@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ from minizero.rollout.protocol import Sampler
 from minizero.types import EvaluationError
 from sandbox import Sandbox
 
+SANITISER = "EvalPlus 0.3.1's rules (sanitise.py)"  # how answers were read, in results.json
 Loaded = Sequence[tuple[Suite, list[Problem]]]
 
 
@@ -58,28 +60,35 @@ def evaluate(
     open_directory(out, subject, plan, loaded)
     samples = load_samples(out / "samples.jsonl")
     check_samples(samples, loaded, out)
-    policy: Any = None
     wanted = sum(len(problems) for _, problems in loaded) * (plan.n + 1) * len(subject.sides)
-    if len([key for key in samples if key.draw == "greedy" or key.sample < plan.n]) < wanted:
+    missing = wanted - len([key for key in samples if key.draw == "greedy" or key.sample < plan.n])
+    compares = sampler is None and subject.adapter is not None  # a sampler given from outside comes without a policy
+    surprise = out / "perplexity.json"
+    if missing > 0 or (compares and not surprise.is_file()):
+        policy: Any = None
         if sampler is None:
             tell.phase(f"loading {subject.model}")
             longest = max(plan.max_tokens or suite.max_tokens for suite, _ in loaded)
             engine = open_engine(subject, (f"selfplay.solve_max_tokens={longest}", *options.settings))
             sampler, policy = engine.sampler, engine.policy
 
-        def progress(done: int, total: int, eta_s: float) -> None:
-            tell.phase(f"sampled {done} of {total} answers, about {eta_s:.0f} s left")
+        def progress(what: str, done: int, total: int, eta_s: float) -> None:
+            tell.phase(f"{what} {done} of {total}, about {eta_s:.0f} s left")
 
-        tell.phase("sampling")
-        count = generate(plan, loaded, subject.sides, sampler, out / "samples.jsonl", tick=progress)
-        tell.say(f"{count} answers sampled, {len(samples)} were there")
+        if missing > 0:
+            surprise.unlink(missing_ok=True)  # it is about fewer answers
+            tell.phase("sampling")
+            tick = partial(progress, "answers sampled:")
+            count = generate(plan, loaded, subject.sides, sampler, out / "samples.jsonl", tick=tick)
+            tell.say(f"{count} answers sampled, {len(samples)} were there")
+            samples = load_samples(out / "samples.jsonl")
         sampler.close()
-        samples = load_samples(out / "samples.jsonl")
-    if policy is not None and subject.adapter is not None:
-        from minizero.evaluation.perplexity import cross_perplexity
+        if compares:
+            from minizero.evaluation.perplexity import cross_perplexity
 
-        tell.phase("log-probabilities with the adapter on and off")
-        write_json(out / "perplexity.json", cross_perplexity(policy, list(samples.values())))
+            tell.phase("log-probabilities with the adapter on and off")
+            tick = partial(progress, "tokens compared with the adapter on and off:")
+            write_json(surprise, cross_perplexity(policy, list(samples.values()), tick=tick))
     results = score_samples(subject, plan, loaded, samples, out, tell, options)
     write_json(out / "results.json", results)
     return results
@@ -109,7 +118,7 @@ def open_directory(out: Path, subject: Subject, plan: Plan, loaded: Loaded = ())
     out.mkdir(parents=True, exist_ok=True)
     packages = ("minizero", "torch", "transformers", "vllm", "evalplus")
     found = {name: found for name in packages if (found := _version(name))}
-    extra = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": found, "sanitiser": formats.sanitiser()}
+    extra = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": found}
     limits = {
         suite.name: {
             "stops": list(formats.ask(suite, problems[0], plan.style).stop),
@@ -171,7 +180,7 @@ def score_samples(
             tell.say(f"{level:16} {side:8} greedy {greedy}/{len(found['tasks'])}, {plan.n} sampled a problem")
     manifest = json.loads((out / "manifest.json").read_text())
     prompts = {problem.id: problem.prompt for _, problems in loaded for problem in problems}
-    found = {"name": subject.name, "manifest": manifest, "n": plan.n, "scores": dict(scores)}
+    found = {"name": subject.name, "manifest": manifest, "sanitiser": SANITISER, "n": plan.n, "scores": dict(scores)}
     return found | {"prompts": prompts, "rows": rows}
 
 
@@ -186,9 +195,9 @@ def _counts(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str], level: str,
 
 def write_json(path: Path, value: Any) -> None:
     """Write a whole file at once: readers see the old one or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    unfinished = path.with_name(path.name + ".partial")
+    unfinished.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    unfinished.replace(path)
 
 
 def _version(name: str) -> str:

@@ -1,6 +1,6 @@
 """Prompt formats: the same problem asked in different ways, and how an answer is read from each.
 
-Reading order: FORMATS, Asked, ask; then read, its inverse; then sanitise.
+Reading order: FORMATS, Asked, ask; then read, its inverse.
   direct   the text is continued, as EvalPlus does with base models
   chat     the chat template, with the start of the reply given for programs, as EvalPlus does with instruct models
   azr      think first, then answer, as AZR's models were trained (prompts/r1.py)
@@ -18,6 +18,7 @@ from minizero import prompts
 from minizero.config.tasks import PromptConfig
 from minizero.evaluation.judges.values import as_task
 from minizero.evaluation.problems import Problem, Suite
+from minizero.evaluation.sanitise import sanitise
 from minizero.parsing import parse_answer
 from minizero.prompts import r1
 from minizero.types import EvaluationError, Message, ParseError, Prompt, TaskType
@@ -136,22 +137,3 @@ def boxed(text: str) -> str:
 def last_number(text: str) -> str:
     found = re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
     return found[-1] if found else ""
-
-
-def sanitise(program: str, entry: str) -> str:
-    """EvalPlus's sanitiser where it is installed: only what the entry function needs is kept."""
-    try:
-        from evalplus.sanitize import sanitize
-    except ImportError:
-        return program
-    return str(sanitize(program, entry or None)) or program
-
-
-def sanitiser() -> str:
-    """Which sanitiser `sanitise` uses, for the manifest."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return f"evalplus {version('evalplus')}"
-    except PackageNotFoundError:
-        return "none"

@@ -1,0 +1,145 @@
+"""What of an answer is run: the program in it, without the calls and assertions that models like to add.
+
+EvalPlus's rules (its tree-sitter sanitiser, 0.3.1), on Python's own syntax tree: scores are comparable, and nothing has
+to be installed. Reading order: sanitise, longest_program, then _Definition.
+  1. Of the lines, the longest stretch that is a program (an answer cut by its limit has no more than that).
+  2. Of that program, all imports, and the functions, classes and assignments that the entry needs, by their names.
+     A function without `return`, a decorated one, and the second definition of a name are left out.
+"""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from minizero.programs import MAX_CHARS
+
+
+def sanitise(program: str, entry: str) -> str:
+    """The part of a program that defines `entry`. Without an entry (a program that reads standard input) all of it.
+
+    >>> sanitise("import math\\ndef f(x):\\n    return x\\nassert f(1) == 2", "f")
+    'import math\\ndef f(x):\\n    return x'
+    """
+    if not entry or len(program) > MAX_CHARS:
+        return program
+    program = program.replace("\r\n", "\n").replace("\r", "\n")
+    found = longest_program(program)
+    tree = _parse(found)
+    if isinstance(tree, SyntaxError):
+        return found
+    lines = found.encode("utf-8", "surrogatepass").split(b"\n")
+    kept = [_text(lines, node) for node in tree.body if _is_import(node)]
+    definitions = list(_definitions(tree))
+    reached = _reached(entry, definitions)
+    kept += [_text(lines, definition.node) for definition in definitions if definition.name in reached]
+    return "\n".join(kept).strip() or found
+
+
+def longest_program(text: str) -> str:
+    """The stretch of two lines or more, blank ones among them, that Python accepts and that has the most lines that are
+    not blank; of equal ones the first. The first line when there is none.
+
+    >>> longest_program("Sure:\\nx = 1\\ny = 2\\nz = [")
+    'x = 1\\ny = 2'
+    """
+    # The parser says where it gave up. Whatever begins at the same line and holds that place fails too, so that few
+    # of the n^2 stretches are tried.
+    lines = text.split("\n")
+    full = [place for place, line in enumerate(lines) if line.strip()]
+    best, most = lines[0], 0
+    for first, start in enumerate(full):
+        last = len(full) - 1
+        has_blank_beside = any(not line.strip() for line in lines[max(0, start - 1) : start + 2])
+        while last - first + 1 > most and (last > first or has_blank_beside):
+            end = full[last]
+            stretch = "\n".join(lines[start : end + 1])
+            tree = _parse(stretch)
+            if not isinstance(tree, SyntaxError):
+                best, most = stretch, last - first + 1
+                break
+            gave_up = start + (tree.lineno or end + 1) - 1
+            last = next((i for i in range(last - 1, first - 1, -1) if full[i] <= gave_up), first - 1)
+    return best
+
+
+def _parse(program: str) -> ast.Module | SyntaxError:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(program)
+    except SyntaxError as error:
+        return error
+    except (ValueError, RecursionError, MemoryError) as error:
+        return SyntaxError(str(error))
+
+
+class _Definition(NamedTuple):
+    name: str
+    node: ast.stmt
+    uses: frozenset[str]
+
+
+def _definitions(tree: ast.Module) -> Iterator[_Definition]:
+    seen: set[str] = set()
+    for node in tree.body:
+        name = _defined(node)
+        if name and name not in seen:
+            seen.add(name)
+            yield _Definition(name, node, frozenset(_names(node)))
+
+
+def _defined(node: ast.stmt) -> str:
+    """The name that a statement defines for EvalPlus; "" for one that it leaves out."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            returns = any(isinstance(inner, ast.Return) for inner in ast.walk(node))
+            return node.name if returns and not node.decorator_list else ""
+        case ast.ClassDef():
+            return "" if node.decorator_list else node.name
+        case ast.Assign(targets=[ast.Name(id=name), *_]) | ast.AnnAssign(target=ast.Name(id=name)):
+            return name
+        case ast.Assign(value=ast.Name(id=name)):
+            return name  # a, b = c: the first plain name of the statement counts
+    return ""
+
+
+def _is_import(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module != "__future__")
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    """Every identifier in a statement, attributes and keywords among them."""
+    for inner in ast.walk(node):
+        match inner:
+            case ast.Name(id=name) | ast.Attribute(attr=name) | ast.ClassDef(name=name):
+                yield name
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                yield name
+            case ast.arg(arg=str(name)) | ast.keyword(arg=str(name)) | ast.ExceptHandler(name=str(name)):
+                yield name
+            case ast.Global(names=names) | ast.Nonlocal(names=names):
+                yield from names
+            case ast.alias(name=name, asname=asname):
+                yield from name.split(".")
+                yield asname or name
+
+
+def _reached(entry: str, definitions: Sequence[_Definition]) -> set[str]:
+    uses = {definition.name: definition.uses for definition in definitions}
+    reached, waiting = {entry}, [entry]
+    while waiting:
+        new = uses.get(waiting.pop(), frozenset()) - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
+def _text(lines: Sequence[bytes], node: ast.stmt) -> str:
+    first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+    part = [*lines[first : last + 1]]
+    part[-1] = part[-1][: node.end_col_offset]  # before the start is cut: both may be the same line
+    part[0] = part[0][node.col_offset :]
+    return b"\n".join(part).decode("utf-8", "surrogatepass")
