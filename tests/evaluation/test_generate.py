@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from minizero.evaluation.subject import Subject, find_subject
 from minizero.evaluation.suites import suite
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.telling import Teller
-from minizero.types import Completion, EvaluationError, Request
+from minizero.types import Completion, EvaluationError, Request, Rollout
 
 PLAN = Plan(("cruxeval-o",), "direct", 3, limit=2)
 SUBJECT = Subject("made", "made")
@@ -146,6 +148,47 @@ def test_an_adapter_is_evaluated_beside_its_base_in_one_engine(data: Path, adapt
     surprise = json.loads((tmp_path / "e" / "perplexity.json").read_text())
     assert surprise["base"]["base"] < surprise["base"]["trained"]
     assert surprise["trained"]["trained"] < surprise["trained"]["base"]
+
+
+def test_a_kill_after_sampling_does_not_lose_the_perplexities(
+    data: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minizero.evaluation import perplexity
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    plan, found = Plan(("cruxeval-o",), "direct", 2, max_tokens=4, limit=2), find_subject(str(adapter))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(perplexity, "cross_perplexity", killed)
+        evaluate(found, plan, tmp_path / "e", Teller(), Options(data))
+    sampled = (tmp_path / "e" / "samples.jsonl").read_text()
+    evaluate(found, plan, tmp_path / "e", Teller(), Options(data))
+    assert (tmp_path / "e" / "samples.jsonl").read_text() == sampled
+    assert set(json.loads((tmp_path / "e" / "perplexity.json").read_text())) == {"base", "trained"}
+
+
+def test_perplexities_tell_how_far_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from minizero.evaluation import perplexity
+
+    class Coin:
+        adapter_off = nullcontext
+
+        def log_probs(self, rollouts: list[Rollout]) -> list[torch.Tensor]:
+            return [torch.full((len(rollout.completion.ids),), -math.log(2)) for rollout in rollouts]
+
+    def row(length: int) -> dict[str, object]:
+        return {"side": "base", "draw": "sampled", "prompt_ids": [0], "ids": [1] * length}
+
+    monkeypatch.setattr(perplexity, "AT_ONCE", 2)
+    ticks: list[tuple[int, int]] = []
+    found = perplexity.cross_perplexity(
+        Coin(), [row(1), row(2), row(3)], tick=lambda done, total, eta_s: ticks.append((done, total))
+    )
+    assert found["base"] == pytest.approx({"base": 2.0, "trained": 2.0})
+    assert ticks == [(7, 18), (9, 18), (16, 18), (18, 18)]
 
 
 def test_an_adapter_of_another_base_is_refused(adapter: Path, tmp_path: Path) -> None:
