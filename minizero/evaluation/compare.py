@@ -35,6 +35,7 @@ class Entry:
     source: str = ""
     perplexity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict)  # the problems' texts by task
+    sanitiser: str = ""  # how answers were read
 
     def counts(self, level: str, tasks: Sequence[str], n: int) -> list[int]:
         """Right answers among the first n samples of each task."""
@@ -66,14 +67,18 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
         beside = file.with_name("perplexity.json")
         surprise = json.loads(beside.read_text()) if beside.is_file() else {}
         for side in sides:
-            label = f"{found['name']}, base" if side == "base" and len(sides) > 1 else str(found["name"])
+            if len(sides) > 1 and len(paths) == 1:
+                label = side  # "base" and "trained" say it all
+            else:
+                label = f"{found['name']}, base" if side == "base" and len(sides) > 1 else str(found["name"])
             labels = [entry.label for entry in entries]
             label = f"{label} ({sum(name.startswith(label) for name in labels) + 1})" if label in labels else label
             rows = [row for row in found["rows"] if row["side"] == side]
             scores = {level: by_side[side] for level, by_side in found["scores"].items()}
             style = found["manifest"]["plan"]["style"]
             told = surprise if side != "base" else {}
-            entries.append(Entry(label, rows, found["n"], scores, style, str(path), told, found.get("prompts", {})))
+            prompts, sanitiser = found.get("prompts", {}), found.get("sanitiser", "another sanitiser, or none")
+            entries.append(Entry(label, rows, found["n"], scores, style, str(path), told, prompts, sanitiser))
     return entries
 
 
@@ -104,6 +109,8 @@ def _cautions(entries: Sequence[Entry]) -> list[str]:
             f"The prompt formats differ ({', '.join(sorted(styles))}). A format moves scores by tens of points: these "
             "numbers do not tell the models apart."
         )
+    if len({entry.sanitiser for entry in entries}) > 1:
+        found.append("The answers were read by different sanitisers. Run  minizero evaluate  again: it scores anew.")
     if len({entry.n for entry in entries}) > 1:
         found.append(
             "The evaluations have different numbers of samples; pairs are compared on the samples that both have."

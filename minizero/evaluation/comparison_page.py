@@ -101,7 +101,8 @@ def _pair(pair: Mapping[str, Any]) -> list[Html]:
             if key in pair:
                 rows.append([words, *(f"{pair[key][cell]:.1f}" for cell in cells)])
                 bars[words] = pair[key]
-        caption = tag("figcaption", f"problems solved at least once; base is {pair['base']}")
+        named = "" if pair["base"] == "base" else f"; base is {pair['base']}"
+        caption = tag("figcaption", "problems solved at least once" + named)
         shown.append(tag("figure", caption, coverage_figure(bars), coverage_legend(), class_="broad"))
         shown.append(table(["solved at least once", "both", "only base", "only trained", "neither"], rows))
     return shown

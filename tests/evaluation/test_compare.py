@@ -184,3 +184,21 @@ def test_thirteen_equal_tokens_are_a_hit() -> None:
 
 def test_perplexity_of_fair_coins_is_two() -> None:
     assert perplexity(2 * 0.6931471805599453, 2) == pytest.approx(2)
+
+
+def test_the_sides_of_one_evaluation_go_by_their_sides_and_beside_others_by_name(tmp_path: Path) -> None:
+    paths = [made(tmp_path / name, name, dict.fromkeys(TASKS, 2)) for name in ("a", "b")]
+    found = json.loads((paths[0] / "results.json").read_text())
+    found["scores"]["made"]["trained"] = found["scores"]["made"]["base"]
+    (paths[0] / "results.json").write_text(json.dumps(found))
+    assert [entry.label for entry in read_entries(paths[:1])] == ["base", "trained"]
+    assert [entry.label for entry in read_entries(paths)] == ["a, base", "a", "b"]
+    write_comparison(paths[:1], tmp_path / "out")
+    assert "base is base" not in (tmp_path / "out" / "comparison.html").read_text()
+
+
+def test_answers_read_by_two_sanitisers_are_a_caution(tmp_path: Path) -> None:
+    paths = [made(tmp_path / name, name, {}) for name in ("a", "b")]
+    found = json.loads((paths[0] / "results.json").read_text())
+    (paths[0] / "results.json").write_text(json.dumps(found | {"sanitiser": "rules of today"}))
+    assert "different sanitisers" in write_comparison(paths, tmp_path / "out")[0]
