@@ -198,6 +198,7 @@ class Policy:
         """directory/adapter: a plain PEFT adapter, or (full parameters) directory/model in Hugging Face format."""
         if self._peft is not None:
             self._peft.save_pretrained(directory / "adapter")
+            (directory / "adapter" / "README.md").unlink()  # an empty form; export writes a card
             return
         self.model.save_pretrained(directory / "model")
         self.tokens.tokenizer.save_pretrained(directory / "model")
