@@ -14,7 +14,6 @@ from typing import Any
 
 from minizero.types import Completion, Role, Rollout, TaskType
 
-
 AT_ONCE = 16  # answers between two reports of progress
 
 
@@ -47,7 +46,8 @@ def cross_perplexity(
             with policy.adapter_off() if under == "base" else nullcontext():
                 for first in range(0, len(mine), AT_ONCE):
                     some = mine[first : first + AT_ONCE]
-                    nats -= sum(float(part.double().sum()) for part in policy.log_probs([_rollout(row) for row in some]))
+                    rollouts = [_rollout(row) for row in some]
+                    nats -= sum(float(part.double().sum()) for part in policy.log_probs(rollouts))
                     done += sum(map(_length, some))
                     tick(done, total, (time.monotonic() - started) / done * (total - done))
             found[side][under] = perplexity(nats, tokens)

@@ -159,9 +159,10 @@ def test_a_kill_after_sampling_does_not_lose_the_perplexities(
         raise KeyboardInterrupt
 
     plan, found = Plan(("cruxeval-o",), "direct", 2, max_tokens=4, limit=2), find_subject(str(adapter))
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(perplexity, "cross_perplexity", killed)
-        evaluate(found, plan, tmp_path / "e", Teller(), Options(data))
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(found, plan, tmp_path / "e", Teller(), Options(data))
     sampled = (tmp_path / "e" / "samples.jsonl").read_text()
     evaluate(found, plan, tmp_path / "e", Teller(), Options(data))
     assert (tmp_path / "e" / "samples.jsonl").read_text() == sampled

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from minizero.evaluation.sanitise import longest_program, sanitise
 
 FUNCTION = "def f(x):\n    return g(x) + h.w"
+HELPER = "def g(x):\n    return 1"
 PIECES = [
     "def f(x):",
     "    return g(x)",
@@ -44,7 +45,7 @@ PIECES = [
         (f"{FUNCTION}\n\nassert f(1) == 2\nprint(f(3))", FUNCTION),
         (f"{FUNCTION}\nassert f([1, 2", FUNCTION),  # cut by the limit
         (f"Sure:\n{FUNCTION}\n", FUNCTION),
-        (f"import os\ndef g(x):\n    return 1\n{FUNCTION}\ndef other():\n    return 2", f"import os\n{{g}}\n{FUNCTION}"),
+        (f"import os\n{HELPER}\n{FUNCTION}\ndef other():\n    return 2", f"import os\n{HELPER}\n{FUNCTION}"),
         (f"h = C\nclass C:\n    w = 1\n{FUNCTION}", f"h = C\nclass C:\n    w = 1\n{FUNCTION}"),
         (f"w: int = 1\n{FUNCTION}", f"w: int = 1\n{FUNCTION}"),  # an attribute's name counts as well
         (f"{FUNCTION}\ndef f(x):\n    return 2", FUNCTION),  # the first one
@@ -56,7 +57,7 @@ PIECES = [
     ],
 )
 def test_what_the_entry_needs_is_kept(program: str, kept: str) -> None:
-    assert sanitise(program, "f") == kept.replace("{g}", "def g(x):\n    return 1")
+    assert sanitise(program, "f") == kept
 
 
 def test_a_program_without_an_entry_is_whole() -> None:
@@ -64,7 +65,7 @@ def test_a_program_without_an_entry_is_whole() -> None:
     assert sanitise(program, "") == program
 
 
-@pytest.mark.parametrize("text", ["", "no program", "def f(:", "\x00", "(" * 5000, "def f():\n" + "\n".join(["("] * 3000)])
+@pytest.mark.parametrize("text", ["", "no program", "def f(:", "\x00", "(" * 5000, "def f():\n" + "(\n" * 3000])
 def test_any_text_gives_a_text(text: str) -> None:
     assert isinstance(sanitise(text, "f"), str)
 
@@ -108,12 +109,9 @@ def test_evalplus_keeps_the_same(tmp_path: Path) -> None:
         "import json, sys; from evalplus.sanitize import sanitize; "
         "print(json.dumps([sanitize(text, 'f') for text in json.load(open(sys.argv[1]))]))"
     )
-    told = subprocess.run([python, "-c", code, str(tmp_path / "texts.json")], capture_output=True, text=True, check=True)
-    differ = [
-        text
-        for text, theirs in zip(texts, json.loads(told.stdout.splitlines()[-1]), strict=True)
-        if shape(sanitise(text, "f")) != shape(theirs)
-    ]
+    command = [python, "-c", code, str(tmp_path / "texts.json")]
+    told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+    differ = [t for t, theirs in zip(texts, told, strict=True) if shape(sanitise(t, "f")) != shape(theirs)]
     assert not differ, differ[0]
 
 
