@@ -333,9 +333,9 @@ def main() -> None:
         f"--count {asked.count} --pairs {asked.pairs}`: {len(sizes)} sequences, {tokens:,} tokens ({padded:,} if all "
         f"are padded to the longest prompt and completion), random Qwen2, hidden {asked.hidden}, {asked.layers} layers,"
         f" vocabulary {VOCABULARY:,}, float32, one thread, rank {RANK}; medians of {asked.pairs} interleaved runs with "
-        "their range. Tokens are the sequences' own, without padding. On a CPU most of trl's time is in its log-probability "
-        "kernel, whose tiles are made for a card (a profile says so; it has no setting for that): the seconds say "
-        "little about a card, the bytes more."
+        "their range. Tokens are the sequences' own, without padding. On a CPU most of trl's time is in its "
+        "log-probability kernel, whose tiles are made for a card (a profile says so; it has no setting for that): the "
+        "seconds say little about a card, the bytes more."
     )
     told = table(found, tokens, note)
     print(told)
