@@ -37,6 +37,10 @@ class Policy:
     def __init__(self, config: Config, *, tick: Callable[[], None] = lambda: None) -> None:
         self._tick = tick
         torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
+        # On a CPU torch and oneDNN keep what they prepared for the last 1,024 shapes, and every packed micro-batch has
+        # its own: memory grew with every step. One micro-batch has fewer shapes than this. Read at their first use.
+        for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+            os.environ.setdefault(cache, "64")
         torch.manual_seed(config.run.rng_seed)  # the initial adapter is the only thing drawn from torch's generator
         loaded = models.load(config.model, config.prompt.style)
         self.model, self.tokens, self.style = loaded.model, loaded.tokens, models.style_for(loaded)
