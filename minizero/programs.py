@@ -1,8 +1,7 @@
 """Programs as text and as syntax tree: rename the entry, tidy, count lines, recognise equal ones. Nothing runs.
 
-Reading order: parse; what the parser of proposals needs (function_names, name_entry_f, rename, split_call, tidy,
-tests_itself, imports_of); what admission needs (statement_lines, required_arguments,
-program_key).
+Reading order: parse, parse_or_error; what the parser of proposals needs (function_names, name_entry_f, rename,
+split_call, tidy, tests_itself, imports_of); what admission needs (statement_lines, required_arguments, program_key).
 """
 
 from __future__ import annotations
@@ -22,14 +21,22 @@ _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef, ast.Import, ast.ImportFrom)
 
 def parse(program: str) -> ast.Module | None:
     """The syntax tree, or None for text that Python does not accept (however it says so), or that is beyond any use."""
+    tree = parse_or_error(program)
+    return None if isinstance(tree, SyntaxError) else tree
+
+
+def parse_or_error(program: str) -> ast.Module | SyntaxError:
+    """As `parse`, but for text that is not accepted the error, whose `lineno` may say where the parser gave up."""
     if len(program) > MAX_CHARS:
-        return None  # some constructs take the compiler quadratic time
+        return SyntaxError(f"more than {MAX_CHARS} characters")  # some constructs take the compiler quadratic time
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # '\d' in model text is no news to whoever runs us
             return ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+    except SyntaxError as error:
+        return error
+    except (ValueError, RecursionError, MemoryError) as error:
+        return SyntaxError(str(error))
 
 
 def function_names(program: str) -> list[str]:

@@ -67,10 +67,12 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
         beside = file.with_name("perplexity.json")
         surprise = json.loads(beside.read_text()) if beside.is_file() else {}
         for side in sides:
-            if len(sides) > 1 and len(paths) == 1:
+            if len(sides) == 1:
+                label = str(found["name"])
+            elif len(paths) == 1:
                 label = side  # "base" and "trained" say it all
             else:
-                label = f"{found['name']}, base" if side == "base" and len(sides) > 1 else str(found["name"])
+                label = f"{found['name']}, base" if side == "base" else str(found["name"])
             labels = [entry.label for entry in entries]
             label = f"{label} ({sum(name.startswith(label) for name in labels) + 1})" if label in labels else label
             rows = [row for row in found["rows"] if row["side"] == side]

@@ -10,11 +10,10 @@ to be installed. Reading order: sanitise, longest_program, then _Definition.
 from __future__ import annotations
 
 import ast
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from minizero.programs import MAX_CHARS
+from minizero.programs import MAX_CHARS, parse, parse_or_error
 
 
 def sanitise(program: str, entry: str) -> str:
@@ -27,15 +26,14 @@ def sanitise(program: str, entry: str) -> str:
         return program
     program = program.replace("\r\n", "\n").replace("\r", "\n")
     found = longest_program(program)
-    tree = _parse(found)
-    if isinstance(tree, SyntaxError):
+    tree = parse(found)
+    if tree is None:
         return found
-    lines = found.encode("utf-8", "surrogatepass").split(b"\n")
-    kept = [_text(lines, node) for node in tree.body if _is_import(node)]
     definitions = list(_definitions(tree))
     reached = _reached(entry, definitions)
-    kept += [_text(lines, definition.node) for definition in definitions if definition.name in reached]
-    return "\n".join(kept).strip() or found
+    kept = [node for node in tree.body if _is_import(node)]
+    kept += [definition.node for definition in definitions if definition.name in reached]
+    return "\n".join(ast.get_source_segment(found, node) or "" for node in kept).strip() or found
 
 
 def longest_program(text: str) -> str:
@@ -56,24 +54,13 @@ def longest_program(text: str) -> str:
         while last - first + 1 > most and (last > first or has_blank_beside):
             end = full[last]
             stretch = "\n".join(lines[start : end + 1])
-            tree = _parse(stretch)
+            tree = parse_or_error(stretch)
             if not isinstance(tree, SyntaxError):
                 best, most = stretch, last - first + 1
                 break
             gave_up = start + (tree.lineno or end + 1) - 1
             last = next((i for i in range(last - 1, first - 1, -1) if full[i] <= gave_up), first - 1)
     return best
-
-
-def _parse(program: str) -> ast.Module | SyntaxError:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return ast.parse(program)
-    except SyntaxError as error:
-        return error
-    except (ValueError, RecursionError, MemoryError) as error:
-        return SyntaxError(str(error))
 
 
 class _Definition(NamedTuple):
@@ -135,11 +122,3 @@ def _reached(entry: str, definitions: Sequence[_Definition]) -> set[str]:
         reached |= new
         waiting += new
     return reached
-
-
-def _text(lines: Sequence[bytes], node: ast.stmt) -> str:
-    first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
-    part = [*lines[first : last + 1]]
-    part[-1] = part[-1][: node.end_col_offset]  # before the start is cut: both may be the same line
-    part[0] = part[0][node.col_offset :]
-    return b"\n".join(part).decode("utf-8", "surrogatepass")
