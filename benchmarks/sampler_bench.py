@@ -89,7 +89,7 @@ def main() -> None:
     from push_bench import build
 
     from minizero.config import load_config
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
     from minizero.rollout.make import make_sampler
     from minizero.rollout.vllm_internals import reset_prefix_cache
     from minizero.types import Message, Prompt

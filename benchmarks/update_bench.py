@@ -110,7 +110,7 @@ def ours(folder: Path, name: str) -> dict[str, float]:
 
     sys.path.insert(0, str(ROOT))
     from minizero.config import load_config
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
     from minizero.types import Completion, Role, Rollout, TaskType
 
     data = json.loads((folder / "batch.json").read_text())

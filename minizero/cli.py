@@ -10,17 +10,13 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
+from minizero.config.named import MODEL, layers, resolve
 from minizero.types import MiniZeroError, RunError
 from sandbox import SandboxError
-
-if TYPE_CHECKING:
-    from minizero.config import Config
-
-MODEL = "tiny"
 
 
 def selfplay(
@@ -45,9 +41,9 @@ def selfplay(
         dry_run: Print the settings that differ from the defaults, and stop.
     """
     from minizero.config import difference
-    from minizero.session import Stopped, start
-    from minizero.session import resume as continue_run
-    from minizero.telling import Teller, as_table
+    from minizero.report.console import Console, as_table
+    from minizero.selfplay.run_loop import Stopped, start
+    from minizero.selfplay.run_loop import resume as continue_run
 
     if dry_run:
         resolved = resolve(model, config, set)
@@ -60,22 +56,24 @@ def selfplay(
         )
     if steps is not None and not resume:
         raise RunError(f"--steps goes with --resume; a new run takes  --set selfplay.steps={steps}")
-    teller = Teller()
+    console = Console()
     try:
-        path = (
-            continue_run(resume, teller=teller, steps=steps)
-            if resume
-            else start(resolve(model, config, set), teller=teller)
-        )
+        if resume:
+            with console:
+                path = continue_run(resume, progress=console, steps=steps)
+        else:
+            settings = resolve(model, config, set)
+            with console:
+                path = start(settings, progress=console)
     except Stopped as stopped:
-        teller.say(str(stopped))
+        console.say(str(stopped))
         return
-    from minizero.report import write_report
-    from minizero.verdict import closing_words
+    from minizero.report.run_page import write_report
+    from minizero.report.verdict import closing_words
 
     write_report(path)
-    teller.say("")
-    teller.say(closing_words(path))
+    console.say("")
+    console.say(closing_words(path))
 
 
 def replay(
@@ -98,7 +96,7 @@ def replay(
         reason: Only proposals rejected for this reason, or answers with this verdict.
         limit: At most this many.
     """
-    from minizero.replay import show
+    from minizero.report.replay import show
 
     show(run, step=step, role=role, task_type=type, reason=reason, limit=limit)
 
@@ -109,7 +107,7 @@ def watch(run: Annotated[Path, tyro.conf.Positional], /) -> None:
     Args:
         run: A run directory.
     """
-    from minizero.replay import watch as follow
+    from minizero.report.replay import watch as follow
 
     follow(run)
 
@@ -120,7 +118,7 @@ def report(run: Annotated[Path, tyro.conf.Positional], /) -> None:
     Args:
         run: A run directory.
     """
-    from minizero.report import write_report
+    from minizero.report.run_page import write_report
 
     print(write_report(run))
 
@@ -154,8 +152,9 @@ def ablate(
         reuse: More places, besides the folders beside this set's, where the same runs may have been made already.
         tables_only: Run nothing; write table and report from the summaries that are there.
     """
-    from minizero.ablate import ablate as run_set
-    from minizero.ablate import read_set, write_tables
+    from minizero.ablate.sets import read_set
+    from minizero.report.ablation import ablate as run_set
+    from minizero.report.ablation import write_tables
 
     files, overrides = layers(model, config, set)
     command = shlex.join(["minizero", *(word for word in sys.argv[1:] if word != "--tables-only")])
@@ -187,7 +186,7 @@ def plan(
     """
     from minizero.config import difference
     from minizero.planner import make_plan
-    from minizero.telling import as_table
+    from minizero.report.console import as_table
 
     found = make_plan(resolve(model, config, set), card)
     print(as_table({name: new for name, (_, new) in difference(found.config).items()}))
@@ -198,7 +197,7 @@ def plan(
 
 def doctor() -> None:
     """Check this machine: card, packages, disk, logins, sandbox; each line with its fix. Exit status 1 if bad."""
-    from minizero.doctor import examine
+    from minizero.planner.doctor import examine
 
     checks = examine()
     for check in checks:
@@ -227,7 +226,7 @@ def export(
         push: Publish on the hub as user/name, after checking that the training changed something.
         public: With --push: for everyone to see.
     """
-    from minizero.export import export as write
+    from minizero.report.export import export as write
 
     print(write(run, out=out, merged=merged, base=base, push=push, private=not public))
     if push:
@@ -252,9 +251,11 @@ def seed(
         config: TOML files stacked over the model's own.
         set: One setting, section.name=value; may be repeated.
     """
-    from minizero.seeding import generate_seeds
+    from minizero.report.console import Console
+    from minizero.selfplay.seeding import generate_seeds
 
-    generate_seeds(resolve(model, config, set), out, tasks)
+    with Console() as console:
+        generate_seeds(resolve(model, config, set), out, tasks, progress=console)
 
 
 def evaluate(
@@ -297,12 +298,15 @@ def evaluate(
     """
     from minizero.evaluation.command import evaluate_command, score_command
     from minizero.evaluation.generate import Plan
+    from minizero.report.console import Console
 
     if samples is not None:
-        score_command(samples, suite, data, scorer)
+        with Console() as console:
+            score_command(samples, suite, data, scorer, console)
         return
     plan = Plan(tuple(suite.split(",")), format, n, temperature, top_p, max_tokens, limit, rng_seed)
-    evaluate_command(subject, plan, out, data, set, scorer)
+    with Console() as console:
+        evaluate_command(subject, plan, out, data, set, scorer, console)
 
 
 def compare(
@@ -323,36 +327,13 @@ def compare(
         tasks_of: A run whose self-made tasks are looked for in the benchmarks.
         data: Directory of the benchmarks, for tasks_of.
     """
-    from minizero.evaluation.report import write_comparison, write_published
+    from minizero.report.comparison import write_comparison, write_published
 
     if from_counts:
         words, page = write_published(from_counts, out), "published.html"
     else:
         words, page = write_comparison(evaluations, out, run=tasks_of, data=data), "comparison.html"
     print("\n".join([*words, "", str(out / page)]))
-
-
-def resolve(model: str, files: tuple[Path, ...], overrides: tuple[str, ...]) -> Config:
-    """The config of a model: its own file in configs/ (if it has one), the given files, the overrides."""
-    from minizero.config import load_config
-
-    return load_config(*layers(model, files, overrides))
-
-
-def layers(model: str, files: tuple[Path, ...], overrides: tuple[str, ...]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
-    """What a model's config is stacked from: files, the model's own first, and overrides, its name first."""
-    own = find_config(model)
-    named = () if own and model != MODEL else (f"model.name={model!r}",)
-    return (*((own,) if own else ()), *files), (*named, *overrides)
-
-
-def find_config(model: str) -> Path | None:
-    """configs/<model>.toml under the working directory or beside the package; None when there is none."""
-    for root in (Path.cwd(), Path(__file__).parent.parent):
-        path = root / "configs" / f"{Path(model).name}.toml"
-        if path.is_file():
-            return path
-    return None
 
 
 def main() -> None:

@@ -187,7 +187,7 @@ _ALL = [
     Metric("time/planned_s", "s", "neither", "What the plan expected of a step in which every proposal is admitted."),
     Metric("time/floor_s", "s", "neither", "What this step's tokens take at least, by the card's data sheet."),
     Metric("time/floor_frac", "", "up", "That floor over the step's time: 1 would be a card that never waits."),
-    Metric("memory/rehearsed_gib", "GiB", "neither", "Peak of the largest micro-batch, tried before the first step."),
+    Metric("memory/checked_gib", "GiB", "neither", "Peak of the largest micro-batch, tried before the first step."),
     Metric("memory/planned_gib", "GiB", "neither", "What the plan expected of memory/peak_gib."),
     Metric("memory/peak_gib", "GiB", "down", "Peak memory: of the card, or resident memory of the process on a CPU."),
     Metric(

@@ -1,8 +1,8 @@
 """The nouns of self-play, and the exception tree; everything else passes these around.
 
 Reading order: Role, TaskType, Task; then a proposal's way (Proposal, ParseError, Rejection, ProposalOutcome), an
-answer's way (Answer, Verdict, AnswerOutcome); then what goes through a sampler (Prompt, Request, Completion) and what
-is learned from (Rollout).
+answer's way (Answer, Verdict, AnswerOutcome); then what goes through a sampler (Prompt, Request, Completion), what is
+learned from (Rollout), and where work says what it is doing (Progress).
 
     MiniZeroError
     ├── ConfigError        one or more settings are wrong; lists all of them
@@ -26,6 +26,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 
 class MiniZeroError(Exception):
@@ -298,3 +299,35 @@ class Rollout:
     reward: float
     terms: Mapping[str, float]
     baseline: float | None = None  # reward of the greedy completion of the same prompt (ReMax)
+
+
+class Progress(Protocol):
+    """Where work says what it is doing: report.console.Console prints it, Quiet keeps it to itself."""
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        ...
+
+    def phase(self, text: str) -> None:
+        """What is being done from now on."""
+        ...
+
+    def tick(self, pending: int) -> None:
+        """Still at it; so many completions are pending."""
+        ...
+
+    def step(self, number: int, total: int, metrics: Mapping[str, float]) -> None:
+        """A self-play step is done."""
+        ...
+
+
+class Quiet:
+    """Progress that nobody reads."""
+
+    def say(self, text: str) -> None: ...
+
+    def phase(self, text: str) -> None: ...
+
+    def tick(self, pending: int) -> None: ...
+
+    def step(self, number: int, total: int, metrics: Mapping[str, float]) -> None: ...

@@ -16,10 +16,24 @@ from time import clock_gettime, monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from sandbox import child, frames
-from sandbox.layers import seal_child
+from sandbox.layers import Layers, seal_child
 
 if TYPE_CHECKING:
-    from sandbox.zygote import Zygote
+    import socket
+    from typing import Protocol
+
+    class Parent(Protocol):
+        """What a watch asks of the zygote that it belongs to."""
+
+        channel: socket.socket
+        layers: Layers
+        stage: child.Stage
+        pid: int
+        silent: int
+        base_bytes: int
+
+        def tell(self, kind: str, text: str, wall_s: float, cpu_s: float, size: int = 0) -> None: ...
+
 
 CLAIM_ROOM: Final = 64 << 10
 """Bytes that a claim may have beyond its result and stdout: names, messages, framing."""
@@ -32,7 +46,7 @@ class Watch:
     """One child, from fork to reaping. `job` is the request's head: limits, wanted (claims), script, size (bytes)."""
 
     def __init__(
-        self, zygote: "Zygote", job: dict[str, Any], run: Callable[["Watch", int], None] | None = None
+        self, zygote: "Parent", job: dict[str, Any], run: Callable[["Watch", int], None] | None = None
     ) -> None:
         self.zygote, self.job, self.limits = zygote, job, job["limits"]
         self.socket = zygote.channel.fileno()

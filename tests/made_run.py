@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minizero.buffer import entry_line
 from minizero.config import Config, config_from, to_toml
-from minizero.evaluation.heldout import Validation
-from minizero.run import RunDirectory
-from minizero.scoring import rollout_row, score, step_metrics
+from minizero.selfplay.buffer import entry_line
+from minizero.selfplay.run_directory import RunDirectory
+from minizero.selfplay.scoring import rollout_row, score, step_metrics
+from minizero.selfplay.validation import Validation
 from minizero.types import (
     USUAL_TYPES,
     Answer,
@@ -163,7 +163,7 @@ def _completion(request: str, rng: random.Random, index: int = 0) -> Completion:
 
 
 if __name__ == "__main__":
-    from minizero.report import write_report
+    from minizero.report.run_page import write_report
 
     make_run(Path(sys.argv[1]), steps=60, gain=0.08, tasks=300)
     write_report(Path(sys.argv[1]))

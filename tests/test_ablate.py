@@ -12,18 +12,20 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from minizero.ablate import ablate, jobs, read_set, write_tables
+from minizero.ablate import jobs
 from minizero.ablate.compare import compare, interval
 from minizero.ablate.jobs import Job, plan_jobs
-from minizero.ablate.markdown import to_markdown
-from minizero.ablate.page import to_page
+from minizero.ablate.live_table import LiveTable
 from minizero.ablate.reuse import take_over
-from minizero.ablate.sets import AblationSet
+from minizero.ablate.sets import AblationSet, read_set
 from minizero.ablate.summary import Measurement, Summary, read_summary, summarise, write_summary
-from minizero.ablate.words import in_words
 from minizero.config import load_config
+from minizero.report.ablation import ablate, write_tables
+from minizero.report.ablation_markdown import to_markdown
+from minizero.report.ablation_page import to_page
+from minizero.report.ablation_words import in_words
+from minizero.selfplay.manifest import code_digest, versions
 from minizero.types import ConfigError, EvaluationError, RunError
-from minizero.version import code_digest, versions
 from tests.made_run import make_run
 
 ROOT = Path(__file__).parent.parent
@@ -115,7 +117,7 @@ def test_an_unknown_set_or_variant_names_those_there_are(tmp_path: Path) -> None
 
 
 def test_runs_of_one_task_type_are_measured_on_all_of_them(tmp_path: Path) -> None:
-    from minizero.evaluation.heldout import held_out_tasks
+    from minizero.selfplay.validation import held_out_tasks
 
     asked = a_set(tmp_path / "set.toml", "[variants.one.selfplay]\ntask_types = ['deduction']\n")
     asked_of = [[task.id for task in held_out_tasks(asked.config(v))] for v in asked.variants]
@@ -429,12 +431,12 @@ def test_markdown_and_page_show_every_row_and_text_stays_text() -> None:
 
 
 def test_the_progress_table_fits_80_columns() -> None:
-    from minizero.ablate.progress import Progress
 
     asked = read_set(ROOT / "configs" / "ablations" / "rewards", files=BASE)
     planned = plan_jobs(asked, seeds=3, home=Path("nowhere"), keep=Path("nowhere"))
     out, told = console()
-    progress = Progress(planned, out, 2)
+    steps = {job.name: job.config.selfplay.steps for job in planned}
+    progress = LiveTable([v.name for v in asked.variants], [0, 1, 2], steps, out, 2)
     progress.finished("default-0", a_summary("default", 0, "1111"))
     out.print(progress.table())
     lines = told.getvalue().splitlines()

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
-from minizero.advantages import advantages, estimate, load_estimators
 from minizero.config.learning import AdvantageConfig, Estimator, prompt_group_problems
+from minizero.learn.advantages import advantages, estimate, load_estimators
 from minizero.types import Completion, EstimatorError, Role, Rollout, TaskType
 from tests.azr_vectors import azr_records
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from minizero.batching import collate, collate_rows, plan_micro_batches, row_tokens, share_prompts
 from minizero.config.learning import LossConfig
-from minizero.log_probs import chunked_log_probs
-from minizero.losses import aggregation_weights, importance_weights, token_loss
+from minizero.learn.batching import collate, collate_rows, plan_micro_batches, row_tokens, share_prompts
+from minizero.learn.log_probs import chunked_log_probs
+from minizero.learn.losses import aggregation_weights, importance_weights, token_loss
 from minizero.types import Completion, Role, Rollout, TaskType
 
 

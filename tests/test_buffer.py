@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minizero.buffer import TaskBuffer, entry_line, read_entries
+from minizero.selfplay.buffer import TaskBuffer, entry_line, read_entries
 from minizero.types import CheckpointError, Pair, Task, TaskType
 
 DEDUCTION, ABDUCTION, INDUCTION, ERROR = TaskType

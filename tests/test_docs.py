@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from minizero.ablate import read_set
+from minizero.ablate.sets import read_set
 from minizero.config import load_config
 from minizero.rewards import reward_proposal
 from minizero.types import Pair, ProposalOutcome, Task, TaskType

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from minizero import doctor
-from minizero.doctor import Check, examine
+from minizero.planner import doctor
+from minizero.planner.doctor import Check, examine
 from sandbox import SandboxError
 
 

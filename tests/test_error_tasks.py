@@ -8,31 +8,31 @@ from pathlib import Path
 import pytest
 
 from minizero import prompts
-from minizero.buffer import TaskBuffer, entry_line, read_entries
 from minizero.config import config_from, load_config, to_toml
 from minizero.config.tasks import AdmissionConfig, PromptConfig
-from minizero.parsing import format_ok, parse_answer
 from minizero.report.gallery import task_blocks
 from minizero.rewards import diversity
 from minizero.rollout.scripted import ScriptedSampler
-from minizero.scoring import rollout_row
-from minizero.seeding import azr_row, grow_seeds
-from minizero.seeds import read_seeds, seed_tasks, zero_tasks
-from minizero.tasks import admit, check
-from minizero.telling import Teller
+from minizero.selfplay.buffer import TaskBuffer, entry_line, read_entries
+from minizero.selfplay.scoring import rollout_row
+from minizero.selfplay.seeding import azr_row, grow_seeds
+from minizero.selfplay.seeds import read_seeds, seed_tasks, zero_tasks
+from minizero.tasks.admission import admit, check
+from minizero.tasks.parsing import format_ok, parse_answer
 from minizero.types import (
     NO_ERROR,
     USUAL_TYPES,
     Answer,
     Pair,
     Proposal,
+    Quiet,
     Rejection,
     Request,
     Role,
     StyleError,
     Task,
     TaskType,
-)  # fmt: skip
+)
 from sandbox import Sandbox
 from tests.azr_departures import ERROR_TASKS
 from tests.azr_vectors import azr_records
@@ -225,7 +225,7 @@ def test_a_run_from_before_still_loads(tmp_path: Path) -> None:
 def test_seeds_of_error_tasks_are_written_and_read(box: Sandbox, tmp_path: Path) -> None:
     settings = ["selfplay.proposals=4", 'selfplay.task_types=["error"]', "prompt.style=chat"]
     sampler = ScriptedSampler(prober)
-    found = grow_seeds(load_config(overrides=settings), 2, sampler=sampler, box=box, style="chat", teller=Teller())
+    found = grow_seeds(load_config(overrides=settings), 2, sampler=sampler, box=box, style="chat", progress=Quiet())
     assert {task.output for task in found} == {NO_ERROR, "ZeroDivisionError"}
     path = tmp_path / "seeds.jsonl"
     path.write_text("".join(json.dumps(azr_row(task)) + "\n" for task in found))

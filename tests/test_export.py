@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from minizero.config import config_from
-from minizero.export import export, newest_checkpoint
-from minizero.merge import is_adapter, log_prob_change
+from minizero.models.merge import is_adapter, log_prob_change
+from minizero.report.export import export, newest_checkpoint
 from minizero.types import ModelError, RunError
 from tests.made_run import make_run
 
@@ -19,7 +19,7 @@ def a_run(path: Path, model: Path, *, kind: str = "lora", trained: bool = True, 
     """A finished run of `model` whose checkpoint is a real one: random where trained, PEFT's zero start where not."""
     import torch
 
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
 
     settings = {
         "model": {"name": str(model)}, "adapter": {"kind": kind, "rank": 4, "alpha": 8}, "run": {"threads": 1},

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from minizero.config.schema import ModelConfig
-from minizero.gguf_files import directory_of, unpack
-from minizero.models import load, locate
+from minizero.models.gguf import directory_of, unpack
+from minizero.models.load import load, locate
 from minizero.types import ModelError
 
 gguf = pytest.importorskip("gguf", reason="gguf is not installed: pip install 'minizero[gguf]'")
@@ -83,8 +83,8 @@ def test_a_gguf_file_loads_like_any_model_and_is_unpacked_once(file: Path, weigh
     name = "model.layers.1.mlp.down_proj.weight"
     found = loaded.model.state_dict()[name]
     assert torch.allclose(found.float(), weights[name], atol=0.02 * float(weights[name].abs().max()))
-    assert loaded.tokens.decode(loaded.tokens._ids("def f(x): return x")) == "def f(x): return x"
-    assert 256 in loaded.tokens.eos_ids
+    assert loaded.tokenizer.decode(loaded.tokenizer._ids("def f(x): return x")) == "def f(x): return x"
+    assert 256 in loaded.tokenizer.eos_ids
     made = directory_of(file)
     assert locate(str(file)) == str(made)
     written = (made / "config.json").stat().st_mtime_ns

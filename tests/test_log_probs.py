@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from minizero.log_probs import CHUNK_LOGITS, chunked_log_probs
+from minizero.learn.log_probs import CHUNK_LOGITS, chunked_log_probs
 
 # T tokens, h hidden size, V vocabulary
 

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from minizero.config.learning import LossConfig
-from minizero.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
+from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
 from tests.azr_vectors import azr_records
 
 LN2 = math.log(2)

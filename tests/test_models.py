@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from minizero.config.schema import ModelConfig
-from minizero.models import check_tokenizer, load, locate, style_for
+from minizero.models.load import check_tokenizer, load, locate, style_for
 from minizero.types import Message, MissingPackage, ModelError, Prompt
 
 
@@ -40,7 +40,7 @@ def test_a_hub_name_that_cannot_be_reached_is_told() -> None:
 def test_a_local_model_loads_in_float32_on_the_cpu(random_model: Path) -> None:
     loaded = load(ModelConfig(name=str(random_model), device="cpu"))
     assert str(loaded.model.dtype) == "torch.float32"
-    assert loaded.tokens.eos_ids == (256,)
+    assert loaded.tokenizer.eos_ids == (256,)
     assert style_for(loaded) == "r1"
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from minizero.config.schema import OptimConfig
-from minizero.optimiser import MasterAdamW
+from minizero.learn.optimiser import MasterAdamW
 
 
 def stepped(optimiser: MasterAdamW, gradient: float) -> float:

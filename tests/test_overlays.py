@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from minizero.buffer import TaskBuffer, task_to_json
 from minizero.config import Config, difference, load_config
-from minizero.policy import Policy
+from minizero.learn.policy import Policy
 from minizero.rollout.scripted import ScriptedSampler
-from minizero.round import task_key
-from minizero.scoring import rollout_row
-from minizero.seeds import seed_tasks
-from minizero.selfplay import SelfPlay
+from minizero.selfplay.buffer import TaskBuffer, task_to_json
+from minizero.selfplay.round import task_key
+from minizero.selfplay.scoring import rollout_row
+from minizero.selfplay.seeds import seed_tasks
+from minizero.selfplay.step import SelfPlay
 from minizero.types import Request
 from sandbox import Sandbox
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minizero.config.tasks import AdmissionConfig
-from minizero.parsing import REASONS, _answer_part, clean_arguments, format_ok, parse_answer, parse_proposal
-from minizero.programs import imports_of, program_key
+from minizero.tasks.parsing import REASONS, _answer_part, clean_arguments, format_ok, parse_answer, parse_proposal
+from minizero.tasks.programs import imports_of, program_key
 from minizero.types import Answer, ParseError, Proposal, Role, TaskType
 from tests.azr_departures import FORMATS, PARSERS
 from tests.azr_vectors import azr_records

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minizero.evaluation import passk
+from minizero import statistics as passk
 from minizero.types import EvaluationError
 
 

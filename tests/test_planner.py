@@ -10,8 +10,8 @@ import torch
 
 from minizero.config import load_config
 from minizero.metrics import metric_for
-from minizero.models import _register_attention
-from minizero.planner import check_fits, expected_of, here, kv_bytes, make_plan
+from minizero.models.load import _register_attention
+from minizero.planner import check_fits, expected_of, kv_bytes, make_plan, resolve_for_machine
 from minizero.planner.fill import ENOUGH_SEQUENCES, budget_of
 from minizero.planner.memory import kv_token_bytes, layer_bytes, longest, memory, peak
 from minizero.planner.pace import seconds, work_done, work_of
@@ -159,7 +159,7 @@ def test_what_the_user_set_is_not_changed_by_the_plan() -> None:
 
 def test_the_tiny_model_is_given_on_a_cpu_what_it_was_measured_with(random_model: Path) -> None:
     config = load_config(overrides=[f"model.name={str(random_model)!r}", "model.device=cpu"])
-    found = here(config, find_shape_config(random_model)).optim
+    found = resolve_for_machine(config, find_shape_config(random_model)).optim
     assert (found.micro_batch_tokens, found.gradient_checkpointing, found.logits_chunk) == (16384, False, 1024)
 
 
@@ -170,7 +170,7 @@ def find_shape_config(path: Path) -> dict[str, Any]:
 
 
 def test_a_model_that_the_formulas_do_not_describe_is_trained_with_care() -> None:
-    config = here(load_config(overrides=["model.device=cpu"]), {"num_experts": 8, "vocab_size": 151936})
+    config = resolve_for_machine(load_config(overrides=["model.device=cpu"]), {"num_experts": 8, "vocab_size": 151936})
     assert (config.optim.micro_batch_tokens, config.optim.gradient_checkpointing) == (4096, True)
     assert (config.optim.logits_chunk, config.sampler.release_kv) == (441, False)
 

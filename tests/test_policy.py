@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from minizero.config import load_config
-from minizero.policy import Policy
+from minizero.learn.policy import Policy
 from minizero.rollout.make import make_sampler
 from minizero.rollout.protocol import drain
 from minizero.types import (
@@ -85,7 +85,7 @@ def test_reading_a_shared_prompt_once_changes_no_gradient(random_model: Path, mo
     ]
     left = gradients(shared, batch)
     together = shared.log_probs(batch)
-    monkeypatch.setattr("minizero.policy.share_prompts", lambda rollouts, places, budget: [[i] for i in places])
+    monkeypatch.setattr("minizero.learn.policy.share_prompts", lambda rollouts, places, budget: [[i] for i in places])
     right = gradients(alone, batch)
     for name, value in left.items():
         assert torch.allclose(value, right[name], rtol=1e-3, atol=1e-6), name

@@ -6,8 +6,8 @@ import pytest
 
 from minizero import prompts
 from minizero.config.tasks import AdmissionConfig, PromptConfig
-from minizero.parsing import format_ok, parse_answer, parse_proposal
 from minizero.prompts import r1
+from minizero.tasks.parsing import format_ok, parse_answer, parse_proposal
 from minizero.types import Answer, Pair, Prompt, Proposal, Role, Task, TaskType
 
 DEDUCTION, ABDUCTION, INDUCTION = TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION

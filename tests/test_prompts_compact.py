@@ -3,8 +3,8 @@
 import pytest
 
 from minizero.config.tasks import AdmissionConfig
-from minizero.parsing import parse_answer, parse_proposal
 from minizero.prompts import compact
+from minizero.tasks.parsing import parse_answer, parse_proposal
 from minizero.types import Answer, Pair, Proposal, Task, TaskType
 
 REVERSE = "def f(x):\n    return x[::-1]"

@@ -53,7 +53,7 @@ def test_rewarded_completions_become_likelier_on_a_4_bit_base(random_model: Path
 
 @pytest.mark.skipif(HAS_BITSANDBYTES, reason="bitsandbytes is installed here")
 def test_without_bitsandbytes_the_pip_line_is_named(random_model: Path) -> None:
-    from minizero.models import load
+    from minizero.models.load import load
 
     with pytest.raises(MissingPackage, match=r"minizero\[qlora\]"):
         load(ModelConfig(name=str(random_model), quantization="nf4", device="cpu"))

@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from minizero.advantages import advantages
 from minizero.config.learning import Estimator, LossConfig
-from minizero.losses import aggregation_weights, kl_penalty, token_loss
+from minizero.learn.advantages import advantages
+from minizero.learn.losses import aggregation_weights, kl_penalty, token_loss
 
 # Its imports warn of this and that; what is compared is plain tensor code.
 pytestmark = pytest.mark.filterwarnings("ignore")

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from minizero.replay import show, watch
-from minizero.report.words import earned, rejection_words, visible
-from minizero.run import RunDirectory
+from minizero.formatting import visible
+from minizero.report.replay import show, watch
+from minizero.report.words import earned, rejection_words
+from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import RunError
 from tests.made_run import make_run
 
@@ -121,7 +122,7 @@ def test_visible_text_is_printable_and_can_be_encoded(text: str) -> None:
 
 
 def test_every_reward_adds_up_from_its_terms(run: RunDirectory) -> None:
-    from minizero.report.reading import read_run
+    from minizero.selfplay.run_data import read_run
 
     config = read_run(run.path).config
     for step in run.rollout_steps():
@@ -131,7 +132,7 @@ def test_every_reward_adds_up_from_its_terms(run: RunDirectory) -> None:
 
 @pytest.mark.parametrize("combine", ["sum", "multiply", "sum_multiply", "multiply_sum"])
 def test_every_way_to_combine_terms_adds_up(tmp_path: Path, combine: str) -> None:
-    from minizero.report.reading import read_run
+    from minizero.selfplay.run_data import read_run
 
     reward = {"propose": {"combine": combine, "terms": {"novelty": {"weight": 0.5, "max": 0.3}, "admitted": 0.2}}}
     run = make_run(tmp_path / "run", steps=1, tasks=9, settings={"reward": reward})

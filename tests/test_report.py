@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from minizero.formatting import number, percent
 from minizero.metrics import METRICS
-from minizero.report import write_report
 from minizero.report.charts import binned, bins
 from minizero.report.frame import POLICY
-from minizero.report.reading import spread
+from minizero.report.run_page import write_report
 from minizero.report.tags import EMPTY, escape, tag
-from minizero.report.words import number, percent
+from minizero.selfplay.run_data import spread
 from minizero.types import RunError
 from tests.made_run import make_run
 

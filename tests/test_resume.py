@@ -16,13 +16,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from minizero import session
 from minizero.config import load_config
-from minizero.evaluation.heldout import Validation, validate
 from minizero.rollout.transformers import TransformersSampler
-from minizero.run import RunDirectory
-from minizero.session import Session, Stopped, resume, start
-from minizero.telling import Teller
+from minizero.selfplay import run_loop as session
+from minizero.selfplay.run_directory import RunDirectory
+from minizero.selfplay.run_loop import Session, Stopped, resume, start
+from minizero.selfplay.validation import Validation, validate
 from minizero.types import RunExists
 
 ROOT = Path(__file__).parent.parent
@@ -124,8 +123,8 @@ def test_a_run_killed_while_writing_continues_exactly(
     with monkeypatch.context() as patched:
         patched.setattr(owner, moment, dying(getattr(owner, moment)))
         with pytest.raises(Killed):
-            start(config, teller=Teller())
-    resume(the_run(tmp_path), teller=Teller())
+            start(config)
+    resume(the_run(tmp_path))
     assert outcome(the_run(tmp_path)) == uninterrupted
 
 
@@ -141,8 +140,8 @@ def test_ctrl_c_finishes_the_step_and_leaves_a_resumable_run(tmp_path: Path, uni
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Session, "step", interrupted)
         with pytest.raises(Stopped, match=r"stopped after step 2\. Continue with  --resume"):
-            start(config, teller=Teller())
-    resume(the_run(tmp_path), teller=Teller())
+            start(config)
+    resume(the_run(tmp_path))
     assert outcome(the_run(tmp_path)) == uninterrupted
 
 
@@ -160,14 +159,14 @@ def test_ctrl_c_twice_stops_at_once_and_leaves_a_resumable_run(tmp_path: Path, u
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) in (0, 130)
     process.stdout.close()
-    resume(the_run(tmp_path), teller=Teller())
+    resume(the_run(tmp_path))
     assert outcome(the_run(tmp_path)) == uninterrupted
 
 
 def test_more_steps_can_be_asked_of_a_finished_run(tmp_path: Path) -> None:
     few = [*SMALL, "selfplay.steps=1", "eval.tasks=none", f"run.dir={str(tmp_path)!r}"]
-    path = start(load_config([ROOT / "configs" / "tiny.toml"], few), teller=Teller())
-    resume(path, teller=Teller(), steps=2)
+    path = start(load_config([ROOT / "configs" / "tiny.toml"], few))
+    resume(path, steps=2)
     assert [row["step"] for row in RunDirectory.open(path).metrics()] == [1, 2]
 
 
@@ -182,7 +181,7 @@ def test_checkpoint_and_validation_are_of_the_mean_of_the_weights(
 
     monkeypatch.setattr(session, "validate", looking)
     some = [*SMALL, "selfplay.steps=2", "eval.limit=3", "optim.lr=1e-3", "optim.ema_decay=0.5"]
-    path = start(load_config([ROOT / "configs" / "tiny.toml"], [*some, f"run.dir={str(tmp_path)!r}"]), teller=Teller())
+    path = start(load_config([ROOT / "configs" / "tiny.toml"], [*some, f"run.dir={str(tmp_path)!r}"]))
     state = load_file(path / "state" / "step-000002" / "policy.safetensors")
     saved = load_file(path / "checkpoints" / "step-000002" / "model" / "model.safetensors")
     means = {name.removeprefix("mean/"): tensor for name, tensor in state.items() if name.startswith("mean/")}
@@ -197,7 +196,7 @@ def test_checkpoint_and_validation_are_of_the_mean_of_the_weights(
 def test_starting_into_an_existing_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(RunExists, match="--resume"):
-        start(load_config(), path=tmp_path / "there", teller=Teller())
+        start(load_config(), path=tmp_path / "there")
 
 
 @pytest.mark.parametrize(

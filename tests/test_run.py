@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from minizero.run import RunDirectory
+from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import CheckpointError, RunError, RunExists
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from minizero.config.schema import ModelConfig
-from minizero.models import LoadedModel, load
+from minizero.models.load import LoadedModel, load
 from minizero.rollout import transformers
 from minizero.rollout.cache import BatchCache
 from minizero.rollout.protocol import drain
@@ -29,7 +29,7 @@ def request(name: str, text: str, **settings: Any) -> Request:
 
 
 def run(loaded: LoadedModel, requests: list[Request], **settings: Any) -> dict[tuple[str, int], Completion]:
-    sampler = TransformersSampler(loaded.model, loaded.tokens, **settings)
+    sampler = TransformersSampler(loaded.model, loaded.tokenizer, **settings)
     for item in requests:
         sampler.submit(item)
     return {(c.request_id, c.index): c for c in drain(sampler)}
@@ -99,7 +99,7 @@ def test_the_token_limit_is_told(loaded: LoadedModel) -> None:
 
 def test_requests_enter_at_once_while_others_decode(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers, "POLL_S", 0.0)  # one token a poll
-    sampler = TransformersSampler(loaded.model, loaded.tokens)
+    sampler = TransformersSampler(loaded.model, loaded.tokenizer)
     sampler.submit(request("first", "ab", max_tokens=60))
     assert sampler.poll() == []
     second = request("second", "abcdefgh" * 9, max_tokens=2)  # one token on entering, one in the poll
@@ -135,7 +135,7 @@ def test_rows_leave_and_enter_a_quarter_of_the_batch_at_a_time(
 
 def test_what_has_ended_is_pending_no_more(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformers, "POLL_S", 0.0)  # one token a poll
-    sampler = TransformersSampler(loaded.model, loaded.tokens)
+    sampler = TransformersSampler(loaded.model, loaded.tokenizer)
     for item in MIXED:
         sampler.submit(item)
     asked, done = sampler.pending, list[Completion]()
@@ -147,7 +147,7 @@ def test_what_has_ended_is_pending_no_more(loaded: LoadedModel, monkeypatch: pyt
 
 def test_switching_off_an_adapter_that_is_not_there_is_an_error(loaded: LoadedModel) -> None:
     with pytest.raises(ModelError, match="needs an adapter"):
-        TransformersSampler(loaded.model, loaded.tokens).submit(request("x", "a", adapter=False))
+        TransformersSampler(loaded.model, loaded.tokenizer).submit(request("x", "a", adapter=False))
 
 
 def test_the_adapter_is_switched_between_batches(loaded: LoadedModel) -> None:
@@ -163,7 +163,7 @@ def test_the_adapter_is_switched_between_batches(loaded: LoadedModel) -> None:
 
 
 def test_usage_counts_tokens(loaded: LoadedModel) -> None:
-    sampler = TransformersSampler(loaded.model, loaded.tokens)
+    sampler = TransformersSampler(loaded.model, loaded.tokenizer)
     for item in MIXED:
         sampler.submit(item)
     found = list(drain(sampler))

@@ -9,10 +9,9 @@ import pytest
 
 from minizero.config import load_config
 from minizero.rollout.scripted import ScriptedSampler
-from minizero.seeding import azr_row, grow_seeds
-from minizero.seeds import read_seeds
-from minizero.telling import Teller
-from minizero.types import USUAL_TYPES, SeedsError
+from minizero.selfplay.seeding import azr_row, grow_seeds
+from minizero.selfplay.seeds import read_seeds
+from minizero.types import USUAL_TYPES, Quiet, SeedsError
 from sandbox import Sandbox
 from tests.test_selfplay import clever
 
@@ -20,7 +19,7 @@ CONFIG = load_config(overrides=["selfplay.proposals=3", "prompt.induction_inputs
 
 
 def test_seeding_grows_every_type_from_the_zero_triplet(box: Sandbox, tmp_path: Path) -> None:
-    found = grow_seeds(CONFIG, 2, sampler=ScriptedSampler(clever), box=box, style="chat", teller=Teller())
+    found = grow_seeds(CONFIG, 2, sampler=ScriptedSampler(clever), box=box, style="chat", progress=Quiet())
     assert [sum(t.type is kind for t in found) for kind in USUAL_TYPES] == [2, 2, 2]
     path = tmp_path / "seeds.jsonl"
     path.write_text("".join(json.dumps(azr_row(task)) + "\n" for task in found))
@@ -31,4 +30,4 @@ def test_seeding_grows_every_type_from_the_zero_triplet(box: Sandbox, tmp_path: 
 
 def test_a_model_that_proposes_nothing_is_told(box: Sandbox) -> None:
     with pytest.raises(SeedsError, match="gave no valid task"):
-        grow_seeds(CONFIG, 2, sampler=ScriptedSampler(lambda r, i: "no"), box=box, style="chat", teller=Teller())
+        grow_seeds(CONFIG, 2, sampler=ScriptedSampler(lambda r, i: "no"), box=box, style="chat", progress=Quiet())

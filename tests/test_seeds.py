@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from minizero.seeds import BUILTIN, read_seeds, seed_tasks, zero_tasks
+from minizero.selfplay.seeds import BUILTIN, read_seeds, seed_tasks, zero_tasks
 from minizero.types import USUAL_TYPES, SeedsError, TaskType
 
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from minizero.buffer import TaskBuffer
 from minizero.config import load_config
-from minizero.programs import program_key
 from minizero.rollout.scripted import ScriptedSampler
-from minizero.round import task_key
-from minizero.scoring import rollout_row
-from minizero.seeds import zero_tasks
-from minizero.selfplay import SelfPlay, StepResult
+from minizero.selfplay.buffer import TaskBuffer
+from minizero.selfplay.round import task_key
+from minizero.selfplay.scoring import rollout_row
+from minizero.selfplay.seeds import zero_tasks
+from minizero.selfplay.step import SelfPlay, StepResult
+from minizero.tasks.programs import program_key
 from minizero.types import Request, Rollout, TaskType
 from sandbox import Sandbox
 

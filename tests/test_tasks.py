@@ -13,8 +13,8 @@ import pytest
 
 import minizero
 from minizero.config.tasks import AdmissionConfig
-from minizero.programs import program_key, statement_lines
-from minizero.tasks import REASONS, VERDICTS, admit, check, duplicate_key
+from minizero.tasks.admission import REASONS, VERDICTS, admit, check, duplicate_key
+from minizero.tasks.programs import program_key, statement_lines
 from minizero.types import Answer, Pair, ParseError, Proposal, Rejection, Task, TaskType, Verdict
 from sandbox import Limits, Sandbox
 from sandbox.values import InvalidValue
@@ -294,7 +294,7 @@ def test_statement_lines_count_the_body_of_f_alone() -> None:
 
 
 def test_the_shipped_seeds_give_the_outputs_they_state(box: Sandbox) -> None:
-    path = Path(minizero.__file__).parent / "data" / "seeds.jsonl"
+    path = Path(minizero.__file__).parent / "selfplay" / "data" / "seeds.jsonl"
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     assert [len([row for row in rows if kind in row]) for kind in ("input", "inputs")] == [13, 6]
     for row in rows:

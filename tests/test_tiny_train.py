@@ -14,12 +14,12 @@ from minizero.tiny import load
 from minizero.tiny.card import model_card, propose_table, solve_table
 from minizero.tiny.evaluate import main
 from minizero.tiny.generate import generate
+from minizero.tiny.label_noise import OFTEN, SELDOM, is_tempting, slip
 from minizero.tiny.measure import Proposed, Solved, propose_tasks, solve_tasks
 from minizero.tiny.model import build_model
 from minizero.tiny.quick import is_solved
 from minizero.tiny.sequences import Branch, Curriculum, Row, proposal, render, solution
 from minizero.tiny.sets import DIRECTORY
-from minizero.tiny.slips import OFTEN, SELDOM, is_tempting, slip
 from minizero.tiny.tokenizer import build_tokenizer
 from minizero.tiny.train import Settings, _loss_sum, _pad, _tokens, train
 from minizero.tiny.world import draw_example, interpret, operations_of, program_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minizero.programs import program_key, statement_lines
+from minizero.tasks.programs import program_key, statement_lines
 from minizero.tiny import load
 from minizero.tiny.operations import operations
 from minizero.tiny.sets import write_sets

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from minizero.config import load_config
-from minizero.evaluation.heldout import Validation
+from minizero.report.verdict import closing_words, verdict
+from minizero.selfplay.validation import Validation
 from minizero.types import RunError
-from minizero.verdict import closing_words, verdict
 from tests.made_run import make_run
 
 

@@ -17,11 +17,12 @@ import torch
 
 from minizero.config import load_config
 from minizero.rollout.protocol import drain
-from minizero.rollout.vllm import Push, adapter_layers
+from minizero.rollout.vllm import Push
 from minizero.rollout.vllm_check import _random_adapter
 from minizero.rollout.vllm_internals import (
     InternalsMoved,
     StackedAdapter,
+    adapter_layers,
     base_weights,
     release_cache,
     reset_prefix_cache,
@@ -44,7 +45,7 @@ from minizero.types import (
 )
 
 if TYPE_CHECKING:
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
     from minizero.rollout.vllm import VLLMSampler
 
 HAS_VLLM = importlib.util.find_spec("vllm") is not None
@@ -91,7 +92,7 @@ def settings(path: Path, *more: str) -> tuple[str, ...]:
 
 @pytest.fixture(scope="module")
 def sampler(model_directory: Path) -> Iterator[VLLMSampler]:
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
     from minizero.rollout.make import make_sampler
 
     os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # compiling vLLM's log-probability kernel takes longer than this
@@ -460,7 +461,7 @@ def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypa
 @engine
 def test_trainer_and_engine_hold_the_base_once_and_agree(model_directory: Path) -> None:
     """Last of this file: closing its engine ends the process's groups, and with them the engine of the tests above."""
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
     from minizero.rollout.make import make_sampler
 
     config = load_config(overrides=settings(model_directory, "sampler.share_weights=true"))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from minizero.ablate.sets import CONTROLS, DEFAULT
 from minizero.ablate.summary import Measurement, Summary
-from minizero.evaluation.passk import Interval
+from minizero.statistics import Interval
 from minizero.types import EvaluationError, TaskType
 
 Z_975 = 1.960

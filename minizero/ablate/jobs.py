@@ -19,11 +19,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from minizero.ablate.progress import Progress
+from minizero.ablate.live_table import LiveTable
 from minizero.ablate.sets import AblationSet, Variant
 from minizero.ablate.summary import read_summary, settings_of, stale, summarise, write_summary
 from minizero.config import Config, config_from, read_toml, to_toml
-from minizero.run import RunDirectory
+from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import MiniZeroError, RunError
 
 POLL_S = 0.3
@@ -108,7 +108,9 @@ def run_jobs(jobs: Sequence[Job], *, jobs_at_once: int = 0, console: Console) ->
     waiting = [job for job in jobs if not job.summary.is_file()]
     running: list[Job] = []
     failures: list[Failure] = []
-    with Progress(jobs, console, at_once) as progress, _ended_like_ctrl_c():
+    steps = {job.name: job.config.selfplay.steps for job in jobs}
+    rows = list(dict.fromkeys(job.variant.name for job in jobs))
+    with LiveTable(rows, sorted({job.seed for job in jobs}), steps, console, at_once) as progress, _ended_like_ctrl_c():
         for job in jobs:
             if job not in waiting:
                 progress.kept(job.name, read_summary(job.summary))
@@ -209,7 +211,7 @@ def child_command(job: Job) -> list[str]:
     return [*command, job.model, "--config", str(settings)]
 
 
-def _finished(job: Job, progress: Progress) -> Failure | None:
+def _finished(job: Job, progress: LiveTable) -> Failure | None:
     assert job.process is not None
     code = job.process.returncode
     if code == 0:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from minizero.ablate.jobs import Job
 from minizero.ablate.summary import Summary, model_digest, read_summary, settings_of, write_summary
+from minizero.selfplay.manifest import code_digest, versions
 from minizero.types import RunError
-from minizero.version import code_digest, versions
 
 Key = tuple[int, int, str, str, str, str]
 

@@ -17,11 +17,11 @@ from typing import Any
 from minizero.ablate.sets import Variant
 from minizero.config import Config, difference
 from minizero.config.reward import is_own_function
-from minizero.evaluation.heldout import Validation, check_pairing
 from minizero.metrics import METRICS
-from minizero.models import locate
-from minizero.report.reading import RunData, read_run
-from minizero.rewards.own import source_of
+from minizero.models.load import locate
+from minizero.rewards.plugins import source_of
+from minizero.selfplay.run_data import RunData, read_run
+from minizero.selfplay.validation import Validation, check_pairing
 from minizero.types import RunError, TaskType
 
 POINTS = 20  # readings kept of a curve; longer ones are kept as means of equal bins

@@ -12,13 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from minizero.config.base import Section
 from minizero.config.presets import for_both_roles, from_preset
-from minizero.config.reward import (
-    ProposeReward,
-    RewardConfig,
-    SolveReward,
-    is_own_function,
-    unusable_terms,
-)
+from minizero.config.reward import ProposeReward, RewardConfig, SolveReward, is_own_function, unusable_terms
 from minizero.types import Role
 
 __all__ = [

@@ -138,7 +138,7 @@ class OptimConfig(Section):
     it."""
     logits_chunk: int = Field(0, ge=0)
     """Positions whose logits over the vocabulary exist at once; 0: as many as make 2^26 logits, at most 1024."""
-    rehearse: bool | Literal["auto"] = "auto"
+    check_memory: bool | Literal["auto"] = "auto"
     """Run the largest micro-batch forward and backward before the first step, so that a card that is too small says so
     at once. auto: on a card."""
 

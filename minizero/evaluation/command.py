@@ -12,14 +12,19 @@ from minizero.evaluation import external
 from minizero.evaluation.evaluate import Options, evaluate
 from minizero.evaluation.generate import Plan
 from minizero.evaluation.subject import Subject, find_subject
-from minizero.telling import Teller
-from minizero.types import EvaluationError
+from minizero.types import EvaluationError, Progress
 
 SCORERS = ("minizero", "evalplus")
 
 
 def evaluate_command(
-    what: str, plan: Plan, out: Path | None, data: Path | None, settings: tuple[str, ...], scorer: str
+    what: str,
+    plan: Plan,
+    out: Path | None,
+    data: Path | None,
+    settings: tuple[str, ...],
+    scorer: str,
+    progress: Progress,
 ) -> Path:
     """Evaluate a run, model or adapter; the directory."""
     _check(scorer)
@@ -34,24 +39,22 @@ def evaluate_command(
     plan = replace(plan, style=choose_format(subject, plan.style))
     directory = out or Path("evaluations") / f"{Path(subject.name).name}-{plan.style}"
     options = Options(data, settings=settings)
-    with Teller() as teller:
-        results = evaluate(subject, plan, directory, teller, options)
-        for path in external.export(results, directory, data):
-            if scorer == "evalplus":
-                suite = path.name.partition("-base")[0].partition("-trained")[0]
-                external.score_file(path, suite, teller, options, scorer=scorer)
-        teller.say(f"{directory}: results.json. Compare with  minizero compare {directory}")
+    results = evaluate(subject, plan, directory, progress, options)
+    for path in external.export(results, directory, data):
+        if scorer == "evalplus":
+            suite = path.name.partition("-base")[0].partition("-trained")[0]
+            external.score_file(path, suite, progress, options, scorer=scorer)
+    progress.say(f"{directory}: results.json. Compare with  minizero compare {directory}")
     return directory
 
 
-def score_command(samples: Path, suite: str, data: Path | None, scorer: str) -> Path:
+def score_command(samples: Path, suite: str, data: Path | None, scorer: str, progress: Progress) -> Path:
     """Score a samples file of EvalPlus's format; the results file."""
     _check(scorer)
     if not samples.is_file():
         raise EvaluationError(f"--samples {samples}: no such file.")
-    with Teller() as teller:
-        out = external.score_file(samples, suite, teller, Options(data), scorer=scorer)
-        teller.say(str(out))
+    out = external.score_file(samples, suite, progress, Options(data), scorer=scorer)
+    progress.say(str(out))
     return out
 
 

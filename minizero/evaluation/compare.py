@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from minizero.evaluation import passk
+from minizero import statistics as passk
 from minizero.evaluation.problems import PASS
 from minizero.types import EvaluationError
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minizero.evaluation.passk import pass_at_k
 from minizero.evaluation.problems import PASS, Problem, Suite, Verdict
 from minizero.evaluation.scoring import Answer
+from minizero.statistics import pass_at_k
 from minizero.types import EvaluationError, MissingPackage
 
 WORDS = {"timeout": "timeout", PASS: PASS}  # all else is "fail" in EvalPlus's words

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from minizero.evaluation import formats
 from minizero.evaluation.generate import Key, Plan, generate, load_samples
@@ -24,19 +24,11 @@ from minizero.evaluation.scoring import Answer, VerdictCache, score
 from minizero.evaluation.subject import Subject, open_engine
 from minizero.evaluation.suites import named
 from minizero.rollout.protocol import Sampler
-from minizero.types import EvaluationError
+from minizero.types import EvaluationError, Progress
 from sandbox import Sandbox
 
 SANITISER = "EvalPlus 0.3.1's rules (sanitise.py)"  # how answers were read, in results.json
 Loaded = Sequence[tuple[Suite, list[Problem]]]
-
-
-class Tell(Protocol):
-    """Where progress goes (telling.Teller fits)."""
-
-    def say(self, text: str) -> None: ...
-
-    def phase(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +42,7 @@ class Options:
 
 
 def evaluate(
-    subject: Subject, plan: Plan, out: Path, tell: Tell, options: Options, *, sampler: Sampler | None = None
+    subject: Subject, plan: Plan, out: Path, progress: Progress, options: Options, *, sampler: Sampler | None = None
 ) -> dict[str, Any]:
     """Sample, score, write; what results.json holds. Killed at any moment it continues where it was.
 
@@ -67,29 +59,29 @@ def evaluate(
     if missing > 0 or (compares and not surprise.is_file()):
         policy: Any = None
         if sampler is None:
-            tell.phase(f"loading {subject.model}")
+            progress.phase(f"loading {subject.model}")
             longest = max(plan.max_tokens or suite.max_tokens for suite, _ in loaded)
             engine = open_engine(subject, (f"selfplay.solve_max_tokens={longest}", *options.settings))
             sampler, policy = engine.sampler, engine.policy
 
-        def progress(what: str, done: int, total: int, eta_s: float) -> None:
-            tell.phase(f"{what} {done} of {total}, about {eta_s:.0f} s left")
+        def counted(what: str, done: int, total: int, eta_s: float) -> None:
+            progress.phase(f"{what} {done} of {total}, about {eta_s:.0f} s left")
 
         if missing > 0:
             surprise.unlink(missing_ok=True)  # it is about fewer answers
-            tell.phase("sampling")
-            tick = partial(progress, "answers sampled:")
+            progress.phase("sampling")
+            tick = partial(counted, "answers sampled:")
             count = generate(plan, loaded, subject.sides, sampler, out / "samples.jsonl", tick=tick)
-            tell.say(f"{count} answers sampled, {len(samples)} were there")
+            progress.say(f"{count} answers sampled, {len(samples)} were there")
             samples = load_samples(out / "samples.jsonl")
         sampler.close()
         if compares:
             from minizero.evaluation.perplexity import cross_perplexity
 
-            tell.phase("log-probabilities with the adapter on and off")
-            tick = partial(progress, "tokens compared with the adapter on and off:")
+            progress.phase("log-probabilities with the adapter on and off")
+            tick = partial(counted, "tokens compared with the adapter on and off:")
             write_json(surprise, cross_perplexity(policy, list(samples.values()), tick=tick))
-    results = score_samples(subject, plan, loaded, samples, out, tell, options)
+    results = score_samples(subject, plan, loaded, samples, out, progress, options)
     write_json(out / "results.json", results)
     return results
 
@@ -147,7 +139,7 @@ def score_samples(
     loaded: Loaded,
     samples: Mapping[Key, dict[str, Any]],
     out: Path,
-    tell: Tell,
+    progress: Progress,
     options: Options,
 ) -> dict[str, Any]:
     """Verdicts of all samples that the plan asks for, as results.json has them."""
@@ -161,10 +153,10 @@ def score_samples(
             keys = sorted(k for k in samples if k.suite == suite.name and (k.draw == "greedy" or k.sample < plan.n))
             answers = [Answer(k.task, formats.read(suite, by_id[k.task], plan.style, samples[k]["text"])) for k in keys]
 
-            def progress(left: int, name: str = suite.name) -> None:
-                tell.phase(f"scoring {name}, {left} left")
+            def scoring(left: int, name: str = suite.name) -> None:
+                progress.phase(f"scoring {name}, {left} left")
 
-            verdicts = score(suite, problems, answers, box, cache=cache, workers=workers, tick=progress)
+            verdicts = score(suite, problems, answers, box, cache=cache, workers=workers, tick=scoring)
             for key, answer, verdict in zip(keys, answers, verdicts, strict=True):
                 sample = samples[key]
                 told = {name: sample[name] for name in ("text", "finish", "tokens")}
@@ -177,7 +169,7 @@ def score_samples(
     for level, sides in scores.items():
         for side, found in sides.items():
             greedy = sum(found["greedy"])
-            tell.say(f"{level:16} {side:8} greedy {greedy}/{len(found['tasks'])}, {plan.n} sampled a problem")
+            progress.say(f"{level:16} {side:8} greedy {greedy}/{len(found['tasks'])}, {plan.n} sampled a problem")
     manifest = json.loads((out / "manifest.json").read_text())
     prompts = {problem.id: problem.prompt for _, problems in loaded for problem in problems}
     found = {"name": subject.name, "manifest": manifest, "sanitiser": SANITISER, "n": plan.n, "scores": dict(scores)}

@@ -13,17 +13,17 @@ from typing import Any
 
 from minizero.evaluation import evalplus_files as files
 from minizero.evaluation.datafile import DataFile, find, read_unzipped
-from minizero.evaluation.evaluate import Options, Tell
+from minizero.evaluation.evaluate import Options
 from minizero.evaluation.problems import PASS, Problem, Suite, Verdict
 from minizero.evaluation.scoring import Answer, VerdictCache, score
 from minizero.evaluation.suites import named
-from minizero.types import EvaluationError
+from minizero.types import EvaluationError, Progress
 from sandbox import Sandbox
 
 DATASETS = {"humaneval+": "humaneval", "humaneval-mini": "humaneval", "mbpp+": "mbpp"}
 
 
-def score_file(path: Path, suite_name: str, tell: Tell, options: Options, *, scorer: str = "minizero") -> Path:
+def score_file(path: Path, suite_name: str, progress: Progress, options: Options, *, scorer: str = "minizero") -> Path:
     """Score a samples.jsonl; the eval_results.json that was written beside it."""
     (suite,) = named(suite_name)
     if suite.kind != "program":
@@ -35,15 +35,15 @@ def score_file(path: Path, suite_name: str, tell: Tell, options: Options, *, sco
         cache = VerdictCache(path.with_name("verdicts.jsonl"))
         verdicts = score(
             suite, problems, answers, box, cache=cache, workers=workers,
-            tick=lambda left: tell.phase(f"scoring {suite.name}, {left} left"),
+            tick=lambda left: progress.phase(f"scoring {suite.name}, {left} left"),
         )  # fmt: skip
     out = path.with_name(path.name.removesuffix(".jsonl") + ".eval_results.json")
     files.write_eval_results(out, suite, problems, answers, verdicts, md5=md5_of(suite, options.data))
     for level in suite.levels:
         right = sum(verdict[level] == PASS for verdict in verdicts)
-        tell.say(f"{level:16} {right} of {len(verdicts)} samples right ({right / len(verdicts):.1%})")
+        progress.say(f"{level:16} {right} of {len(verdicts)} samples right ({right / len(verdicts):.1%})")
     if scorer == "evalplus":
-        tell.say(cross_check(path, suite, problems, answers, verdicts, options, workers))
+        progress.say(cross_check(path, suite, problems, answers, verdicts, options, workers))
     return out
 
 

@@ -19,8 +19,8 @@ from minizero.config.tasks import PromptConfig
 from minizero.evaluation.judges.values import as_task
 from minizero.evaluation.problems import Problem, Suite
 from minizero.evaluation.sanitise import sanitise
-from minizero.parsing import parse_answer
 from minizero.prompts import r1
+from minizero.tasks.parsing import parse_answer
 from minizero.types import EvaluationError, Message, ParseError, Prompt, TaskType
 
 FORMATS: Final = ("direct", "chat", "azr", "compact")

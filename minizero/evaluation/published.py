@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from minizero.evaluation.passk import wilson
+from minizero.statistics import wilson
 from minizero.types import EvaluationError
 
 COLUMNS = ("model", "suite", "k", "score", "problems")

@@ -13,7 +13,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from minizero.programs import MAX_CHARS, parse, parse_or_error
+from minizero.tasks.programs import MAX_CHARS, parse, parse_or_error
 
 
 def sanitise(program: str, entry: str) -> str:

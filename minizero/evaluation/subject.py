@@ -84,7 +84,7 @@ def open_engine(subject: Subject, overrides: Sequence[str] = ()) -> Engine:
     targets = shape["target_modules"]
     names = repr(targets) if isinstance(targets, str) else "[" + ", ".join(repr(t) for t in sorted(targets)) + "]"
     settings += [f"adapter.rank={shape['r']}", f"adapter.alpha={int(shape['lora_alpha'])}", f"adapter.targets={names}"]
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
     from minizero.rollout.make import make_sampler
 
     config = load_config([], settings)
@@ -99,20 +99,20 @@ def _plain(config: Config) -> Engine:
     """A model without an adapter. Every request has the adapter off, which is switching nothing."""
     import torch
 
-    from minizero import models
+    from minizero.models import load as models
     from minizero.rollout.make import backend, make_sampler
     from minizero.rollout.transformers import TransformersSampler
 
     is_cuda = config.model.device != "cpu" and torch.cuda.is_available()
     if backend(config, "cuda" if is_cuda else "cpu") == "vllm":
-        from minizero.policy import Policy
+        from minizero.learn.policy import Policy
 
         return Engine(seeded(make_sampler(config, Policy(config))))
     torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
     loaded = models.load(config.model)
     sampler = TransformersSampler(
         loaded.model,
-        loaded.tokens,
+        loaded.tokenizer,
         max_rows=config.sampler.max_rows,
         max_cache_tokens=config.sampler.max_cache_tokens,
         adapter_off=nullcontext,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from minizero.planner.fill import bound_memory, here, kv_bytes
+from minizero.planner.fill import bound_memory, kv_bytes, resolve_for_machine
 from minizero.planner.memory import shares_weights
 from minizero.planner.plan import Expected, Plan, check_fits, expected_of, make_plan
 
@@ -13,8 +13,8 @@ __all__ = [
     "bound_memory",
     "check_fits",
     "expected_of",
-    "here",
     "kv_bytes",
     "make_plan",
+    "resolve_for_machine",
     "shares_weights",
 ]

@@ -1,6 +1,6 @@
 """What the settings that were left open become on a machine: micro-batch, recomputation, chunk, release of the cache.
 
-Reading order: filled (the choice), here (on this machine), kv_bytes (what the engine is then given).
+Reading order: filled (the choice), resolve_for_machine, kv_bytes (what the engine is then given).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def budget_of(config: Config, card: Card | None) -> float:
     return config.run.vram_gib or (card.gib if card else CPU_SHARE * memory_gib())
 
 
-def here(config: Config, sizes: Mapping[str, Any]) -> Config:
+def resolve_for_machine(config: Config, sizes: Mapping[str, Any]) -> Config:
     """The config with nothing left open on this machine, for a model with these sizes (its config.json). A model that
     the formulas do not describe gets what is careful."""
     card = this_card() if config.model.device != "cpu" else None
@@ -116,7 +116,7 @@ def here(config: Config, sizes: Mapping[str, Any]) -> Config:
 def kv_bytes(config: Config, sizes: Mapping[str, Any]) -> int:
     """Bytes of vLLM's key-value cache for a model with these sizes on this machine. Raises ConfigError when the longest
     sequence does not fit into it."""
-    config, shape = here(config, sizes), shape_of(sizes, config.model.name)
+    config, shape = resolve_for_machine(config, sizes), shape_of(sizes, config.model.name)
     card = this_card() if config.model.device != "cpu" else None
     device = "cuda" if card else "cpu"
     gib = kv_gib(config, shape, device=device, vllm=True, budget=budget_of(config, card))

@@ -11,16 +11,7 @@ from typing import Any
 
 from minizero.config import Config, config_from
 from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, budget_of, filled
-from minizero.planner.memory import (
-    kv_gib,
-    kv_token_bytes,
-    longest,
-    memory,
-    peak,
-    releases,
-    uses_vllm,
-    value_bytes,
-)
+from minizero.planner.memory import kv_gib, kv_token_bytes, longest, memory, peak, releases, uses_vllm, value_bytes
 from minizero.planner.pace import Work, seconds, work_done, work_of
 from minizero.planner.shapes import GIB, Card, Shape, find_card, find_shape, this_card
 from minizero.types import Completion, ConfigError, MiniZeroError, ModelError

@@ -10,8 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from minizero.formatting import number
 from minizero.report.tags import Html, tag
-from minizero.report.words import number
 
 WIDTH, HEIGHT = 360, 170
 LEFT, RIGHT, TOP, BOTTOM = 46, 8, 10, 22  # margins for the axis labels

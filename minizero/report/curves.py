@@ -9,20 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 
+from minizero.formatting import number, percent
 from minizero.metrics import METRICS, Metric, metric_for
-from minizero.report.charts import (
-    MOST_POINTS,
-    Band,
-    Series,
-    bin_name,
-    bins,
-    line_chart,
-    stacked_chart,
-    window,
-)
-from minizero.report.reading import Row
+from minizero.report.charts import MOST_POINTS, Band, Series, bin_name, bins, line_chart, stacked_chart, window
 from minizero.report.tags import Html, Section, details, section, table, tag
-from minizero.report.words import number, percent
+from minizero.selfplay.run_data import Row
 from minizero.types import TaskType
 
 # title, lead, prefixes that belong here, metrics shown at once; the first prefix that fits decides

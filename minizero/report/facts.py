@@ -12,9 +12,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from minizero.config import Config, difference
-from minizero.report.reading import RunData
+from minizero.formatting import duration, number, percent
 from minizero.report.tags import Html, Section, details, section, table, tag
-from minizero.report.words import duration, number, percent
+from minizero.selfplay.run_data import RunData
 
 
 def settings_section(run: RunData) -> Section:

@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from minizero.config import Config
+from minizero.formatting import number, percent, short
 from minizero.report.charts import WIDTH, Band, bin_name, bins, stacked_chart
 from minizero.report.curves import legend
-from minizero.report.reading import Digest, Row, digests, find_tasks, spread
 from minizero.report.tags import Html, Section, code, details, section, table, tag
-from minizero.report.words import asked_lines, earned, number, percent, rejection_words, short, verdict_words
-from minizero.run import RunDirectory
+from minizero.report.words import asked_lines, earned, rejection_words, verdict_words
+from minizero.selfplay.run_data import Digest, Row, digests, find_tasks, spread
+from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import TaskType
 
 READ_STEPS = 60  # steps whose rollouts are read: the page's size and time do not grow with the run

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from minizero.config import load_config
-from minizero.report.reading import RunData
-from minizero.report.words import visible
+from minizero.formatting import visible
+from minizero.selfplay.run_data import RunData
 from minizero.types import ConfigError
 
 

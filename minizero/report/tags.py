@@ -9,7 +9,7 @@ import html
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from minizero.report.words import short, visible
+from minizero.formatting import short, visible
 
 LONGEST = 2400  # characters of one model text; the rest is a replay away
 EMPTY = frozenset({"meta", "br", "line", "rect", "circle", "polyline"})

@@ -24,7 +24,7 @@ from minizero.config.reward import (
     known_name,
 )
 from minizero.rewards import terms as builtin
-from minizero.rewards.own import load_function, source_of
+from minizero.rewards.plugins import load_function, source_of
 from minizero.types import AnswerOutcome, MiniZeroError, ProposalOutcome, RewardError, TaskType, Verdict
 
 __all__ = ["evaluation_score", "load_term", "load_terms", "reward_answer", "reward_proposal", "solve_rate"]

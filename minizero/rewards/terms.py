@@ -14,8 +14,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from minizero.programs import statement_lines
 from minizero.rewards import diversity
+from minizero.tasks.programs import statement_lines
 from minizero.types import AnswerOutcome, MissingPackage, ProposalOutcome, RewardError
 
 INSTALL = "pip install 'minizero[rewards]'"

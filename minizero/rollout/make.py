@@ -9,7 +9,7 @@ from minizero.config.schema import Config
 from minizero.rollout.protocol import Sampler
 
 if TYPE_CHECKING:
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
 
 
 def make_sampler(config: Config, policy: Policy) -> Sampler:
@@ -22,7 +22,7 @@ def make_sampler(config: Config, policy: Policy) -> Sampler:
 
     return TransformersSampler(
         policy.model,
-        policy.tokens,
+        policy.tokenizer,
         max_rows=config.sampler.max_rows,
         max_cache_tokens=config.sampler.max_cache_tokens,
         adapter_off=policy.adapter_off if policy.has_adapter else None,

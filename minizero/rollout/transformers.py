@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minizero.batching import plan_micro_batches
-from minizero.models import Tokens
+from minizero.learn.batching import plan_micro_batches
+from minizero.models.load import Tokenizer
 from minizero.rollout.cache import BatchCache
 from minizero.rollout.protocol import stream_seed
 from minizero.types import Completion, ModelError, Prompt, Request
@@ -51,9 +51,15 @@ class TransformersSampler:
     is_reproducible = True
 
     def __init__(
-        self, model: Any, tokens: Tokens, *, max_rows: int = 256, max_cache_tokens: int = 0, adapter_off: Any = None
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        *,
+        max_rows: int = 256,
+        max_cache_tokens: int = 0,
+        adapter_off: Any = None,
     ) -> None:
-        self.model, self.tokens, self._max_rows, self._max_cache = model, tokens, max_rows, max_cache_tokens
+        self.model, self.tokenizer, self._max_rows, self._max_cache = model, tokenizer, max_rows, max_cache_tokens
         self._adapter_off = adapter_off
         self._device = next(model.parameters()).device
         self._waiting: deque[tuple[Request, list[int]]] = deque()  # with the prompt's ids
@@ -61,17 +67,17 @@ class TransformersSampler:
         self._may_enter = False  # there are new prompts or there is new room since the last admission
         self._cache = self._new_cache()
         self._adapter = True
-        self._eos = torch.tensor(tokens.eos_ids, device=self._device)
+        self._eos = torch.tensor(tokenizer.eos_ids, device=self._device)
         self._usage: dict[str, float] = {}
         self.take_usage()
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
-        return self.tokens.encode(prompt)
+        return self.tokenizer.encode(prompt)
 
     def submit(self, request: Request) -> None:
         if not request.adapter and self._adapter_off is None:
             raise ModelError("sampling with the adapter off needs an adapter; this policy trains all its parameters.")
-        self._waiting.append((request, self.tokens.encode(request.prompt)))
+        self._waiting.append((request, self.tokenizer.encode(request.prompt)))
         self._may_enter = True
 
     @property
@@ -158,7 +164,7 @@ class TransformersSampler:
     def _prefill(self, group: list[tuple[Request, list[int]]]) -> tuple[list[_Row], BatchCache]:
         """The rows of these requests with their first token, and the cache of those that have not ended with it."""
         lengths = torch.tensor([len(ids) for _, ids in group], device=self._device)
-        padded = torch.full((len(group), int(lengths.max())), self.tokens.pad_id, device=self._device)
+        padded = torch.full((len(group), int(lengths.max())), self.tokenizer.pad_id, device=self._device)
         for i, (_, ids) in enumerate(group):
             padded[i, : len(ids)] = torch.tensor(ids, device=self._device)
         cache = self._new_cache()
@@ -232,7 +238,7 @@ class TransformersSampler:
 
     def _hit_stop(self, row: _Row) -> bool:
         longest = max(map(len, row.request.prompt.stop))
-        tail = self.tokens.decode(row.ids[-longest - 4 :])
+        tail = self.tokenizer.decode(row.ids[-longest - 4 :])
         return any(stop in tail for stop in row.request.prompt.stop)
 
     def _logits(self, hidden: Tensor) -> Tensor:
@@ -250,7 +256,7 @@ class TransformersSampler:
             row.prompt_ids,
             tuple(row.ids),
             tuple(row.log_probs),
-            self.tokens.decode(row.ids),
+            self.tokenizer.decode(row.ids),
             row.finish,
         )
 

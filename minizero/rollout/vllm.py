@@ -17,14 +17,14 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minizero.planner import here, shares_weights
+from minizero.planner import resolve_for_machine, shares_weights
 from minizero.rollout.protocol import stream_seed
 from minizero.rollout.shared_weights import Shared, park, share
 from minizero.rollout.vllm_check import check_agreement
 from minizero.rollout.vllm_internals import (
     InternalsMoved,
-    LowRank,
     StackedAdapter,
+    adapter_layers,
     base_weights,
     release_cache,
     reset_prefix_cache,
@@ -37,7 +37,7 @@ from minizero.types import Completion, ConfigError, Prompt, Request, SamplerErro
 
 if TYPE_CHECKING:
     from minizero.config.schema import Config
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
 
 log = logging.getLogger(__name__)
 ADAPTER_ID = 1
@@ -59,9 +59,9 @@ class VLLMSampler:
         problems = refusals(config)
         if problems:
             raise ConfigError(*problems)
-        config = here(config, policy.model.config.to_dict())
+        config = resolve_for_machine(config, policy.model.config.to_dict())
         self._policy, self._config = policy, config
-        self.tokens = policy.tokens
+        self.tokenizer = policy.tokenizer
         self.shared: Shared | None = None  # the weights that exist once for trainer and engine
         shares = shares_weights(config, policy.device)
         if shares:
@@ -97,7 +97,7 @@ class VLLMSampler:
     # -- the protocol -------------------------------------------------------------------------------------------------
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
-        return self.tokens.encode(prompt)
+        return self.tokenizer.encode(prompt)
 
     def submit(self, request: Request) -> None:
         """Queue n completions, each a request of its own, so that the first to finish need not wait for the last; the
@@ -236,7 +236,7 @@ class VLLMSampler:
             seed=stream_seed(request.seed, index) if self.seeded and self._policy.device != "cpu" else None,
             stop=stop,
             include_stop_str_in_output=True,
-            stop_token_ids=list(self.tokens.eos_ids),
+            stop_token_ids=list(self.tokenizer.eos_ids),
             detokenize=bool(stop),  # vLLM reads text only to find a stop string; ours is decoded once, at the end
             logprobs=0,  # of the sampled token alone
             flat_logprobs=True,
@@ -258,7 +258,7 @@ class VLLMSampler:
         self._usage["prompt_tokens"] += len(prompt)
         self._usage["cached_tokens"] += float(output.num_cached_tokens or 0)
         self._usage["completion_tokens"] += len(ids)
-        return Completion(request.id, index, prompt, ids, log_probs, self.tokens.decode(ids), finish)
+        return Completion(request.id, index, prompt, ids, log_probs, self.tokenizer.decode(ids), finish)
 
 
 class Push:
@@ -312,13 +312,3 @@ class Push:
 
     def close(self) -> None:
         shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def adapter_layers(model: Any) -> dict[str, LowRank]:
-    """The PEFT layers of a model by name. The tensors are the live parameters: whoever takes them only reads."""
-    found = {}
-    for name, module in model.named_modules():
-        if hasattr(module, "lora_A") and "default" in module.lora_A:
-            a, b = (part["default"].weight.detach() for part in (module.lora_A, module.lora_B))
-            found[name] = LowRank(a, b, float(module.scaling["default"]))
-    return found

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from minizero.rollout.protocol import drain
+from minizero.rollout.protocol import Sampler, drain
+from minizero.rollout.vllm_internals import adapter_layers
 from minizero.types import Message, Prompt, Request, Role, Rollout, SamplerError, TaskType
 
 if TYPE_CHECKING:
-    from minizero.policy import Policy
-    from minizero.rollout.vllm import VLLMSampler
+    from minizero.learn.policy import Policy
 
 TEXTS = ("def f(numbers):\n    return sorted(numbers)[::-1]\n", "What does this program return for [3, 1, 2]?")
 TOKENS = 8
@@ -31,7 +31,18 @@ POWER = 5.0  # the random adapter must move log-probabilities by this many toler
 SHARE = 0.05
 
 
-def check_agreement(sampler: VLLMSampler, policy: Policy) -> dict[str, float]:
+class PushedSampler(Sampler, Protocol):
+    """What the check asks of the vLLM sampler."""
+
+    @property
+    def temperature(self) -> float: ...
+
+    def push(self) -> None:
+        """Copy the policy's adapter into the engine."""
+        ...
+
+
+def check_agreement(sampler: PushedSampler, policy: Policy) -> dict[str, float]:
     """Mean gaps in nats: random (adapter on), off, restored; and power, how far the random adapter moves the trainer.
 
     Raises SamplerError when a gap exceeds the tolerance of the compute type, or for `random` a share of the power, if
@@ -76,7 +87,7 @@ def check_agreement(sampler: VLLMSampler, policy: Policy) -> dict[str, float]:
     return found
 
 
-def _sample(sampler: VLLMSampler, *, adapter: bool) -> list[Rollout]:
+def _sample(sampler: PushedSampler, *, adapter: bool) -> list[Rollout]:
     temperature = sampler.temperature
     for i, text in enumerate(TEXTS):
         prompt = Prompt((Message("user", text),))
@@ -95,8 +106,6 @@ def _gap(rollouts: list[Rollout], policy: Policy, *, adapter: bool = True) -> fl
 @contextmanager
 def _random_adapter(policy: Policy, scale: float) -> Iterator[None]:
     """Random A and B in the policy's own parameters, in place; afterwards they are what they were, bit for bit."""
-    from minizero.rollout.vllm import adapter_layers
-
     generator = torch.Generator().manual_seed(1)
     kept: list[tuple[Tensor, Tensor]] = []
     for layer in adapter_layers(policy.model).values():

@@ -203,3 +203,13 @@ def stop_engine(llm: Any) -> None:
         if hasattr(owner, "shutdown"):
             owner.shutdown()
             return
+
+
+def adapter_layers(model: Any) -> dict[str, LowRank]:
+    """The PEFT layers of a model by name. The tensors are the live parameters: whoever takes them only reads."""
+    found = {}
+    for name, module in model.named_modules():
+        if hasattr(module, "lora_A") and "default" in module.lora_A:
+            a, b = (part["default"].weight.detach() for part in (module.lora_A, module.lora_B))
+            found[name] = LowRank(a, b, float(module.scaling["default"]))
+    return found

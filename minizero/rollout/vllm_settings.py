@@ -9,14 +9,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minizero.models import locate
+from minizero.models.load import locate
 from minizero.planner import kv_bytes
 from minizero.rollout.vllm_internals import RANKS
 from minizero.types import ConfigError, MissingPackage, ModelError
 
 if TYPE_CHECKING:
     from minizero.config.schema import Config
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
 
 
 def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:

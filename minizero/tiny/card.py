@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from minizero.programs import statement_lines
+from minizero.tasks.programs import statement_lines
+from minizero.tiny.label_noise import OFTEN, SELDOM, is_tempting
 from minizero.tiny.measure import Proposed, Solved, summarise
 from minizero.tiny.operations import FAMILIES, texts
-from minizero.tiny.slips import OFTEN, SELDOM, is_tempting
 from minizero.types import USUAL_TYPES, TaskType
 
 _TEXT = """\
@@ -31,7 +31,7 @@ AdamW for the rest. The loss is taken on completions, with weight {induce_weight
 for proposals, and with weight {prompt_weight} on the outputs shown in induction prompts. A program is read once for
 several questions about it. Programs grow from mostly one line to the final mix in the first quarter.
 
-The last {slip_steps} steps are on answers with **slips** (minizero/tiny/slips.py), at a quarter of the learning rates.
+The last {slip_steps} steps are on answers with **slips** (minizero/tiny/label_noise.py), at a quarter of the learning rates.
 Where a program holds one of {tempting} tempting operations (of {operations}), {often:.0%} of the answers leave out such
 a line; of other programs with two lines or more, {seldom:.0%} of the answers leave out some line. So the model knows
 better than it answers, like one trained on what people write; without that, rewards can only make it surer of itself

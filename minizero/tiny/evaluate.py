@@ -13,7 +13,7 @@ import torch
 from transformers import AutoTokenizer, Qwen2ForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from minizero.programs import program_key
+from minizero.tasks.programs import program_key
 from minizero.tiny import sets
 from minizero.tiny.card import model_card, propose_table, solve_table
 from minizero.tiny.measure import propose_tasks, solve_tasks

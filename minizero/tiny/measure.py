@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
-from minizero import tasks as judge
 from minizero.config.tasks import AdmissionConfig
-from minizero.parsing import parse_answer, parse_proposal
-from minizero.programs import program_key, statement_lines
 from minizero.prompts import compact
+from minizero.tasks import admission as judge
+from minizero.tasks.parsing import parse_answer, parse_proposal
+from minizero.tasks.programs import program_key, statement_lines
 from minizero.tiny.generate import generate
 from minizero.tiny.sequences import render
 from minizero.tiny.world import PAIRS, SHOWN_PAIRS

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
-from minizero.programs import statement_lines
 from minizero.prompts import compact
+from minizero.tasks.programs import statement_lines
 from minizero.tiny.generate import generate
 from minizero.tiny.operations import Value
 from minizero.tiny.sequences import render

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from minizero.prompts import compact
-from minizero.tiny.slips import Slip, slip
+from minizero.tiny.label_noise import Slip, slip
 from minizero.tiny.world import LENGTHS, PAIRS, Example, draw_example, make_task
 from minizero.types import USUAL_TYPES, Pair, Prompt, Task, TaskType
 

@@ -57,7 +57,7 @@ def a_run(path: Path, model: Path, kind: str) -> Path:
     import torch
 
     from minizero.config import config_from
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
 
     settings = {
         "model": {"name": str(model)}, "adapter": {"kind": kind, "rank": 4, "alpha": 8}, "run": {"threads": 1},

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from minizero.evaluation.compare import compare, read_entries
-from minizero.evaluation.comparison_charts import WIDTH, coverage_figure, difference_figure, histogram_figure
 from minizero.evaluation.overlap import find_overlap, normal_form
-from minizero.evaluation.passk import accuracy_histogram
 from minizero.evaluation.perplexity import perplexity
-from minizero.evaluation.report import write_comparison, write_published
+from minizero.report.comparison import write_comparison, write_published
+from minizero.report.comparison_charts import WIDTH, coverage_figure, difference_figure, histogram_figure
+from minizero.statistics import accuracy_histogram
 from minizero.types import EvaluationError
 
 TASKS = [f"t{i:02d}" for i in range(30)]

@@ -13,8 +13,8 @@ from minizero.evaluation.evaluate import Options, evaluate, open_directory
 from minizero.evaluation.generate import Plan, generate, load_samples
 from minizero.evaluation.subject import Subject, find_subject
 from minizero.evaluation.suites import suite
+from minizero.report.console import Console
 from minizero.rollout.scripted import ScriptedSampler
-from minizero.telling import Teller
 from minizero.types import Completion, EvaluationError, Request, Rollout
 
 PLAN = Plan(("cruxeval-o",), "direct", 3, limit=2)
@@ -80,10 +80,10 @@ def test_right_and_wrong_answers_are_counted_and_a_second_start_samples_nothing(
     def script(request: Request, index: int) -> str:
         return f" {problems[0].solution}\n" if index < 2 else " None\n"
 
-    done = evaluate(SUBJECT, PLAN, tmp_path / "e", Teller(), Options(data), sampler=ScriptedSampler(script))
+    done = evaluate(SUBJECT, PLAN, tmp_path / "e", Console(), Options(data), sampler=ScriptedSampler(script))
     scores = done["scores"]["cruxeval-o"]["base"]
     assert (scores["greedy"], scores["correct"]) == ([1, 0], [2, 0])
-    again = evaluate(SUBJECT, PLAN, tmp_path / "e", Teller(), Options(data), sampler=Dying(0))
+    again = evaluate(SUBJECT, PLAN, tmp_path / "e", Console(), Options(data), sampler=Dying(0))
     assert again["scores"] == done["scores"]
 
 
@@ -101,7 +101,7 @@ def test_samples_of_foreign_tasks_are_refused(data: Path, tmp_path: Path) -> Non
     open_directory(tmp_path / "e", SUBJECT, PLAN)
     (tmp_path / "e" / "samples.jsonl").write_text(json.dumps(row) + "\n")
     with pytest.raises(EvaluationError, match=r"cruxeval-o/foreign"):
-        evaluate(SUBJECT, PLAN, tmp_path / "e", Teller(), Options(data), sampler=Dying(0))
+        evaluate(SUBJECT, PLAN, tmp_path / "e", Console(), Options(data), sampler=Dying(0))
 
 
 def test_a_line_that_is_no_sample_is_named(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def adapter(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     import torch
 
     from minizero.config import load_config
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
 
     config = load_config([], [f"model.name={str(random_model)!r}", "adapter.rank=4", "adapter.alpha=8"])
     policy = Policy(config)
@@ -140,7 +140,7 @@ def test_an_adapter_is_evaluated_beside_its_base_in_one_engine(data: Path, adapt
     plan = Plan(("cruxeval-o",), "direct", 2, max_tokens=4, limit=2)
     found = find_subject(str(adapter))
     assert found.sides == ("base", "trained")
-    done = evaluate(found, plan, tmp_path / "e", Teller(), Options(data))
+    done = evaluate(found, plan, tmp_path / "e", Console(), Options(data))
     texts = {
         side: [r["text"] for r in done["rows"] if r["side"] == side and r["draw"] == "greedy"] for side in found.sides
     }
@@ -162,9 +162,9 @@ def test_a_kill_after_sampling_does_not_lose_the_perplexities(
     with monkeypatch.context() as patch:
         patch.setattr(perplexity, "cross_perplexity", killed)
         with pytest.raises(KeyboardInterrupt):
-            evaluate(found, plan, tmp_path / "e", Teller(), Options(data))
+            evaluate(found, plan, tmp_path / "e", Console(), Options(data))
     sampled = (tmp_path / "e" / "samples.jsonl").read_text()
-    evaluate(found, plan, tmp_path / "e", Teller(), Options(data))
+    evaluate(found, plan, tmp_path / "e", Console(), Options(data))
     assert (tmp_path / "e" / "samples.jsonl").read_text() == sampled
     assert set(json.loads((tmp_path / "e" / "perplexity.json").read_text())) == {"base", "trained"}
 
@@ -201,5 +201,5 @@ def test_an_adapter_of_another_base_is_refused(adapter: Path, tmp_path: Path) ->
 
 def test_a_plain_model_is_its_own_base(data: Path, random_model: Path, tmp_path: Path) -> None:
     plan = Plan(("cruxeval-o",), "direct", 1, max_tokens=3, limit=2)
-    done = evaluate(find_subject(str(random_model)), plan, tmp_path / "e", Teller(), Options(data))
+    done = evaluate(find_subject(str(random_model)), plan, tmp_path / "e", Console(), Options(data))
     assert [r["side"] for r in done["rows"]] == ["base"] * 4

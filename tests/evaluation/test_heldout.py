@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from minizero.config import load_config
-from minizero.evaluation.heldout import Validation, held_out_keys, held_out_tasks, validate
-from minizero.programs import program_key
 from minizero.rollout.scripted import ScriptedSampler
-from minizero.session import start
-from minizero.telling import Teller
+from minizero.selfplay.run_loop import start
+from minizero.selfplay.validation import Validation, held_out_keys, held_out_tasks, validate
+from minizero.tasks.programs import program_key
 from minizero.types import Request, TaskType
 from sandbox import Sandbox
 
@@ -58,7 +57,7 @@ def test_a_run_validates_on_cruxeval_at_step_0_and_is_paired_with_it(
         "selfplay.steps=1", "selfplay.proposals=2", "selfplay.solves=8", "selfplay.attempts=2", "eval.tasks=cruxeval",
         "eval.limit=6", "eval.samples=2", "run.threads=1", "sandbox.workers=1", f"run.dir={str(tmp_path)!r}",
     ]  # fmt: skip
-    run = start(load_config([Path(__file__).parents[2] / "configs" / "tiny.toml"], settings), teller=Teller())
+    run = start(load_config([Path(__file__).parents[2] / "configs" / "tiny.toml"], settings))
     passes = [Validation.from_json(path.read_text()) for path in sorted((run / "eval").glob("step-*.json"))]
     assert [found.step for found in passes] == [0, 1]
     kinds = [row["type"] for row in passes[0].rows]

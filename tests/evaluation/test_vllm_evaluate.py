@@ -18,9 +18,9 @@ from minizero.evaluation import evaluate as evaluation
 from minizero.evaluation.evaluate import Options, evaluate
 from minizero.evaluation.generate import Plan
 from minizero.evaluation.subject import Engine, Subject, seeded
+from minizero.report.console import Console
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.rollout.vllm import VLLMSampler
-from minizero.telling import Teller
 from minizero.types import Message, Prompt, Request
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def test_the_engine_is_long_enough_for_the_suites_answers(
 
     monkeypatch.setattr(evaluation, "open_engine", open_engine)
     plan = Plan(("cruxeval-o", "math500"), "direct", 0, limit=1)
-    evaluate(Subject("m", "m"), plan, tmp_path / "e", Teller(), Options(data, settings=("run.threads=1",)))
+    evaluate(Subject("m", "m"), plan, tmp_path / "e", Console(), Options(data, settings=("run.threads=1",)))
     assert asked == ["selfplay.solve_max_tokens=2048", "run.threads=1"]
     noted = json.loads((tmp_path / "e" / "manifest.json").read_text())["suites"]
     assert noted["math500"] == {"stops": ["\n"], "max_tokens": 2048}
@@ -82,7 +82,7 @@ def test_base_and_adapter_are_sampled_in_one_vllm_engine(data: Path, random_mode
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     from minizero.config import load_config
-    from minizero.policy import Policy
+    from minizero.learn.policy import Policy
 
     model = tmp_path / "model"
     model.mkdir()

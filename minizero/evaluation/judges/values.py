@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minizero import tasks
 from minizero.config.tasks import AdmissionConfig
 from minizero.evaluation.problems import PASS, Problem, Verdict
+from minizero.tasks import admission as tasks
 from minizero.types import Answer, Pair, ParseError, Task, TaskType
 from sandbox import Sandbox
 

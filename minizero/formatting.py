@@ -1,0 +1,79 @@
+"""Numbers and model text in a form that is safe and pleasant to show.
+
+Reading order: visible and short (model text is hostile), then percent, points, number, duration.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+# Control characters move cursors and recolour terminals; bidirectional marks make code read as other code; lone
+# surrogates cannot be written as UTF-8; tags and the last planes are invisible. All are shown as the escape that names
+# them.
+_HOSTILE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u115f\u1160\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164"
+    "\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U0010ffff]"
+)
+
+
+def visible(text: str) -> str:
+    """The text with everything but printable characters, newlines and tabs written as an escape.
+
+    >>> visible("a\x1b[31mb")
+    'a\\\\x1b[31mb'
+    """
+    return _HOSTILE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def short(text: str, limit: int) -> str:
+    """The visible text, cut after `limit` characters, saying how much was cut."""
+    cut = len(text) - limit
+    return visible(text) if cut <= 0 else f"{visible(text[:limit])} … ({cut} more characters)"
+
+
+def percent(fraction: float, digits: int = 1) -> str:
+    return f"{100 * fraction:.{digits}f} %"
+
+
+def points(value: float) -> str:
+    """A difference in percentage points, signed by a true minus sign or plus, zero by neither.
+
+    >>> points(-0.04), points(4.61)
+    ('0.0', '+4.6')
+    """
+    rounded = round(value, 1)
+    return f"{'−' if rounded < 0 else '+' if rounded > 0 else ''}{abs(rounded):.1f}"
+
+
+def number(value: float) -> str:
+    """A number at a length that reads well.
+
+    >>> number(12345.6), number(2.5), number(0.00031)
+    ('12,346', '2.5', '0.00031')
+    """
+    if not math.isfinite(value):
+        return str(value)
+    if value == round(value) and abs(value) < 1e15:
+        return f"{int(value):,}".replace("-", "−")
+    if abs(value) >= 1000:
+        return f"{value:,.0f}".replace("-", "−")
+    return f"{value:.3g}".replace("-", "−", 1) if value < 0 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    """
+    >>> duration(42), duration(130), duration(7320)
+    ('42 s', '2 min 10 s', '2 h 2 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s" if whole >= 10 or not seconds else f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

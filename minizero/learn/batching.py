@@ -1,0 +1,175 @@
+"""Rollouts -> padded micro-batches by a token budget, and which hidden state predicts which completion token.
+
+Reading order: share_prompts (rollouts of one prompt can stand in one row), plan_micro_batches, Batch, collate_rows.
+Only hidden states that predict completion tokens go through the head:
+`log_probs, entropy = chunked_log_probs(hidden.flatten(0, 1)[batch.select], head, batch.targets)`.
+"""
+# B rows, N rollouts of a micro-batch (N = B unless prompts are shared), T positions of the longest row, K completion
+# tokens
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from minizero.types import Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A micro-batch, padded on the right. Tensors of K run over the completion tokens, rollout by rollout."""
+
+    input_ids: Tensor  # [B, T] prompt, its completions one after the other, padding
+    attention_mask: Tensor  # [B, T] 1 where there is a token
+    positions: Tensor  # [B, T] of each token in its own sequence: every completion goes on where the prompt ends
+    completion_mask: Tensor  # [B, T] bool: this token was sampled and is learned from
+    sampler_log_probs: Tensor  # [B, T] of the token at this position, as sampled; 0 elsewhere
+    select: Tensor  # [K] place in the flattened [B T] of the hidden state that predicts the token
+    targets: Tensor  # [K] the tokens
+    row: Tensor  # [K] the token's rollout in this micro-batch, 0 to N - 1
+    index: Tensor  # [N] the rollouts' places in the list given to collate
+    mask: Tensor | None = (
+        None  # [B, 1, T, T] bool, who sees whom, where prompts are shared; None: plain causal attention
+    )
+
+    @property
+    def sampled(self) -> Tensor:
+        """[K] the sampler's log-probabilities of the targets."""
+        return self.sampler_log_probs[self.completion_mask]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Completion tokens of each of the N rollouts."""
+        return torch.bincount(self.row, minlength=len(self.index)).tolist()
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same on another device."""
+
+        def moved(value: Any) -> Any:
+            return value if value is None else value.to(device)
+
+        return Batch(**{field.name: moved(getattr(self, field.name)) for field in fields(self)})
+
+
+def share_prompts(rollouts: Sequence[Rollout], indices: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Rows of rollouts that have the same prompt, so that it is read once for all of them; every index in one row.
+
+    Shared only where the prompt is at least as long as each completion: attention runs over the whole row, so long
+    completions side by side would cost more than the prompt saves. A row holds at most `token_budget` tokens.
+    """
+    rows: list[list[int]] = []
+    open_row: dict[tuple[int, ...], tuple[list[int], int]] = {}  # prompt -> its last row, and that row's tokens
+    for i in indices:
+        completion = rollouts[i].completion
+        prompt, length = completion.prompt_ids, len(completion.ids)
+        row, tokens = open_row.get(prompt, ([], len(prompt)))
+        if length > len(prompt) or tokens + length > token_budget or not row:
+            row, tokens = [], len(prompt)
+            rows.append(row)
+        row.append(i)
+        if length <= len(prompt):
+            open_row[prompt] = (row, tokens + length)
+    return rows
+
+
+def row_tokens(rollouts: Sequence[Rollout], row: Sequence[int]) -> int:
+    """Tokens of a row: its prompt once, and all its completions."""
+    return len(rollouts[row[0]].completion.prompt_ids) + sum(len(rollouts[i].completion.ids) for i in row)
+
+
+def plan_micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
+    """Indices of each micro-batch: sorted by length, so that little is padding, each within `token_budget` positions.
+
+    Positions are rows x longest, padding included. A rollout longer than the budget stands alone. The longest come
+    first: what does not fit in memory fails at the start and not at the end of an update.
+
+    >>> plan_micro_batches([3, 9, 4, 2], 10)
+    [[1], [2, 0], [3]]
+    """
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        # the first of a batch is its longest, so one more row costs that many positions
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= token_budget:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+def collate(rollouts: Sequence[Rollout], indices: Sequence[int], pad_id: int) -> Batch:
+    """The micro-batch of rollouts[i] for i in indices, a row each, on the CPU.
+
+    Example: prompt 5, 6 and completion 7, 8: input_ids 5 6 7 8, completion_mask 0 0 1 1, select 1 2, targets 7 8.
+    """
+    return collate_rows(rollouts, [[i] for i in indices], pad_id)
+
+
+def collate_rows(rollouts: Sequence[Rollout], rows: Sequence[Sequence[int]], pad_id: int) -> Batch:
+    """The micro-batch of these rows on the CPU; the rollouts of one row must have the same prompt.
+
+    Example: prompt 5, 6 and completions 7, 8 and 9: input_ids 5 6 7 8 9, positions 0 1 2 3 2, select 1 2 1.
+    """
+    width = max((row_tokens(rollouts, row) for row in rows), default=0)
+    shape = (len(rows), width)
+    input_ids = torch.full(shape, pad_id, dtype=torch.long)
+    positions = torch.zeros(shape, dtype=torch.long)
+    segment = torch.full(shape, -1, dtype=torch.long)  # 0: prompt, 1, 2, ...: the completion it belongs to, -1: padding
+    sampler_log_probs = torch.zeros(shape, dtype=torch.float32)
+    select: list[Tensor] = []
+    for b, row in enumerate(rows):
+        prompt = rollouts[row[0]].completion.prompt_ids
+        end = len(prompt)
+        input_ids[b, :end] = torch.tensor(prompt)
+        positions[b, :end] = torch.arange(end)
+        segment[b, :end] = 0
+        for number, i in enumerate(row, start=1):
+            completion = rollouts[i].completion
+            _check(rollouts[i], prompt)
+            start, end = end, end + len(completion.ids)
+            input_ids[b, start:end] = torch.tensor(completion.ids)
+            positions[b, start:end] = torch.arange(len(prompt), len(prompt) + len(completion.ids))
+            segment[b, start:end] = number
+            sampler_log_probs[b, start:end] = torch.tensor(completion.log_probs)
+            before = torch.arange(start - 1, end - 1)
+            before[:1] = len(prompt) - 1  # the first token of every completion is predicted by the prompt's last
+            select.append(b * width + before)
+    flat = [i for row in rows for i in row]
+    lengths = torch.tensor([len(rollouts[i].completion.ids) for i in flat], dtype=torch.long)
+    completion_mask = segment > 0
+    return Batch(
+        input_ids=input_ids,
+        attention_mask=(segment >= 0).long(),
+        positions=positions,
+        completion_mask=completion_mask,
+        sampler_log_probs=sampler_log_probs,
+        select=torch.cat(select) if select else torch.zeros(0, dtype=torch.long),
+        targets=input_ids[completion_mask],
+        row=torch.arange(len(flat)).repeat_interleave(lengths),
+        index=torch.tensor(flat, dtype=torch.long),
+        mask=_attention_mask(segment) if any(len(row) > 1 for row in rows) else None,
+    )
+
+
+def _attention_mask(segment: Tensor) -> Tensor:
+    """mask[B, 1, T, T]: a token sees what comes before it of the prompt and of its own completion, and itself."""
+    width = segment.shape[1]
+    causal = torch.ones(width, width, dtype=torch.bool).tril()
+    same = segment[:, :, None] == segment[:, None, :]
+    prompt = segment[:, None, :] == 0
+    return (causal & (same | prompt))[:, None]
+
+
+def _check(rollout: Rollout, prompt: tuple[int, ...]) -> None:
+    completion = rollout.completion
+    assert completion.prompt_ids == prompt, "the rollouts of one row must have the same prompt"
+    if not prompt:
+        raise ValueError(f"{completion.request_id}: an empty prompt, so nothing predicts the first completion token")
+    if len(completion.log_probs) != len(completion.ids):
+        raise ValueError(
+            f"{completion.request_id}: {len(completion.ids)} tokens with {len(completion.log_probs)} log-probabilities"
+            "; the sampler must return one for each"
+        )

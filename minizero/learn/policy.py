@@ -1,0 +1,298 @@
+"""The policy: a model with what is trained of it, its log-probabilities, its update, its files.
+
+Reading order: Policy (what is trained), update (a step's learning), _forward (log-probabilities of completion tokens),
+save_adapter, save_state and load_state.
+"""
+# N rollouts · B rows · T tokens · K completion tokens of a micro-batch · H hidden width
+
+from __future__ import annotations
+
+import copy
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from minizero.config.schema import AdapterConfig, Config
+from minizero.learn.advantages import estimate
+from minizero.learn.batching import Batch, collate_rows, plan_micro_batches, row_tokens, share_prompts
+from minizero.learn.log_probs import chunked_log_probs
+from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
+from minizero.learn.optimiser import MasterAdamW
+from minizero.models import load as models
+from minizero.planner import bound_memory, resolve_for_machine
+from minizero.types import CheckpointError, ConfigError, ModelError, Role, Rollout
+
+
+class Policy:
+    """One model that plays both roles. `model` is the transformers model that is also sampled from."""
+
+    def __init__(self, config: Config, *, tick: Callable[[], None] = lambda: None) -> None:
+        self._tick = tick
+        torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
+        # On a CPU torch and oneDNN keep what they prepared for the last 1,024 shapes, and every packed micro-batch has
+        # its own: memory grew with every step. One micro-batch has fewer shapes than this. Read at their first use.
+        for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
+            os.environ.setdefault(cache, "64")
+        torch.manual_seed(config.run.rng_seed)  # the initial adapter is the only thing drawn from torch's generator
+        loaded = models.load(config.model, config.prompt.style)
+        self.model, self.tokenizer, self.style = loaded.model, loaded.tokenizer, models.style_for(loaded)
+        self.device = next(self.model.parameters()).device.type
+        self.config = config = resolve_for_machine(
+            config, self.model.config.to_dict()
+        )  # nothing is left open from here on
+        if self.device == "cuda":
+            bound_memory(config)
+        self.has_adapter = config.adapter.kind == "lora"
+        needs_reference = config.loss.kl_weight > 0 and not self.has_adapter
+        self._reference = copy.deepcopy(self.model).requires_grad_(False) if needs_reference else None
+        self._peft: Any = _with_lora(self.model, config.adapter) if self.has_adapter else None
+        if config.optim.gradient_checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.enable_input_require_grads()
+        self.optimiser = MasterAdamW(
+            {name: p for name, p in self.model.named_parameters() if p.requires_grad}, config.optim
+        )
+
+    # -- learning -----------------------------------------------------------------------------------------------------
+
+    def update(self, rollouts: Sequence[Rollout]) -> dict[str, float]:
+        """Advantages, then optim.updates_per_step optimiser steps over equal shares of the rollouts."""
+        if not rollouts:
+            return {}
+        advantages = estimate(rollouts, self.config.advantage)
+        metrics = {"advantage/zero_frac": float((advantages == 0).float().mean())}
+        if len(advantages) > 1:
+            metrics["advantage/std"] = float(advantages.std())
+        shares = self.config.optim.updates_per_step
+        # In (role, task type) order, every n-th rollout: each share holds all groups in equal parts.
+        order = sorted(range(len(rollouts)), key=lambda i: (rollouts[i].role, rollouts[i].task_type, i))
+        old = self.log_probs(rollouts) if shares > 1 and self.config.loss.old_policy == "trainer" else None
+        skipped = 0.0
+        for share in range(shares):
+            places = order[share::shares]
+            if places:
+                mine = [old[i] for i in places] if old else None
+                metrics |= self._learn([rollouts[i] for i in places], advantages[places], mine)
+                skipped += metrics["policy/skipped_updates"]
+        metrics["policy/skipped_updates"] = skipped
+        return metrics
+
+    def _learn(
+        self, rollouts: Sequence[Rollout], advantages: Tensor, old_log_probs: Sequence[Tensor] | None
+    ) -> dict[str, float]:
+        """One optimiser step. The weights of all tokens are fixed before the first micro-batch, so the split changes
+        nothing."""
+        loss = self.config.loss
+        lengths = torch.tensor([len(r.completion.ids) for r in rollouts])
+        groups = _group_ids(rollouts)
+        weights = aggregation_weights(lengths, groups, loss.aggregation, loss.constant_tokens)
+        weights[[r.role is Role.PROPOSE for r in rollouts]] *= loss.propose_weight
+        teaches = advantages * weights != 0
+        if loss.kl_weight or loss.entropy_weight:
+            teaches = torch.ones_like(teaches)
+        # What has advantage 0 adds nothing to the gradient, so it is not computed.
+        chosen = teaches.nonzero()[:, 0].tolist()
+        told: dict[str, list[Tensor]] = defaultdict(list)
+        total = 0.0
+        for batch in self._micro_batches(rollouts, chosen):
+            new, entropy = self._forward(batch)
+            places = batch.index.tolist()
+            row, index = batch.row, batch.index.cpu()
+            sampler = batch.sampled
+            trainer = new.detach() if old_log_probs is None else torch.cat([old_log_probs[i] for i in places]).to(new)
+            old = sampler if loss.old_policy == "sampler" else trainer
+            per_token, metrics = token_loss(new, old, advantages[index].to(self.device)[row], row, loss)
+            correction, clipped = importance_weights(trainer, sampler, row, loss.correction, loss.correction_max)
+            per_token = correction * per_token - loss.entropy_weight * entropy
+            if loss.kl_weight:
+                reference = self._reference_log_probs(batch)
+                per_token = per_token + loss.kl_weight * kl_penalty(new, reference, loss.kl_estimator)
+                metrics["kl_ref"] = kl_penalty(new.detach(), reference, "k3")
+            batch_loss = (weights[index].to(self.device)[row] * per_token).sum()
+            batch_loss.backward()
+            self.optimiser.accumulate()
+            total += float(batch_loss.detach())
+            kept = {"trainer": trainer, "sampler": sampler, "correction": correction, "clipped": clipped}
+            for name, values in (metrics | kept | {"entropy": entropy.detach()}).items():
+                told[name].append(values.cpu())
+            self._tick()
+        stepped = self.optimiser.step()
+        of_step = {f"policy/{name}": stepped[key] for name, key in _STEP_NAMES.items()}
+        return of_step | {"policy/loss": total} | _metrics({name: torch.cat(parts) for name, parts in told.items()})
+
+    # -- log-probabilities --------------------------------------------------------------------------------------------
+
+    def _forward(self, batch: Batch, model: Any = None) -> tuple[Tensor, Tensor]:
+        """(log_probs[K], entropy[K]) of the completion tokens, at the sampling temperature.
+
+        Rows are padded on the right and attention is causal, so no token sees padding; a mask is needed only where
+        several completions share a row.
+        """
+        model = model or self.model
+        recomputes = self.config.optim.gradient_checkpointing is True and torch.is_grad_enabled()
+        seen = {"attention_mask": batch.mask, "position_ids": batch.positions} if batch.mask is not None else {}
+        with _recomputing(model) if recomputes else nullcontext():
+            hidden = model.model(input_ids=batch.input_ids, use_cache=False, **seen).last_hidden_state  # [B, T, H]
+        chosen = hidden.flatten(0, 1)[batch.select]  # [K, H]
+        return chunked_log_probs(
+            chosen, model.lm_head.weight, batch.targets, self.config.sampler.temperature, self.config.optim.logits_chunk
+        )
+
+    @torch.no_grad()
+    def log_probs(self, rollouts: Sequence[Rollout]) -> list[Tensor]:
+        """Log-probabilities of each rollout's completion tokens under the current weights, in nats."""
+        found: list[Tensor] = [torch.empty(0)] * len(rollouts)
+        for batch in self._micro_batches(rollouts, range(len(rollouts))):
+            parts = self._forward(batch)[0].cpu().split(batch.lengths)
+            for place, part in zip(batch.index.tolist(), parts, strict=True):
+                found[place] = part
+            self._tick()
+        return found
+
+    @torch.no_grad()
+    def _reference_log_probs(self, batch: Batch) -> Tensor:
+        with self.adapter_off() if self.has_adapter else nullcontext():
+            return self._forward(batch, self._reference)[0]
+
+    def micro_batches(self, rollouts: Sequence[Rollout]) -> Iterator[Batch]:
+        """The micro-batches of these rollouts, the longest first."""
+        yield from self._micro_batches(rollouts, range(len(rollouts)))
+
+    def backward(self, batch: Batch) -> None:
+        """A forward and a backward pass over a micro-batch, and its gradients into the optimiser's sums: what learning
+        from it takes in memory and time. `optimiser.forget()` undoes it."""
+        new, entropy = self._forward(batch)
+        (new.mean() - self.config.loss.entropy_weight * entropy.mean()).backward()
+        self.optimiser.accumulate()
+        self._tick()
+
+    def _micro_batches(self, rollouts: Sequence[Rollout], places: Sequence[int]) -> Iterator[Batch]:
+        budget = self.config.optim.micro_batch_tokens
+        rows = share_prompts(rollouts, places, budget)
+        for part in plan_micro_batches([row_tokens(rollouts, row) for row in rows], budget):
+            yield collate_rows(rollouts, [rows[k] for k in part], self.tokenizer.pad_id).to(self.device)
+
+    @contextmanager
+    def adapter_off(self) -> Iterator[None]:
+        """The reference policy: the base model without its adapter."""
+        if self._peft is None:
+            raise ModelError(
+                "adapter_off: this policy trains all its parameters, so there is no adapter to switch off."
+            )
+        with self._peft.disable_adapter():
+            yield
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """The policy that a run is judged by: with optim.ema_decay the running mean of the weights, else the weights
+        themselves. A sampler that holds a copy has to load it inside, and again afterwards.
+
+        Of an adapter the factors A and B are averaged, each by itself; their product is then near the mean product,
+        since the updates of so few steps differ little."""
+        return self.optimiser.averaged()
+
+    # -- files --------------------------------------------------------------------------------------------------------
+
+    def save_adapter(self, directory: Path) -> None:
+        """directory/adapter: a plain PEFT adapter, or (full parameters) directory/model in Hugging Face format."""
+        if self._peft is not None:
+            self._peft.save_pretrained(directory / "adapter")
+            (directory / "adapter" / "README.md").unlink()  # an empty form; export writes a card
+            return
+        self.model.save_pretrained(directory / "model")
+        self.tokenizer.backend.save_pretrained(directory / "model")
+
+    def save_state(self, directory: Path) -> None:
+        """What an exact continuation needs: master weights, Adam's moments, the count of updates."""
+        tensors = {name: tensor.contiguous() for name, tensor in self.optimiser.tensors().items()}
+        save_file(tensors, directory / STATE, metadata={"updates": str(self.optimiser.updates)})
+
+    def load_state(self, directory: Path) -> None:
+        """Back to a saved state. Raises CheckpointError when it belongs to another model or adapter."""
+        tensors = load_file(directory / STATE, device=self.device)
+        expected = {f"master/{name}" for name in self.optimiser.masters}
+        saved = {name for name in tensors if name.startswith("master/")}
+        if saved != expected:
+            odd = sorted(saved ^ expected)
+            raise CheckpointError(
+                f"{directory / STATE} belongs to another model or adapter: {len(odd)} tensors do not match, "
+                f"for example {odd[0]}."
+            )
+        with safe_open(directory / STATE, framework="pt") as file:
+            updates = int(file.metadata()["updates"])
+        self.optimiser.load(tensors, updates)
+
+
+@contextmanager
+def _recomputing(model: Any) -> Iterator[None]:
+    """transformers computes a layer again in the backward pass only when the layer is in training mode, and then it
+    also drops the cache, which would ruin sampling: so the layers are in training mode for this forward alone. Nothing
+    inside them is: there is no dropout to switch on."""
+    layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
+    for layer in layers:
+        layer.training = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = False
+
+
+STATE = "policy.safetensors"
+_STEP_NAMES = {"grad_norm": "grad_norm", "lr": "lr", "skipped_updates": "skipped"}
+
+
+def _metrics(values: dict[str, Tensor]) -> dict[str, float]:
+    """Per-token values of an optimiser batch as policy/ metrics."""
+    if not values:
+        return {"policy/trained_tokens": 0.0}
+    apart = mismatch(values["trainer"], values["sampler"], values["correction"], values["clipped"])
+    names = {
+        "mismatch_mean": "sampler_gap_mean",
+        "mismatch_max": "sampler_gap_max",
+        "kl_sampler": "kl_sampler",
+        "effective_frac": "effective_sample_frac",
+        "importance_clipped_frac": "corrected_frac",
+    }
+    told = {f"policy/{names[name]}": value for name, value in apart.items()}
+    for name in ("entropy", "clip_frac", "dual_frac", "kl_old", "kl_ref"):
+        if name in values:
+            told[f"policy/{name}"] = float(values[name].double().mean())
+    return told | {"policy/trained_tokens": float(len(values["trainer"]))}
+
+
+def _group_ids(rollouts: Sequence[Rollout]) -> Tensor:
+    keys = sorted({(r.role, r.task_type) for r in rollouts})
+    return torch.tensor([keys.index((r.role, r.task_type)) for r in rollouts])
+
+
+def _with_lora(model: Any, adapter: AdapterConfig) -> Any:
+    """PEFT layers put into the model in place; the adapter in the model's own type (master weights are the
+    optimiser's)."""
+    from peft import LoraConfig, get_peft_model
+
+    targets = adapter.targets if isinstance(adapter.targets, str) else list(adapter.targets)
+    config = LoraConfig(
+        r=adapter.rank,
+        lora_alpha=adapter.alpha,
+        target_modules=targets,
+        lora_dropout=0.0,
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config, autocast_adapter_dtype=False)
+    except ValueError as error:
+        linear = sorted(
+            {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
+        )
+        raise ConfigError(
+            f"adapter.targets = {targets}: {error}. This model's linear layers: {', '.join(linear)}."
+        ) from None

@@ -1,0 +1,123 @@
+"""A run's result as others load it: a plain PEFT adapter or a whole model, with its card; to the hub when asked.
+
+Reading order: export, then the checks before publishing.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, Protocol
+
+from minizero.config import Config
+from minizero.models.merge import is_adapter, log_prob_change, merge
+from minizero.report.model_card import model_card
+from minizero.report.verdict import judge
+from minizero.selfplay.run_data import read_run
+from minizero.types import MissingPackage, ModelError, RunError
+
+
+class Hub(Protocol):
+    """What publishing asks of huggingface_hub.HfApi."""
+
+    def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> Any: ...
+    def upload_folder(self, *, repo_id: str, folder_path: str, commit_message: str) -> Any: ...
+
+
+def export(
+    path: Path,
+    *,
+    out: Path | None = None,
+    merged: bool = False,
+    base: str = "",
+    push: str = "",
+    private: bool = True,
+    hub: Hub | None = None,
+) -> Path:
+    """Write the newest checkpoint of a run to `out` (default: RUN/export/adapter or /model); returns the directory.
+
+    `base` is the hub name of the base model, for the card and the adapter, where the run used a local directory.
+    `push`, a hub name such as user/name, publishes after checking that the training changed log-probabilities.
+    """
+    run = read_run(path)
+    if run.config is None:
+        raise RunError(f"{path}: {run.problems[0]}. An export needs the settings.")
+    trained, config = newest_checkpoint(path), run.config
+    kind = "adapter" if is_adapter(trained) and not merged else "model"
+    named = base or config.model.name
+    if push:
+        _check_push(push, named, kind)
+    out = out or path / "export" / kind
+    if out.exists() and any(out.iterdir()):
+        raise RunError(f"{out} is not empty. Remove it, or give another place with --out.")
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    if merged and is_adapter(trained):
+        merge(config.model, trained, partial)
+    else:
+        shutil.copytree(trained, partial, dirs_exist_ok=True, ignore=shutil.ignore_patterns("README.md"))
+    if kind == "adapter":
+        _name_base(partial / "adapter_config.json", base, config)
+    (partial / "README.md").write_text(model_card(run, judge(run), base=_shown(named), kind=kind), encoding="utf-8")
+    shutil.rmtree(out, ignore_errors=True)
+    partial.rename(out)
+    if push:
+        _push(config, trained, out, push, private, hub)
+    return out
+
+
+def newest_checkpoint(path: Path) -> Path:
+    """The adapter or model directory of the run's last checkpoint. Raises RunError when there is none."""
+    found = sorted(p for p in (path / "checkpoints").glob("step-*") if p.suffix != ".partial")
+    inside = [d for p in found[-1:] for d in (p / "adapter", p / "model") if d.is_dir()]
+    if not inside:
+        raise RunError(
+            f"{path}: no checkpoint yet. One is written after the last step, and every run.checkpoint_every steps. "
+            f"Continue the run with  minizero selfplay --resume {path}"
+        )
+    return inside[0]
+
+
+def _check_push(push: str, base: str, kind: str) -> None:
+    user, slash, name = push.partition("/")
+    if not (slash and user and name) or "/" in name:
+        raise RunError(f"--push {push}: expected a name on the hub, user/name.")
+    if kind == "adapter" and (base == "tiny" or Path(base).expanduser().is_dir()):
+        raise RunError(
+            f"--push {push}: the adapter's base is {_shown(base)}, which nobody else has. Name it as it is called on "
+            "the hub with --base user/name, or publish a whole model with --merged."
+        )
+
+
+def _push(config: Config, trained: Path, out: Path, push: str, private: bool, hub: Hub | None) -> None:
+    change = log_prob_change(config.model, trained)
+    if not change > 0:
+        raise ModelError(
+            f"--push {push}: the trained weights give the same log-probabilities as the base (change {change:.3g} "
+            f"nats a token), so there is nothing to publish. The export lies in {out}."
+        )
+    if hub is None:
+        try:
+            from huggingface_hub import HfApi
+        except ImportError:
+            raise MissingPackage("huggingface_hub", "--push", "pip install huggingface_hub") from None
+        hub = HfApi()
+    hub.create_repo(push, private=private, exist_ok=True)
+    hub.upload_folder(repo_id=push, folder_path=str(out), commit_message="minizero export")
+
+
+def _name_base(file: Path, base: str, config: Config) -> None:
+    """The adapter names its base as the user does, not by the directory of the machine that trained."""
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    if base:
+        settings["base_model_name_or_path"] = base
+    elif not Path(str(settings.get("base_model_name_or_path"))).is_dir():
+        settings["base_model_name_or_path"] = config.model.name
+    file.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _shown(name: str) -> str:
+    """A hub name as it is; of a local directory only its last part."""
+    return Path(name).expanduser().resolve().name if Path(name).expanduser().is_dir() else name

@@ -1,0 +1,204 @@
+"""Validation on held-out tasks: greedily and at temperature 1, the same tasks and random streams each time.
+
+Reading order: validate, Validation (what one pass found, per task), change (paired against another pass).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minizero import prompts
+from minizero.config.schema import Config
+from minizero.rollout.protocol import Sampler, stream_seed
+from minizero.selfplay.buffer import task_from_json
+from minizero.selfplay.scheduler import Scheduler, Tick
+from minizero.selfplay.scoring import means
+from minizero.tasks import admission as tasks
+from minizero.tasks.parsing import parse_answer
+from minizero.tasks.programs import program_key, statement_lines
+from minizero.types import Completion, ConfigError, EvaluationError, ParseError, Request, Task, TaskType, Verdict
+from sandbox import Sandbox
+
+STREAM = 7_001  # validation's random streams are fixed, whatever run.rng_seed is: runs are compared on equal dice
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Per task: its type, its program's length, whether the greedy answer was right, how many of the samples were, and
+    the samples' tokens and their summed -log-probability (their ratio estimates the entropy of a token)."""
+
+    step: int
+    samples: int
+    rows: tuple[
+        dict[str, Any], ...
+    ]  # {"id", "type", "lines", "greedy": bool, "correct": int, "tokens": int, "nats": float}
+
+    def solve_rates(self) -> list[float]:
+        """Share of right samples per task, in the order of the tasks."""
+        return [row["correct"] / self.samples for row in self.rows] if self.samples else []
+
+    def metrics(self) -> dict[str, float]:
+        """eval/solve_rate and eval/greedy, over all tasks and by task type."""
+        values = means("eval/greedy", [(row["type"], float(row["greedy"])) for row in self.rows])
+        if self.samples:
+            values |= means("eval/solve_rate", [(row["type"], row["correct"] / self.samples) for row in self.rows])
+            values["eval/entropy"] = self.entropy
+        return values
+
+    @property
+    def entropy(self) -> float:
+        """Mean entropy of a sampled token, in nats, estimated by the samples' own -log-probabilities."""
+        tokens = sum(row.get("tokens", 0) for row in self.rows)
+        return sum(row["nats"] for row in self.rows) / tokens if tokens else 0.0
+
+    def to_json(self) -> str:
+        return json.dumps({"step": self.step, "samples": self.samples, "rows": list(self.rows)}) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Validation:
+        data = json.loads(text)
+        return cls(int(data["step"]), int(data["samples"]), tuple(data["rows"]))
+
+
+def validate(
+    held_out: Sequence[Task],
+    config: Config,
+    *,
+    step: int,
+    sampler: Sampler,
+    box: Sandbox,
+    style: str,
+    tick: Tick = lambda pending: None,
+    adapter: bool = True,
+    temperature: float = 1.0,
+    stream: int = STREAM,
+) -> Validation:
+    """Ask every task greedily once and `eval.samples` times at a temperature; check the answers in the sandbox.
+
+    `stream` seeds the samples; another number gives another draw of the same quantity.
+    """
+    scheduler = Scheduler(sampler, tick=tick)
+    greedy: dict[int, bool] = {}
+    correct: dict[int, int] = defaultdict(int)
+    tokens: dict[int, int] = defaultdict(int)
+    nats: dict[int, float] = defaultdict(float)
+    checks: dict[tuple[int, str], Future[Verdict]] = {}
+
+    def read(place: int, prefill: str, completion: Completion, is_greedy: bool) -> None:
+        task = held_out[place]
+        if not is_greedy:
+            tokens[place] += len(completion.ids)
+            nats[place] -= sum(completion.log_probs)
+        parsed = parse_answer(task.type, prefill + completion.text, style=style)
+        said = parsed.reason if isinstance(parsed, ParseError) else parsed.text
+        if (place, said) not in checks:
+            checks[place, said] = tasks.check(task, parsed, box, config.admission)
+
+        def judged(verdict: Verdict) -> None:
+            if is_greedy:
+                greedy[place] = verdict.correct
+            else:
+                correct[place] += verdict.correct
+
+        scheduler.await_result(checks[place, said], judged)
+
+    for place, task in enumerate(held_out):
+        prompt = prompts.solve(style, task, settings=config.prompt)
+        for is_greedy, count in ((True, 1), (False, config.eval.samples)):
+            if not count:
+                continue
+            name = f"eval/{place:05d}/{'greedy' if is_greedy else 'sampled'}"
+            request = Request(
+                name,
+                prompt,
+                config.selfplay.solve_max_tokens,
+                stream_seed(stream, name),
+                n=count,
+                temperature=0.0 if is_greedy else temperature,
+                adapter=adapter,
+            )
+
+            def then(done: Completion, place: int = place, prefill: str = prompt.prefill, g: bool = is_greedy) -> None:
+                read(place, prefill, done, g)
+
+            scheduler.ask(request, then)
+    scheduler.run()
+    rows = tuple(
+        {
+            "id": task.id,
+            "type": task.type.value,
+            "lines": statement_lines(task.program),
+            "greedy": greedy[place],
+            "correct": correct[place],
+            "tokens": tokens[place],
+            "nats": round(nats[place], 6),
+        }
+        for place, task in enumerate(held_out)
+    )
+    return Validation(step, config.eval.samples, rows)
+
+
+def held_out_tasks(config: Config) -> list[Task]:
+    """The tasks that eval.tasks names, cut to eval.limit evenly over task types; [] for "none"."""
+    name, limit = config.eval.tasks, config.eval.limit
+    if name == "none":
+        return []
+    if name == "tiny":
+        from minizero import tiny
+
+        found = tiny.load(config.eval.split)
+    elif name == "cruxeval":
+        from minizero.evaluation.suites.cruxeval import self_play_tasks
+
+        found = self_play_tasks(limit)
+    else:
+        found = _read(Path(name))
+    # Also of types that this run does not train: a run on deduction alone is compared with others on all of them.
+    by_type = {kind: group for kind in TaskType if (group := [task for task in found if task.type is kind])}
+    share = -(-limit // max(1, len(by_type)))
+    return [task for group in by_type.values() for task in group[:share]][:limit]
+
+
+def held_out_keys(config: Config) -> frozenset[str]:
+    """Keys of all held-out programs, validation and final ones: proposals of them are rejected."""
+    if config.eval.tasks == "none":
+        return frozenset()
+    if config.eval.tasks == "tiny":
+        from minizero import tiny
+
+        found = [*tiny.load("validation"), *tiny.load("heldout")]
+    elif config.eval.tasks == "cruxeval":
+        from minizero.evaluation.suites.cruxeval import self_play_tasks
+
+        found = self_play_tasks(800)
+    else:
+        found = _read(Path(config.eval.tasks))
+    return frozenset(program_key(task.program) for task in found)
+
+
+def check_pairing(before: Validation, after: Validation) -> None:
+    """Raise EvaluationError unless both asked the same tasks in the same order."""
+    if [row["id"] for row in before.rows] != [row["id"] for row in after.rows]:
+        raise EvaluationError("the two validations asked different tasks, so they cannot be compared pairwise.")
+
+
+def _read(path: Path) -> list[Task]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(
+            f"eval.tasks = {path}: cannot be read ({error}). Give a JSON Lines file of tasks, tiny, cruxeval, or none."
+        ) from None
+    found = []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(task_from_json({"step": 0, **json.loads(line)}))
+        except (ValueError, KeyError, TypeError) as error:
+            raise ConfigError(f"{path}, line {number}: no task ({type(error).__name__}: {error}).") from None
+    return found

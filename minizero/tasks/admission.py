@@ -1,0 +1,342 @@
+"""What makes a proposal a task, and an answer correct. Programs run in the sandbox; verdicts are made here, by value.
+
+Reading order: REASONS, admit; VERDICTS, check; duplicate_key; at the end the helpers that make and chain futures.
+Nothing here waits: the futures complete in the sandbox's threads, so the loop goes on decoding meanwhile.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from minizero.tasks.forbidden import find_forbidden
+from minizero.tasks.programs import function_names, parse, program_key, required_arguments, statement_lines
+from minizero.types import NO_ERROR, Answer, Pair, ParseError, Proposal, Rejection, Task, TaskType, Verdict
+from sandbox import Determinism, Job, Result, Status
+from sandbox.values import InvalidValue, equal, parse_arguments, parse_value, render
+
+if TYPE_CHECKING:
+    from minizero.config.tasks import AdmissionConfig
+
+REASONS = {
+    "program_too_long": "The program has more characters than admission.max_program_chars.",
+    "input_too_long": "An input has more characters than admission.max_input_chars.",
+    "message_too_long": "The message has more characters than admission.max_message_chars.",
+    "syntax": "Python does not accept the program.",
+    "no_function": "The program defines no function f at top level.",
+    "forbidden": "The program uses something of the policy list (admission.forbidden_*).",
+    "wrong_length": "f has another number of statement lines than was asked for.",
+    "held_out": "The program belongs to the held-out tasks.",
+    "duplicate": "A task like this one is known already (admission.duplicate_by).",
+    "bad_input": "An input is no list of constants.",
+    "few_inputs": "An induction proposal has fewer different inputs than admission.min_inputs.",
+    "error": "The program raised an exception, or does not accept its input; the detail names the exception.",
+    "denied": "The program failed on something that the sandbox forbids: a module, a file, a process.",
+    "timeout": "The program ran too long.",
+    "memory": "The program used too much memory.",
+    "crashed": "The program ended its process.",
+    "no_value": "The output is no value: a function, an object of a class, a generator, ...",
+    "none": "The output is None, and admission.accept_none is false.",
+    "output_too_long": "The output has more characters than admission.max_output_chars.",
+    "not_deterministic": "Two runs in different processes did not agree.",
+    "constant": "Induction: all outputs are equal, so that any constant function solves it.",
+}
+
+VERDICTS = {
+    "correct": "The answer is right.",
+    "wrong": "The answer is a value (or a program that runs), but not the right one.",
+    "unparsable": "There is no answer, or it is no value, no list of constants, or no program with a function f.",
+    "error": "Running the answer raised an exception.",
+    "denied": "Running the answer failed on something that the sandbox forbids.",
+    "timeout": "Running the answer took too long.",
+    "memory": "Running the answer used too much memory.",
+    "crashed": "Running the answer ended its process.",
+    "no_value": "Running the answer gave something that is no value, or one that is too large.",
+}
+
+_FAILED = {
+    Status.ERROR: "error",
+    Status.TIMEOUT: "timeout",
+    Status.MEMORY: "memory",
+    Status.OUTPUT_LIMIT: "output_too_long",
+    Status.NOT_SERIALISABLE: "no_value",
+    Status.CRASHED: "crashed",
+    Status.DENIED: "denied",
+}
+# One such run spoils an induction proposal; other failures may be the fault of that one input.
+_OF_THE_PROGRAM = ("timeout", "memory", "crashed", "denied", "not_deterministic")
+
+_ERROR_NAME = re.compile(r"[\s:]")  # what ends the name of an exception
+
+T = TypeVar("T")
+U = TypeVar("U")
+
+
+class Box(Protocol):
+    """What is asked of the sandbox (sandbox.Sandbox has more)."""
+
+    def submit(self, job: Job) -> Future[Result]: ...
+    def submit_many(self, program: str, inputs: Sequence[str]) -> Future[list[Result]]: ...
+    def submit_deterministic_many(self, program: str, inputs: Sequence[str]) -> Future[list[Determinism]]: ...
+
+
+def admit(
+    proposal: Proposal,
+    box: Box,
+    settings: AdmissionConfig,
+    *,
+    step: int,
+    inputs: int = 10,
+    shown: int = 5,
+    lines: int | None = None,
+    known: Callable[[Proposal], bool] | None = None,
+    held_out: Collection[str] = (),
+) -> Future[Task | Rejection]:
+    """Make a task of the proposal, or say why not: first what its text shows, then by running it.
+
+    inputs, shown: pairs of an induction task, and how many of them the solver sees (fewer in proportion where inputs
+    were dropped). lines: what was asked for. known: whether there is such a task already; it is also asked from the
+    sandbox's threads. held_out: program keys (program_key) that are never admitted.
+    """
+    rejection = _inspect(proposal, settings, lines=lines, held_out=held_out)
+    if rejection is not None:
+        return _done(rejection)
+    texts = _input_texts(proposal, settings, inputs)
+    if isinstance(texts, Rejection):
+        return _done(texts)
+    proposal = replace(proposal, inputs=tuple(texts))
+    if known is not None and known(proposal):
+        return _done(Rejection("duplicate"))
+    if settings.check_determinism:
+        runs = box.submit_deterministic_many(proposal.program, texts)
+    else:
+        once = box.submit_many(proposal.program, texts)
+        runs = _then(once, lambda found: [Determinism(result, True) for result in found])
+    shown_frac = shown / inputs if proposal.type is TaskType.INDUCTION else 0.0
+
+    def judge(found: list[Determinism]) -> Task | Rejection:
+        made = _task(proposal, found, settings, step=step, shown_frac=shown_frac)
+        if known is not None and isinstance(made, Task) and len(made.pairs) < len(found):
+            remaining = tuple(pair.input for pair in made.pairs)
+            return Rejection("duplicate") if known(replace(proposal, inputs=remaining)) else made
+        return made
+
+    return _then(runs, judge)
+
+
+def check(task: Task, answer: Answer | ParseError, box: Box, settings: AdmissionConfig) -> Future[Verdict]:
+    """Whether the answer solves the task. What is expected never enters the sandbox: results are compared out here.
+
+    Values are equal as by == (5 equals 5.0, sets have no order), nan equals nan. Induction: the score is the fraction
+    of hidden pairs that the program gets right; it is correct when it gets all of them right. Error tasks: the name of
+    the exception, in letters of any size, up to a space or colon (`KeyError: 'x'` is KeyError), as in AZR.
+    """
+    if isinstance(answer, ParseError):
+        return _done(Verdict(False, 0.0, "unparsable", answer.reason))
+    if task.type is TaskType.DEDUCTION:
+        return _done(_check_output(task, answer.text))
+    if task.type is TaskType.ERROR:
+        return _done(_check_name(task, answer.text))
+    if task.type is TaskType.ABDUCTION:
+        try:
+            parse_arguments(answer.text)
+            if len(answer.text) > settings.max_input_chars:
+                raise InvalidValue("size", f"{len(answer.text)} characters")
+        except InvalidValue as error:
+            return _done(Verdict(False, 0.0, "unparsable", str(error)))
+        expected = [parse_value(task.output)]
+        results = _then(box.submit(Job(task.program, args=answer.text)), lambda result: [result])
+    else:
+        if len(answer.text) > settings.max_program_chars or "f" not in function_names(answer.text):
+            return _done(Verdict(False, 0.0, "unparsable", "no function f, or too long"))
+        hidden = task.pairs[task.shown :]
+        expected = [parse_value(pair.output) for pair in hidden]
+        results = box.submit_many(answer.text, [pair.input for pair in hidden])
+    return _then(results, lambda found: _compare(found, expected))
+
+
+def duplicate_key(item: Proposal | Task, by: str) -> str:
+    """What is equal for duplicates: of the program, the program and its input, or the program modulo constants.
+
+    Of an induction task the program is given, not proposed, so there its inputs always count, whatever their order.
+    """
+    key = program_key(item.program, modulo_constants=by == "modulo_constants")
+    texts = item.inputs if isinstance(item, Proposal) else tuple(pair.input for pair in item.pairs)
+    if item.type is TaskType.INDUCTION or by == "program_and_input":
+        key += ":" + program_key("\0".join(sorted(map(_normal_input, texts))))
+    return key
+
+
+def _normal_input(text: str, required: int = 0) -> str:
+    """The argument list in one spelling; text that is none stays as it is. `(1, 2)` for a function that cannot do with
+    one argument is `1, 2`: small models like to write the call's parentheses."""
+    try:
+        positional, named = parse_arguments(text)
+        if len(positional) == 1 < required and not named and isinstance(positional[0], tuple):
+            positional = positional[0]
+        return ", ".join([*map(render, positional), *(f"{name}={render(value)}" for name, value in named.items())])
+    except InvalidValue:
+        return text
+
+
+def _inspect(
+    proposal: Proposal, settings: AdmissionConfig, *, lines: int | None, held_out: Collection[str]
+) -> Rejection | None:
+    """What is wrong with the text of the program or the message."""
+    program = proposal.program
+    if len(program) > settings.max_program_chars:
+        return Rejection("program_too_long", f"{len(program)} characters")
+    if len(proposal.message) > settings.max_message_chars:
+        return Rejection("message_too_long", f"{len(proposal.message)} characters")
+    tree = parse(program)
+    if tree is None:
+        return Rejection("syntax")
+    if not _defines_f(program):
+        return Rejection("no_function")
+    found = find_forbidden(
+        program,
+        tree,
+        modules=settings.forbidden_modules,
+        names=settings.forbidden_names,
+        attributes=settings.forbidden_attributes,
+    )
+    if found is not None:
+        return Rejection("forbidden", found)
+    is_induction = proposal.type is TaskType.INDUCTION
+    if settings.exact_lines and lines is not None and not is_induction and statement_lines(program) != lines:
+        return Rejection("wrong_length", f"{statement_lines(program)} lines, {lines} asked for")
+    if held_out and program_key(program) in held_out:
+        return Rejection("held_out")
+    return None
+
+
+def _defines_f(program: str) -> bool:
+    return "f" in function_names(program) or program.rpartition("\n")[2].startswith("f = ")
+
+
+def _input_texts(proposal: Proposal, settings: AdmissionConfig, count: int) -> list[str] | Rejection:
+    """The inputs in normal form: the one input, or the last `count` different ones of an induction proposal."""
+    is_induction = proposal.type is TaskType.INDUCTION
+    needed = min(count, settings.min_inputs) if is_induction else 1
+    required = required_arguments(proposal.program)
+    texts: list[str] = []
+    rejection = Rejection("few_inputs", f"{len(proposal.inputs)} of {needed}")
+    for text in proposal.inputs:
+        try:
+            parse_arguments(text)
+        except InvalidValue as error:
+            rejection = Rejection("bad_input", str(error))
+            continue
+        if len(text) > settings.max_input_chars:
+            rejection = Rejection("input_too_long", f"{len(text)} characters")
+            continue
+        texts.append(_normal_input(text, required))
+    if is_induction and settings.distinct_inputs and len(texts) >= needed:
+        texts = list(dict.fromkeys(texts))
+        rejection = Rejection("few_inputs", f"{len(texts)} different ones of {needed}")
+    return texts[-count:] if len(texts) >= needed else rejection
+
+
+def _task(
+    proposal: Proposal,
+    runs: Sequence[Determinism],
+    settings: AdmissionConfig,
+    *,
+    step: int,
+    shown_frac: float,
+) -> Task | Rejection:
+    """The task that the runs make of the proposal, or the first thing that is wrong with them."""
+    pairs, values, rejections = [], [], []
+    for text, run in zip(proposal.inputs, runs, strict=True):
+        rejection = _reject_run(run, settings, proposal.type)
+        if rejection is not None and rejection.reason in _OF_THE_PROGRAM:
+            return rejection
+        if rejection is not None:
+            rejections.append(rejection)
+            continue
+        is_error = proposal.type is TaskType.ERROR
+        pairs.append(Pair(text, (run.result.error_type or NO_ERROR) if is_error else render(run.result.value)))
+        values.append(run.result.value)
+    is_induction = proposal.type is TaskType.INDUCTION
+    needed = min(len(runs), settings.min_inputs) if is_induction else 1
+    if len(pairs) < needed:
+        return rejections[0]
+    if is_induction and settings.vary_outputs and all(equal(value, values[0]) for value in values):
+        return Rejection("constant", pairs[0].output)
+    shown = int(shown_frac * len(pairs))
+    return Task(
+        proposal.type, proposal.program, tuple(pairs), proposal.message, shown, step, composites=proposal.composites
+    )
+
+
+def _reject_run(run: Determinism, settings: AdmissionConfig, task_type: TaskType) -> Rejection | None:
+    """What is wrong with a run. For an error task an exception is right, and of a value only that there is one."""
+    result = run.result
+    is_error = task_type is TaskType.ERROR
+    if not result.ok and not (is_error and result.status is Status.ERROR and result.error_type.isidentifier()):
+        detail = f"{result.error_type}: {result.message}" if result.error_type else result.message
+        return Rejection(_FAILED[result.status], detail)
+    if not run.agrees:
+        return Rejection("not_deterministic", run.difference)
+    if is_error:
+        return None
+    if result.value is None and not settings.accept_none:
+        return Rejection("none")
+    try:
+        length = len(render(result.value))
+    except InvalidValue as error:
+        return Rejection("output_too_long", str(error))
+    return Rejection("output_too_long", f"{length} characters") if length > settings.max_output_chars else None
+
+
+def _check_output(task: Task, text: str) -> Verdict:
+    try:
+        answer = parse_value(text)
+    except InvalidValue as error:
+        return Verdict(False, 0.0, "unparsable", str(error))
+    correct = equal(answer, parse_value(task.output))
+    return Verdict(correct, float(correct), "correct" if correct else "wrong")
+
+
+def _check_name(task: Task, text: str) -> Verdict:
+    said = _ERROR_NAME.split(text.strip(), maxsplit=1)[0]
+    if not said:
+        return Verdict(False, 0.0, "unparsable")
+    correct = said.lower() == task.output.lower()
+    return Verdict(correct, float(correct), "correct" if correct else "wrong")
+
+
+def _compare(results: Sequence[Result], expected: Sequence[Any]) -> Verdict:
+    """The verdict of runs against values; its reason is that of the first failure."""
+    right = [result.ok and equal(result.value, value) for result, value in zip(results, expected, strict=True)]
+    score = sum(right) / len(right) if right else 0.0
+    if right and all(right):
+        return Verdict(True, 1.0, "correct")
+    for result in results:
+        if not result.ok:
+            reason = "no_value" if result.status is Status.OUTPUT_LIMIT else _FAILED[result.status]
+            return Verdict(False, score, reason, f"{result.error_type}: {result.message}")
+    return Verdict(False, score, "wrong")
+
+
+def _done(value: T) -> Future[Any]:
+    future: Future[T] = Future()
+    future.set_result(value)
+    return future
+
+
+def _then(future: Future[T], function: Callable[[T], U]) -> Future[U]:
+    """A future of function(result). What the first or the function raises is raised by the new one."""
+    following: Future[U] = Future()
+
+    def go_on(done: Future[T]) -> None:
+        try:
+            following.set_result(function(done.result()))
+        except Exception as error:  # handed to whoever waits
+            following.set_exception(error)
+
+    future.add_done_callback(go_on)
+    return following

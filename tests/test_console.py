@@ -1,0 +1,56 @@
+"""What the console says: one line a step, a line that moves between, alarms when they begin."""
+
+from __future__ import annotations
+
+import io
+import time
+
+import pytest
+from rich.console import Console as RichConsole
+
+from minizero.report import console as module
+from minizero.report.console import Console, step_line
+
+
+def plain() -> tuple[Console, io.StringIO]:
+    out = io.StringIO()
+    return Console(RichConsole(file=out, force_terminal=False, width=100), total=3), out
+
+
+def test_a_step_is_one_line_without_the_loss() -> None:
+    values = {"propose/admitted_frac": 0.5, "solve/correct_frac": 0.25, "policy/loss": 0.1, "time/step_s": 2.0}
+    assert step_line(3, 60, values) == "step   3/60   admitted  50%   solved  25%   2.0 s"
+
+
+def test_a_step_tells_where_its_time_went() -> None:
+    values = {
+        "time/step_s": 10.0, "time/step_s/sample": 7.0, "time/step_s/update": 2.0, "time/step_s/push": 0.1,
+        "sandbox/wait_s": 0.5, "rollout/tokens_per_s": 1234.0,
+    }  # fmt: skip
+    told = "1234 tok/s   10.0 s (sample 65%, update 20%, push 1%, sandbox 5%)"
+    assert step_line(1, 2, values) == f"step   1/2   {told}"
+    assert step_line(1, 2, values | {"time/floor_frac": 0.31}).endswith("sandbox 5%, floor 31%)")
+
+
+def test_the_progress_line_moves_while_one_call_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "QUIET_S", 0.05)
+    console, out = plain()
+    with console:
+        console.phase("thinking")
+        console.tick(7)
+        time.sleep(0.4)
+    moved = [line for line in out.getvalue().splitlines() if "thinking, 7 completions left" in line]
+    assert len(moved) >= 2
+
+
+def test_an_alarm_is_said_when_it_begins_and_not_every_step() -> None:
+    console, out = plain()
+    for admitted in (0.1, 0.1, 0.9, 0.1):
+        console.step(1, {"propose/admitted_frac": admitted, "time/step_s": 1.0})
+    assert out.getvalue().count("! propose/admitted_frac") == 2
+
+
+def test_model_text_is_not_read_as_markup() -> None:
+    console, out = plain()
+    console.say("[red]not a colour[/red]")
+    assert "[red]not a colour[/red]" in out.getvalue()
