@@ -22,8 +22,8 @@ from typing import Any
 from minizero.config import load_config
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.selfplay.buffer import TaskBuffer
-from minizero.selfplay.round import task_key
 from minizero.selfplay.step import SelfPlay
+from minizero.tasks.admission import task_key
 from minizero.types import Pair, Request, Rollout, Task, TaskType
 from sandbox import Determinism, Job, Result, Status
 

@@ -18,6 +18,7 @@ from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeding import azr_row, grow_seeds
 from minizero.selfplay.seeds import read_seeds, seed_tasks, zero_tasks
 from minizero.tasks.admission import admit, check
+from minizero.tasks.event_loop import run_all
 from minizero.tasks.parsing import format_ok, parse_answer
 from minizero.types import (
     NO_ERROR,
@@ -46,7 +47,7 @@ RAISING = Task(ERROR, PROGRAM, (Pair("[]", "ValueError"),))
 
 def admitted(box: Sandbox, program: str, text: str = "3") -> str:
     """What the task's answer is, or the reason why there is none."""
-    found = admit(Proposal(ERROR, program, (text,)), box, SETTINGS, step=1).result(timeout=60)
+    found = run_all([admit(Proposal(ERROR, program, (text,)), box, SETTINGS, step=1)])[0]
     return found.reason if isinstance(found, Rejection) else found.output
 
 
@@ -83,7 +84,7 @@ def test_where_azr_judges_otherwise_is_listed(box: Sandbox, program: str) -> Non
 
 
 def test_other_types_still_reject_what_raises(box: Sandbox) -> None:
-    found = admit(Proposal(TaskType.DEDUCTION, PROGRAM, ("[]",)), box, SETTINGS, step=1).result(timeout=60)
+    found = run_all([admit(Proposal(TaskType.DEDUCTION, PROGRAM, ("[]",)), box, SETTINGS, step=1)])[0]
     assert isinstance(found, Rejection)
 
 
@@ -101,7 +102,7 @@ def test_other_types_still_reject_what_raises(box: Sandbox) -> None:
     ],
 )
 def test_an_answer_is_the_name_up_to_a_space_or_colon(box: Sandbox, text: str, correct: bool) -> None:
-    assert check(RAISING, Answer(ERROR, text), box, SETTINGS).result().correct is correct
+    assert run_all([check(RAISING, Answer(ERROR, text), box, SETTINGS)])[0].correct is correct
 
 
 def test_official_error_answers_are_graded_as_recorded(box: Sandbox) -> None:
@@ -115,7 +116,7 @@ def test_official_error_answers_are_graded_as_recorded(box: Sandbox) -> None:
         text = "<think>" + given["response_after_<think>"]
         assert format_ok(Role.SOLVE, ERROR, text, style="r1")
         answer = parse_answer(ERROR, text, style="r1")
-        assert check(task, answer, box, SETTINGS).result().score == record["output"]["accuracy"][0]
+        assert run_all([check(task, answer, box, SETTINGS)])[0].score == record["output"]["accuracy"][0]
         assert admitted(box, given["program"], info["input"]) == info["output"]
         found += 1
     assert found == 2

@@ -11,10 +11,10 @@ import pytest
 from minizero.config import load_config
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.selfplay.buffer import TaskBuffer
-from minizero.selfplay.round import task_key
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import zero_tasks
 from minizero.selfplay.step import SelfPlay, StepResult
+from minizero.tasks.admission import task_key
 from minizero.tasks.programs import program_key
 from minizero.types import Request, Rollout, TaskType
 from sandbox import Sandbox

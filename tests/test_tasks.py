@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 import minizero
 from minizero.config.tasks import AdmissionConfig
 from minizero.tasks.admission import REASONS, VERDICTS, admit, check, duplicate_key
+from minizero.tasks.event_loop import EventLoop, run_all
 from minizero.tasks.programs import program_key, statement_lines
 from minizero.types import Answer, Pair, ParseError, Proposal, Rejection, Task, TaskType, Verdict
 from sandbox import Limits, Sandbox
@@ -33,7 +33,7 @@ def box() -> Iterator[Sandbox]:
 
 
 def admitted(box: Sandbox, proposal: Proposal, rules: AdmissionConfig = SETTINGS, **options: Any) -> Task | Rejection:
-    return admit(proposal, box, rules, step=3, **options).result(timeout=60)
+    return run_all([admit(proposal, box, rules, step=3, **options)])[0]
 
 
 def reason(box: Sandbox, program: str, text: str = "3", settings: AdmissionConfig = SETTINGS, **options: Any) -> str:
@@ -42,7 +42,7 @@ def reason(box: Sandbox, program: str, text: str = "3", settings: AdmissionConfi
 
 
 def verdict(box: Sandbox, task: Task, text: str) -> Verdict:
-    return check(task, Answer(task.type, text), box, SETTINGS).result(timeout=60)
+    return run_all([check(task, Answer(task.type, text), box, SETTINGS)])[0]
 
 
 def test_a_proposal_that_runs_becomes_a_task_with_its_output(box: Sandbox) -> None:
@@ -172,9 +172,11 @@ def test_inputs_that_fail_are_dropped_as_long_as_enough_remain(box: Sandbox) -> 
 
 def test_admission_does_not_wait(box: Sandbox) -> None:
     proposal = Proposal(DEDUCTION, "def f(x):\n    while x: pass", ("1",))
-    futures = [admit(proposal, box, SETTINGS, step=1) for _ in range(2)]
-    assert all(isinstance(future, Future) for future in futures)
-    found = [future.result(timeout=60) for future in futures]
+    loop = EventLoop()
+    promises = [loop.start(admit(proposal, box, SETTINGS, step=1)) for _ in range(2)]
+    assert not any(promise.done() for promise in promises)
+    loop.run()
+    found = [promise.result() for promise in promises]
     assert [isinstance(one, Rejection) and one.reason for one in found] == ["timeout", "timeout"]
 
 
@@ -205,7 +207,7 @@ def test_an_induction_answer_scores_the_fraction_of_hidden_pairs_it_gets_right(b
 
 def test_a_completion_without_an_answer_has_a_verdict_too(box: Sandbox) -> None:
     task = Task(DEDUCTION, "def f(x):\n    return x", (Pair("0", "0"),))
-    found = check(task, ParseError("no_answer"), box, SETTINGS).result()
+    found = run_all([check(task, ParseError("no_answer"), box, SETTINGS)])[0]
     assert found == Verdict(False, 0.0, "unparsable", "no_answer")
     assert "unparsable" in VERDICTS
 
@@ -227,9 +229,9 @@ def test_the_expected_value_never_enters_the_sandbox(box: Sandbox) -> None:
 
     secret = "'the gold'"
     task = Task(ABDUCTION, "def f(x):\n    return x", (Pair("1", secret),))
-    assert not check(task, Answer(ABDUCTION, "2"), Spy(), SETTINGS).result(timeout=60).correct
+    assert not run_all([check(task, Answer(ABDUCTION, "2"), Spy(), SETTINGS)])[0].correct
     task = Task(INDUCTION, "def f(x):\n    return x", (Pair("1", secret), Pair("2", secret)), shown=1)
-    assert not check(task, Answer(INDUCTION, "def f(x): return x"), Spy(), SETTINGS).result(timeout=60).correct
+    assert not run_all([check(task, Answer(INDUCTION, "def f(x): return x"), Spy(), SETTINGS)])[0].correct
     assert len(seen) == 2
     assert "gold" not in repr(seen)
 

@@ -1,25 +1,27 @@
-"""One step's completions, each followed from its text to its outcome: parsed, admitted, attempted, judged.
+"""One step's completions, each followed from its text to its outcome: parsed, admitted, attempted, checked.
 
-Reading order: PlannedPrompt (what completions are read against), Round.propose and solve (ask), then what
-happens to a proposal (_read_proposal, _admitted, _with_attempts) and to an answer (_read_answer). Results are kept by
-request and index, so that the order in which they arrive changes nothing.
+Reading order: Assignment (a prompt and what its completions are read against), Round.propose and solve (ask), then the
+two stories, each one coroutine: _proposal and _answer. Results are kept by request and index, so the order in which
+they arrive changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from minizero import prompts
 from minizero.config.schema import Config
 from minizero.rewards import solve_rate
 from minizero.rollout.protocol import stream_seed
+from minizero.selfplay.answers import AnswerReader
 from minizero.selfplay.buffer import TaskBuffer
 from minizero.selfplay.scheduler import Scheduler
-from minizero.tasks import admission as tasks
+from minizero.tasks.admission import admit, task_key
 from minizero.tasks.composites import compose
-from minizero.tasks.parsing import format_ok, parse_answer, parse_proposal
+from minizero.tasks.event_loop import Promise, result
+from minizero.tasks.parsing import format_ok, parse_proposal
 from minizero.types import (
     AnswerOutcome,
     Completion,
@@ -32,35 +34,30 @@ from minizero.types import (
     Role,
     Task,
     TaskType,
-    Verdict,
 )
 from sandbox import Sandbox
 
+T = TypeVar("T")
+Proposed = tuple[ProposalOutcome, Completion]
+Answered = tuple[AnswerOutcome, Completion]
+
 
 @dataclass(frozen=True, slots=True)
-class PlannedPrompt:
-    """One prompt to be completed, and what its completions will be read against."""
+class Assignment:
+    """One prompt, under the name of its request, and what its completions are read against."""
 
+    name: str
     role: Role
     task_type: TaskType
     prompt: Prompt
-    name: str = ""
     examples: tuple[Task, ...] = ()
     lines: int | None = None
     composites: tuple[str, ...] = ()
     task: Task | None = None
 
 
-@dataclass(slots=True)
-class _Attempts:
-    """The attempts at one proposed task, shared by all proposals of exactly that task."""
-
-    verdicts: dict[int, Verdict]
-    answers: list[tuple[AnswerOutcome, Completion]]
-
-
 class Round:
-    """Follows every completion of a step to its outcome. Results are kept by request and index, never by arrival."""
+    """Follows every completion of a step to its outcome."""
 
     def __init__(
         self,
@@ -75,202 +72,155 @@ class Round:
     ) -> None:
         self.config, self.number, self.scheduler = config, number, scheduler
         self.box, self.buffer, self.style, self.held_out = box, buffer, style, held_out
-        self.settings = config.admission
-        self._proposed: dict[tuple[str, int], tuple[ProposalOutcome, Completion]] = {}
-        self._greedy: dict[str, AnswerOutcome] = {}  # plan name -> the greedy answer, the baseline of ReMax
-        self._answered: dict[tuple[str, int], tuple[AnswerOutcome, Completion]] = {}
-        self._attempts: dict[str, _Attempts] = {}
-        self._checks: dict[tuple[str, str], Future[Verdict]] = {}
-        self._first: dict[str, tuple[tuple[str, int], str]] = {}  # duplicate key -> first place in the order, its task
+        self.reader = AnswerReader(scheduler, box, config.admission, style)
+        self._proposals: dict[str, Promise[list[Proposed]]] = {}  # by request id, as are answers and greedy answers
+        self._answers: dict[str, Promise[list[Answered]]] = {}
+        self._greedy: dict[str, Promise[list[Answered]]] = {}
+        self._attempts: dict[str, Promise[list[Answered]]] = {}  # by task id
+        self._first: dict[str, tuple[tuple[str, int], str]] = {}  # duplicate key -> first request and index, its task
 
-    def propose(self, plan: PlannedPrompt) -> None:
-        self._ask(plan, lambda completion: self._read_proposal(plan, completion))
+    # -- what is asked, and what came of it ---------------------------------------------------------------------------
 
-    def solve(self, plan: PlannedPrompt) -> None:
-        assert plan.task is not None
-        task = plan.task
+    def propose(self, asked: Assignment) -> None:
+        """Ask for proposals and follow each."""
+        proposals = self.scheduler.sample(self._request(asked), lambda completion: self._proposal(asked, completion))
+        self._proposals[asked.name] = self.scheduler.start(proposals)
 
-        def keep(outcome: AnswerOutcome, completion: Completion) -> None:
-            self._answered[completion.request_id, completion.index] = (outcome, completion)
+    def solve(self, asked: Assignment) -> None:
+        """Ask for answers to a task and check each."""
+        self._answers[asked.name] = self._ask(asked, self._request(asked))
+        self._ask_greedily(asked)
 
-        self._ask(plan, lambda completion: self._read_answer(task, plan.prompt, completion, keep))
-        self._ask_greedily(plan, task)
-
-    def proposals(self) -> list[tuple[ProposalOutcome, Completion]]:
+    def proposals(self) -> list[Proposed]:
         """Outcomes in request order; of equal proposals in this step all but the first are duplicates."""
-        found = []
-        for place in sorted(self._proposed):
-            outcome, completion = self._proposed[place]
-            if outcome.task and not outcome.reason:
-                outcome = self._with_attempts(outcome, place)
-            found.append((outcome, completion))
-        return found
+        return [(self._unless_repeated(*pair), pair[1]) for pair in _in_order(self._proposals)]
 
-    def answers(self) -> list[tuple[AnswerOutcome, Completion]]:
-        return [self._answered[place] for place in sorted(self._answered)]
+    def answers(self) -> list[Answered]:
+        """Outcomes in request order."""
+        return _in_order(self._answers)
+
+    def attempts(self) -> list[Answered]:
+        """Outcomes of the attempts at proposed tasks, in the order of the tasks' ids."""
+        return _in_order(self._attempts)
 
     def greedy_answers(self) -> dict[str, AnswerOutcome]:
         """By request id: the greedy answer to the same prompt (only where a baseline asks for it)."""
-        return self._greedy
+        return {name: pairs[0][0] for name, promise in self._greedy.items() if (pairs := promise.result())}
 
-    def attempts(self) -> list[tuple[AnswerOutcome, Completion]]:
-        return [pair for name in sorted(self._attempts) for pair in sorted(self._attempts[name].answers, key=_by_index)]
+    # -- a proposal, from its text to its solve rate ------------------------------------------------------------------
 
-    # -- proposals ----------------------------------------------------------------------------------------------------
-
-    def _read_proposal(self, plan: PlannedPrompt, completion: Completion) -> None:
-        place = (completion.request_id, completion.index)
-        text = plan.prompt.prefill + completion.text
-        kept_form = format_ok(Role.PROPOSE, plan.task_type, text, style=self.style)
-        program = plan.examples[0].program if plan.task_type is TaskType.INDUCTION else None
-        inputs = self.config.prompt.induction_inputs
-        parsed = parse_proposal(
-            plan.task_type, text, style=self.style, settings=self.settings, program=program, inputs=inputs
-        )
-        if plan.composites and isinstance(parsed, Proposal):
-            parsed = compose(parsed, plan.composites)
+    async def _proposal(self, asked: Assignment, completion: Completion) -> Proposed:
+        text = asked.prompt.prefill + completion.text
+        kept_form = format_ok(Role.PROPOSE, asked.task_type, text, style=self.style)
         outcome = ProposalOutcome(
-            plan.task_type, text, kept_form, "", examples=plan.examples, requested_lines=plan.lines
+            asked.task_type, text, kept_form, "", examples=asked.examples, requested_lines=asked.lines
         )
-        if isinstance(parsed, ParseError):
-            self._proposed[place] = (replace(outcome, reason=parsed.reason, detail=parsed.detail), completion)
-            return
-        outcome = replace(outcome, proposal=parsed)
+        proposal = self._parse(asked, text)
+        if isinstance(proposal, ParseError):
+            return replace(outcome, reason=proposal.reason, detail=proposal.detail), completion
+        outcome = replace(outcome, proposal=proposal)
 
-        def admitted(result: Task | Rejection) -> None:
-            self._admitted(outcome, completion, parsed, result)
+        task = await self._admit(asked, proposal)
+        if isinstance(task, Rejection):
+            return replace(outcome, reason=task.reason, detail=task.detail), completion
+        outcome = replace(outcome, task=task, known=self.buffer.describe(task))
 
-        self.scheduler.await_result(
-            tasks.admit(
-                parsed,
-                self.box,
-                self.settings,
-                step=self.number,
-                inputs=inputs,
-                shown=self.config.prompt.induction_shown,
-                known=self._knows,
-                held_out=self.held_out,
-                lines=plan.lines,
-            ),
-            admitted,
-        )
-
-    def _admitted(
-        self, outcome: ProposalOutcome, completion: Completion, proposal: Proposal, result: Task | Rejection
-    ) -> None:
-        place = (completion.request_id, completion.index)
-        if isinstance(result, Rejection):
-            self._proposed[place] = (replace(outcome, reason=result.reason, detail=result.detail), completion)
-            return
-        outcome = replace(outcome, task=result, known=self.buffer.describe(result))
-        self._proposed[place] = (outcome, completion)
-        key = self._key(result)
-        mine = (place, result.id)
+        key, mine = self._key(task), ((completion.request_id, completion.index), task.id)
         self._first[key] = min(self._first.get(key, mine), mine)
-        count = self.config.selfplay.attempts
-        if count and result.id not in self._attempts:
-            self._attempts[result.id] = _Attempts({}, [])
-            plan = replace(solve_plan(result, self.style, self.config), name=f"attempt/{result.type}/{result.id}")
-
-            def is_duplicate() -> bool:  # the earlier one is attempted instead
-                return bool(key) and self._first[key][1] != result.id
-
-            self._ask(
-                plan,
-                lambda attempt: self._read_answer(result, plan.prompt, attempt, self._keep_attempt),
-                n=count,
-                unless=is_duplicate,
-            )
-            if self.config.selfplay.train_on_attempts:
-                self._ask_greedily(plan, result, unless=is_duplicate)
-
-    def _keep_attempt(self, outcome: AnswerOutcome, completion: Completion) -> None:
-        attempts = self._attempts[outcome.task.id]
-        attempts.verdicts[completion.index] = outcome.verdict
-        attempts.answers.append((outcome, completion))
-
-    def _with_attempts(self, outcome: ProposalOutcome, place: tuple[str, int]) -> ProposalOutcome:
-        assert outcome.task is not None
-        key = self._key(outcome.task)
-        if key and self._first[key][0] != place:
-            return replace(outcome, reason="duplicate", task=None)
-        attempts = self._attempts.get(outcome.task.id)
-        if attempts is None or not attempts.verdicts:
-            return outcome
-        verdicts = tuple(attempts.verdicts[i] for i in sorted(attempts.verdicts))
+        verdicts = tuple(answer.verdict for answer, _ in await self._attempt(task))
+        if not verdicts:
+            return outcome, completion
         rate = solve_rate(verdicts, self.config.reward.solve.induction)
-        return replace(outcome, verdicts=verdicts, solve_rate=rate)
+        return replace(outcome, verdicts=verdicts, solve_rate=rate), completion
 
-    def _knows(self, proposal: Proposal) -> bool:
+    def _parse(self, asked: Assignment, text: str) -> Proposal | ParseError:
+        proposal = parse_proposal(
+            asked.task_type,
+            text,
+            style=self.style,
+            settings=self.config.admission,
+            program=asked.examples[0].program if asked.task_type is TaskType.INDUCTION else None,
+            inputs=self.config.prompt.induction_inputs,
+        )
+        return compose(proposal, asked.composites) if asked.composites and isinstance(proposal, Proposal) else proposal
+
+    async def _admit(self, asked: Assignment, proposal: Proposal) -> Task | Rejection:
+        return await admit(
+            proposal,
+            self.box,
+            self.config.admission,
+            step=self.number,
+            inputs=self.config.prompt.induction_inputs,
+            shown=self.config.prompt.induction_shown,
+            known=self._is_known,
+            held_out=self.held_out,
+            lines=asked.lines,
+        )
+
+    async def _attempt(self, task: Task) -> list[Answered]:
+        """The attempts at a proposed task, shared by all proposals of exactly that task; [] for a duplicate."""
+        play, key = self.config.selfplay, self._key(task)
+        if not play.attempts:
+            return []
+
+        def is_repeated() -> bool:  # the earlier one is attempted instead
+            return bool(key) and self._first[key][1] != task.id
+
+        if task.id not in self._attempts:
+            asked = to_solve(task, f"attempt/{task.type}/{task.id}", self.style, self.config)
+            self._attempts[task.id] = self._ask(asked, self._request(asked, n=play.attempts), unless=is_repeated)
+            if play.train_on_attempts:
+                self._ask_greedily(asked, unless=is_repeated)
+        return await result(self._attempts[task.id])
+
+    def _unless_repeated(self, outcome: ProposalOutcome, completion: Completion) -> ProposalOutcome:
+        key = self._key(outcome.task) if outcome.task else ""
+        if key and self._first[key][0] != (completion.request_id, completion.index):
+            return replace(outcome, reason="duplicate", task=None, verdicts=(), solve_rate=None)
+        return outcome
+
+    def _is_known(self, proposal: Proposal) -> bool:
         key = self._key(proposal)
         return bool(key) and self.buffer.knows(proposal.type, key)
 
     def _key(self, item: Proposal | Task) -> str:
-        """What makes two tasks of a type the same, with the type in front; "" when nothing does."""
-        return task_key(item, self.settings.duplicate_by)
+        return task_key(item, self.config.admission.duplicate_by)
 
-    # -- answers ------------------------------------------------------------------------------------------------------
+    # -- an answer, from its text to its verdict ----------------------------------------------------------------------
 
-    def _read_answer(
-        self, task: Task, prompt: Prompt, completion: Completion, keep: Callable[[AnswerOutcome, Completion], None]
-    ) -> None:
-        text = prompt.prefill + completion.text
-        kept_form = format_ok(Role.SOLVE, task.type, text, style=self.style)
-        parsed = parse_answer(task.type, text, style=self.style)
-        answer = None if isinstance(parsed, ParseError) else parsed
-
-        def judged(verdict: Verdict) -> None:
-            keep(AnswerOutcome(task, text, kept_form, verdict, answer), completion)
-
-        said = parsed.reason if isinstance(parsed, ParseError) else parsed.text
-        if (task.id, said) not in self._checks:  # attempts often agree; one run tells about all of them
-            self._checks[task.id, said] = tasks.check(task, parsed, self.box, self.settings)
-        self.scheduler.await_result(self._checks[task.id, said], judged)
-
-    def _ask_greedily(self, plan: PlannedPrompt, task: Task, *, unless: Callable[[], bool] = lambda: False) -> None:
-        """The baseline of ReMax: one greedy answer to the same prompt, where the solver's estimator wants one."""
-        if self.config.advantage.solve.baseline != "greedy":
-            return
-
-        def keep(outcome: AnswerOutcome, _: Completion) -> None:
-            self._greedy[plan.name] = outcome
-
-        greedy = replace(plan, name=f"{plan.name}/greedy")
-        self._ask(
-            greedy, lambda done: self._read_answer(task, plan.prompt, done, keep), n=1, greedy=True, unless=unless
-        )
+    async def _answer(self, asked: Assignment, completion: Completion) -> Answered:
+        assert asked.task is not None
+        return await self.reader.read(asked.task, asked.prompt, completion), completion
 
     def _ask(
-        self,
-        plan: PlannedPrompt,
-        then: Callable[[Completion], None],
-        *,
-        n: int = 0,
-        greedy: bool = False,
-        unless: Callable[[], bool] = lambda: False,
-    ) -> None:
-        play = self.config.selfplay
-        propose = plan.role is Role.PROPOSE
-        request = Request(
-            id=plan.name,
-            prompt=plan.prompt,
+        self, asked: Assignment, request: Request, unless: Callable[[], bool] = lambda: False
+    ) -> Promise[list[Answered]]:
+        answers = self.scheduler.sample(request, lambda completion: self._answer(asked, completion), unless=unless)
+        return self.scheduler.start(answers)
+
+    def _ask_greedily(self, asked: Assignment, unless: Callable[[], bool] = lambda: False) -> None:
+        """The baseline of ReMax: one greedy answer to the same prompt, where the solver's estimator wants one."""
+        if self.config.advantage.solve.baseline == "greedy":
+            request = replace(self._request(replace(asked, name=f"{asked.name}/greedy"), n=1), temperature=0.0)
+            self._greedy[asked.name] = self._ask(asked, request, unless)
+
+    def _request(self, asked: Assignment, *, n: int = 0) -> Request:
+        play, propose = self.config.selfplay, asked.role is Role.PROPOSE
+        return Request(
+            id=asked.name,
+            prompt=asked.prompt,
             max_tokens=play.propose_max_tokens if propose else play.solve_max_tokens,
-            seed=stream_seed(self.config.run.rng_seed, self.number, plan.name),
+            seed=stream_seed(self.config.run.rng_seed, self.number, asked.name),
             n=n or (play.propose_samples if propose else play.solve_samples),
-            temperature=0.0 if greedy else self.config.sampler.temperature,
+            temperature=self.config.sampler.temperature,
         )
-        self.scheduler.ask(request, then, unless=unless)
 
 
-def solve_plan(task: Task, style: str, config: Config) -> PlannedPrompt:
-    """The plan of asking for a task's missing part."""
-    return PlannedPrompt(Role.SOLVE, task.type, prompts.solve(style, task, settings=config.prompt), task=task)
+def to_solve(task: Task, name: str, style: str, config: Config) -> Assignment:
+    """The assignment of finding a task's missing part."""
+    prompt = prompts.solve(style, task, settings=config.prompt)
+    return Assignment(name, Role.SOLVE, task.type, prompt, task=task)
 
 
-def task_key(item: Proposal | Task, by: str) -> str:
-    """The key under which the buffer knows a task; "" with admission.duplicate_by = "none"."""
-    return "" if by == "none" else f"{item.type}:{tasks.duplicate_key(item, by)}"
-
-
-def _by_index(pair: tuple[AnswerOutcome, Completion]) -> int:
-    return pair[1].index
+def _in_order(promises: Mapping[str, Promise[list[T]]]) -> list[T]:
+    return [item for name in sorted(promises) for item in promises[name].result()]

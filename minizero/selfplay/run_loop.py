@@ -26,13 +26,13 @@ from minizero.rewards import load_terms
 from minizero.rollout.protocol import stream_seed
 from minizero.selfplay.buffer import TaskBuffer, entry_line, read_entries
 from minizero.selfplay.manifest import code_digest, commit, versions
-from minizero.selfplay.round import task_key
 from minizero.selfplay.run_directory import RunDirectory, State
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
 from minizero.selfplay.step import SelfPlay
 from minizero.selfplay.trackers import open_trackers
 from minizero.selfplay.validation import Validation, held_out_keys, held_out_tasks, validate
+from minizero.tasks.admission import task_key
 from minizero.types import MiniZeroError, Progress, Quiet
 from sandbox import Limits, Sandbox
 

@@ -1,78 +1,72 @@
-"""The traffic of one step: requests go to the sampler, programs to the sandbox, and whatever comes back has a
-consequence.
+"""The traffic of one step: requests go to the sampler and programs to the sandbox, and what comes back goes on at once.
 
-Streaming: a finished completion is parsed and executed while others still decode, and what follows from it is asked at
-once. With a sampler that promises reproducibility the consequences wait until the sampler is idle and are asked in
-order of their ids, because the sandbox answers in no fixed order and the composition of a batch can change the last
-bit of a logit.
+Streaming: a completion is parsed and executed while others still decode, and what follows from it is asked at once.
+With a sampler that promises reproducibility, new requests wait until the sampler and the sandbox are idle and are then
+submitted in order of their ids: the sandbox answers in no fixed order, and the composition of a batch can change the
+last bit of a logit.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from typing import Any
+from typing import TypeVar
 
 from minizero.rollout.protocol import Sampler
+from minizero.tasks.event_loop import EventLoop, Job, Promise, result
 from minizero.types import Completion, Request
 
-Tick = Callable[[int], None]  # told how many completions are pending; called a few times a second
+T = TypeVar("T")
+Tick = Callable[[int], None]  # given the number of pending completions; called a few times a second
 
 
-class Scheduler:
-    """Runs a sampler and sandbox futures until nothing is pending, calling back for each result."""
+class Scheduler(EventLoop):
+    """An event loop whose coroutines may also wait for completions of one sampler."""
 
     def __init__(self, sampler: Sampler, *, tick: Tick = lambda pending: None) -> None:
+        super().__init__()
         self._sampler, self._tick = sampler, tick
-        self._consequences: dict[str, Callable[[Completion], None]] = {}
-        self._asked: list[tuple[Request, Callable[[], bool]]] = []
-        self._running: dict[Future[Any], list[Callable[[Any], None]]] = {}
+        self._turns: list[tuple[str, Promise[None]]] = []  # request id, what its coroutine waits for
+        self._completions: dict[tuple[str, int], Promise[Completion]] = {}
         self.sampling_s = 0.0
         self.waiting_s = 0.0  # with nothing to generate, for the sandbox alone
 
-    def ask(
-        self, request: Request, then: Callable[[Completion], None], *, unless: Callable[[], bool] = lambda: False
-    ) -> None:
-        """Have a request completed; `then` gets each completion. Dropped if `unless()` holds when its turn comes."""
-        self._consequences[request.id] = then
-        self._asked.append((request, unless))
+    async def sample(
+        self, request: Request, read: Callable[[Completion], Job[T]], *, unless: Callable[[], bool] = lambda: False
+    ) -> list[T]:
+        """Sample a request and `read` each of its completions as it arrives; what that returned, in order of their
+        index. [] without sampling when `unless()` holds at the time of submission."""
+        turn: Promise[None] = Promise()
+        self._turns.append((request.id, turn))
+        await result(turn)
+        if unless():
+            return []
+        self._sampler.submit(request)
+        promises = [self.start(self._read(request.id, index, read)) for index in range(request.n)]
+        return [await result(promise) for promise in promises]
 
-    def await_result(self, future: Future[Any], then: Callable[[Any], None]) -> None:
-        """Call `then` with the future's result; its exception is raised from `run`."""
-        self._running.setdefault(future, []).append(then)
+    async def _read(self, name: str, index: int, read: Callable[[Completion], Job[T]]) -> T:
+        promise = self._completions[name, index] = Promise()
+        return await read(await result(promise))
 
     def run(self) -> None:
-        """Until every request is completed and every future done."""
-        while True:
-            if not self._sampler.is_reproducible or not (self._sampler.pending or self._running):
+        """Until every request is completed and every coroutine has returned."""
+        while self._turns or self._outside or self._sampler.pending:
+            if not self._sampler.is_reproducible or not (self._sampler.pending or self._outside):
                 self._submit()
-            if not (self._sampler.pending or self._running):
-                return
             self._decode()
-            self._collect(block=not self._sampler.pending)
+            self.waiting_s += self.collect(block=not self._sampler.pending)
             self._tick(self._sampler.pending)
+        super().run()
 
     def _submit(self) -> None:
-        asked, self._asked = self._asked, []
-        for request, unless in sorted(asked, key=lambda pair: pair[0].id):
-            if not unless():
-                self._sampler.submit(request)
+        turns, self._turns = self._turns, []
+        for _, turn in sorted(turns, key=lambda pair: pair[0]):
+            self.keep(turn, None)
 
     def _decode(self) -> None:
         started = time.perf_counter()
         completions = self._sampler.poll()
         self.sampling_s += time.perf_counter() - started
         for completion in completions:
-            self._consequences[completion.request_id](completion)
-
-    def _collect(self, *, block: bool) -> None:
-        if not self._running:
-            return
-        started = time.perf_counter()
-        done, _ = wait(self._running, timeout=0.25 if block else 0, return_when=FIRST_COMPLETED)
-        if block:
-            self.waiting_s += time.perf_counter() - started
-        for future in done:
-            for then in self._running.pop(future):
-                then(future.result())
+            self.keep(self._completions.pop((completion.request_id, completion.index)), completion)

@@ -13,10 +13,10 @@ from pathlib import Path
 from minizero.config import Config
 from minizero.rollout.protocol import Sampler
 from minizero.selfplay.buffer import TaskBuffer
-from minizero.selfplay.round import task_key
 from minizero.selfplay.run_loop import sandbox_settings
 from minizero.selfplay.seeds import zero_tasks
 from minizero.selfplay.step import SelfPlay
+from minizero.tasks.admission import task_key
 from minizero.types import Progress, Quiet, Rollout, SeedsError, Task, TaskType
 from sandbox import Sandbox
 

@@ -1,8 +1,8 @@
 """One step of Absolute-Zero self-play: propose, admit, attempt, solve, score, learn. START READING HERE.
 
-Reading order: SelfPlay.step is the whole story on one page; _plan draws prompts, Round (round.py) follows each
-completion to its outcome (streaming, see scheduler.py), scoring.py turns outcomes into rollouts, policy.update learns
-from them.
+Reading order: SelfPlay.step is a step on one page; _proposals and _solves draw the prompts; Round (round.py) follows
+each completion to its outcome (streaming, see scheduler.py); scoring.py turns outcomes into rollouts; policy.update
+learns from them.
 
 Departs from the paper's Algorithm 1 as the official code does: with selfplay.solve_from = "previous" the solver works
 on what the step before proposed, so that proposals and solutions decode in one batch.
@@ -10,24 +10,25 @@ on what the step before proposed, so that proposals and solutions decode in one 
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from minizero import prompts
 from minizero.config.schema import Config
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.buffer import Entry, TaskBuffer
-from minizero.selfplay.round import PlannedPrompt, Round, solve_plan
+from minizero.selfplay.round import Assignment, Round, to_solve
 from minizero.selfplay.scheduler import Scheduler, Tick
 from minizero.selfplay.scoring import Scored, score, step_metrics
 from minizero.tasks.composites import schedule
-from minizero.types import Role, Rollout, Task, TaskType
+from minizero.types import Role, Rollout, TaskType
 from sandbox import Sandbox
 
-REDRAWS = 4  # times that examples or a task are drawn again when the prompt is too long
+REDRAWS = 4  # times that examples are drawn for one prompt, until it is short enough
 
 
 class Learner(Protocol):
@@ -81,18 +82,18 @@ class SelfPlay:
         )
 
         if number > play.solver_warmup_steps:
-            for plan in self._plan_proposals(number):
-                round_.propose(plan)
+            for asked in self._proposals(number):
+                round_.propose(asked)
         if play.solve_from == "previous":
-            for plan in self._plan_solves(number):
-                round_.solve(plan)
+            for asked in self._solves(number):
+                round_.solve(asked)
         scheduler.run()
         proposals = round_.proposals()
         entries = [(o.task, o.solve_rate) for o, _ in proposals if o.task and not o.reason]
         if play.solve_from == "same":
             stored = self.buffer.add(entries)
-            for plan in self._plan_solves(number):
-                round_.solve(plan)
+            for asked in self._solves(number):
+                round_.solve(asked)
             scheduler.run()
         sampled = time.perf_counter()
 
@@ -111,29 +112,31 @@ class SelfPlay:
 
     # -- drawing prompts ----------------------------------------------------------------------------------------------
 
-    def _plan_proposals(self, number: int) -> list[PlannedPrompt]:
-        play, plans = self.config.selfplay, []
+    def _proposals(self, number: int) -> Iterator[Assignment]:
+        play = self.config.selfplay
         for task_type in play.task_types:
             for index in range(play.proposals // play.propose_samples):
                 lines = self.rng.choice(play.request_lines) if play.request_lines else None
-                given = self._composites(task_type, number)
+                composites = self._composites(task_type, number)
+                draws = self._draw_proposal(f"propose/{task_type}/{index:04d}", task_type, lines, composites)
+                yield from itertools.islice(filter(self._fits, draws), 1)
 
-                def draw(
-                    task_type: TaskType = task_type, lines: int | None = lines, given: tuple[str, ...] = given
-                ) -> PlannedPrompt | None:
-                    count = 1 if task_type is TaskType.INDUCTION else self.config.prompt.examples
-                    shown = self.buffer.examples(
-                        task_type, count, self.rng, sampling=self.config.buffer.example_sampling
-                    )
-                    if task_type is TaskType.INDUCTION and not shown:
-                        return None
-                    prompt = prompts.propose(
-                        self.style, task_type, shown, settings=self.config.prompt, lines=lines, composites=given
-                    )
-                    return PlannedPrompt(Role.PROPOSE, task_type, prompt, examples=shown, lines=lines, composites=given)
-
-                plans += self._drawn(draw, f"{task_type}/{index:04d}")
-        return plans
+    def _draw_proposal(
+        self, name: str, task_type: TaskType, lines: int | None, composites: tuple[str, ...]
+    ) -> Iterator[Assignment]:
+        """The same prompt with other examples, a few times, as some may be too long."""
+        is_induction, settings = task_type is TaskType.INDUCTION, self.config.prompt
+        sampling = self.config.buffer.example_sampling
+        for _ in range(REDRAWS):
+            examples = self.buffer.examples(
+                task_type, 1 if is_induction else settings.examples, self.rng, sampling=sampling
+            )
+            if is_induction and not examples:
+                return
+            prompt = prompts.propose(
+                self.style, task_type, examples, settings=settings, lines=lines, composites=composites
+            )
+            yield Assignment(name, Role.PROPOSE, task_type, prompt, examples, lines, composites)
 
     def _composites(self, task_type: TaskType, number: int) -> tuple[str, ...]:
         """Functions that a new program of this type has to build on; mostly none."""
@@ -143,31 +146,21 @@ class SelfPlay:
         count = self.rng.randint(ask.n_min, ask.n_max)
         return self.buffer.composites(task_type, count, self.rng, sampling=self.config.buffer.example_sampling)
 
-    def _plan_solves(self, number: int) -> list[PlannedPrompt]:
-        play, plans = self.config.selfplay, []
+    def _solves(self, number: int) -> Iterator[Assignment]:
+        play, settings = self.config.selfplay, self.config.buffer
+        # With "same", this step's tasks are in the buffer already, and they are the newest.
+        step = number + 1 if play.solve_from == "same" else number
         for task_type in play.task_types:
             count = play.solves // play.solve_samples
-            # With "same", this step's tasks are in the buffer already, and they are the newest.
-            step = number + 1 if play.solve_from == "same" else number
-            mix, window = self.config.buffer.mix, self.config.buffer.window
-            drawn = self.buffer.draw(task_type, count, self.rng, step=step, mix=mix, window=window)
-            for index, task in enumerate(drawn):
+            tasks = self.buffer.draw(task_type, count, self.rng, step=step, mix=settings.mix, window=settings.window)
+            assignments = (
+                to_solve(task, f"solve/{task_type}/{index:04d}", self.style, self.config)
+                for index, task in enumerate(tasks)
+            )
+            yield from filter(self._fits, assignments)
 
-                def draw(task: Task = task) -> PlannedPrompt:
-                    return solve_plan(task, self.style, self.config)
-
-                plans += self._drawn(draw, f"{task_type}/{index:04d}")
-        return plans
-
-    def _drawn(self, draw: Callable[[], PlannedPrompt | None], name: str) -> list[PlannedPrompt]:
-        """A plan whose prompt fits, drawn again a few times if need be; [] when none does."""
-        for _ in range(REDRAWS):
-            plan = draw()
-            if plan is None:
-                return []
-            if len(self.sampler.prompt_ids(plan.prompt)) <= self.config.selfplay.max_prompt_tokens:
-                return [replace(plan, name=f"{plan.role}/{name}")]
-        return []
+    def _fits(self, asked: Assignment) -> bool:
+        return len(self.sampler.prompt_ids(asked.prompt)) <= self.config.selfplay.max_prompt_tokens
 
 
 def _usage(sampler: Sampler, scheduler: Scheduler) -> dict[str, float]:

@@ -1,14 +1,12 @@
 """Validation on held-out tasks: greedily and at temperature 1, the same tasks and random streams each time.
 
-Reading order: validate, Validation (what one pass found, per task), change (paired against another pass).
+Reading order: validate, Validation (the results of one pass, per task), change (paired against another pass).
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,13 @@ from typing import Any
 from minizero import prompts
 from minizero.config.schema import Config
 from minizero.rollout.protocol import Sampler, stream_seed
+from minizero.selfplay.answers import AnswerReader
 from minizero.selfplay.buffer import task_from_json
 from minizero.selfplay.scheduler import Scheduler, Tick
 from minizero.selfplay.scoring import means
-from minizero.tasks import admission as tasks
-from minizero.tasks.parsing import parse_answer
+from minizero.tasks.event_loop import result
 from minizero.tasks.programs import program_key, statement_lines
-from minizero.types import Completion, ConfigError, EvaluationError, ParseError, Request, Task, TaskType, Verdict
+from minizero.types import Completion, ConfigError, EvaluationError, Request, Task, TaskType
 from sandbox import Sandbox
 
 STREAM = 7_001  # validation's random streams are fixed, whatever run.rng_seed is: runs are compared on equal dice
@@ -84,64 +82,42 @@ def validate(
     `stream` seeds the samples; another number gives another draw of the same quantity.
     """
     scheduler = Scheduler(sampler, tick=tick)
-    greedy: dict[int, bool] = {}
-    correct: dict[int, int] = defaultdict(int)
-    tokens: dict[int, int] = defaultdict(int)
-    nats: dict[int, float] = defaultdict(float)
-    checks: dict[tuple[int, str], Future[Verdict]] = {}
+    reader = AnswerReader(scheduler, box, config.admission, style)
 
-    def read(place: int, prefill: str, completion: Completion, is_greedy: bool) -> None:
-        task = held_out[place]
-        if not is_greedy:
-            tokens[place] += len(completion.ids)
-            nats[place] -= sum(completion.log_probs)
-        parsed = parse_answer(task.type, prefill + completion.text, style=style)
-        said = parsed.reason if isinstance(parsed, ParseError) else parsed.text
-        if (place, said) not in checks:
-            checks[place, said] = tasks.check(task, parsed, box, config.admission)
-
-        def judged(verdict: Verdict) -> None:
-            if is_greedy:
-                greedy[place] = verdict.correct
-            else:
-                correct[place] += verdict.correct
-
-        scheduler.await_result(checks[place, said], judged)
-
-    for place, task in enumerate(held_out):
+    async def ask(place: int, kind: str, n: int) -> list[tuple[bool, Completion]]:
+        name, task = f"eval/{place:05d}/{kind}", held_out[place]
         prompt = prompts.solve(style, task, settings=config.prompt)
-        for is_greedy, count in ((True, 1), (False, config.eval.samples)):
-            if not count:
-                continue
-            name = f"eval/{place:05d}/{'greedy' if is_greedy else 'sampled'}"
-            request = Request(
-                name,
-                prompt,
-                config.selfplay.solve_max_tokens,
-                stream_seed(stream, name),
-                n=count,
-                temperature=0.0 if is_greedy else temperature,
-                adapter=adapter,
-            )
 
-            def then(done: Completion, place: int = place, prefill: str = prompt.prefill, g: bool = is_greedy) -> None:
-                read(place, prefill, done, g)
+        async def read(completion: Completion) -> tuple[bool, Completion]:
+            return (await reader.read(task, prompt, completion)).verdict.correct, completion
 
-            scheduler.ask(request, then)
-    scheduler.run()
-    rows = tuple(
-        {
+        request = Request(
+            name,
+            prompt,
+            config.selfplay.solve_max_tokens,
+            stream_seed(stream, name),
+            n=n,
+            temperature=0.0 if kind == "greedy" else temperature,
+            adapter=adapter,
+        )
+        return await scheduler.sample(request, read) if n else []
+
+    async def row(place: int, task: Task) -> dict[str, Any]:
+        both = scheduler.start(ask(place, "greedy", 1)), scheduler.start(ask(place, "sampled", config.eval.samples))
+        ((greedy, _),), samples = await result(both[0]), await result(both[1])
+        return {
             "id": task.id,
             "type": task.type.value,
             "lines": statement_lines(task.program),
-            "greedy": greedy[place],
-            "correct": correct[place],
-            "tokens": tokens[place],
-            "nats": round(nats[place], 6),
+            "greedy": greedy,
+            "correct": sum(correct for correct, _ in samples),
+            "tokens": sum(len(completion.ids) for _, completion in samples),
+            "nats": round(-sum(sum(completion.log_probs) for _, completion in samples), 6),
         }
-        for place, task in enumerate(held_out)
-    )
-    return Validation(step, config.eval.samples, rows)
+
+    rows = [scheduler.start(row(place, task)) for place, task in enumerate(held_out)]
+    scheduler.run()
+    return Validation(step, config.eval.samples, tuple(row.result() for row in rows))
 
 
 def held_out_tasks(config: Config) -> list[Task]:

@@ -1,7 +1,7 @@
 """What makes a proposal a task, and an answer correct. Programs run in the sandbox; verdicts are made here, by value.
 
-Reading order: REASONS, admit; VERDICTS, check; duplicate_key; at the end the helpers that make and chain futures.
-Nothing here waits: the futures complete in the sandbox's threads, so the loop goes on decoding meanwhile.
+Reading order: REASONS, admit; VERDICTS, check; duplicate_key. admit and check are coroutines (event_loop.py): while
+one waits for the sandbox, the others and the sampler go on.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import re
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
+from minizero.tasks.event_loop import result
 from minizero.tasks.forbidden import find_forbidden
 from minizero.tasks.programs import function_names, parse, program_key, required_arguments, statement_lines
 from minizero.types import NO_ERROR, Answer, Pair, ParseError, Proposal, Rejection, Task, TaskType, Verdict
@@ -71,9 +72,6 @@ _OF_THE_PROGRAM = ("timeout", "memory", "crashed", "denied", "not_deterministic"
 
 _ERROR_NAME = re.compile(r"[\s:]")  # what ends the name of an exception
 
-T = TypeVar("T")
-U = TypeVar("U")
-
 
 class Box(Protocol):
     """What is asked of the sandbox (sandbox.Sandbox has more)."""
@@ -83,7 +81,7 @@ class Box(Protocol):
     def submit_deterministic_many(self, program: str, inputs: Sequence[str]) -> Future[list[Determinism]]: ...
 
 
-def admit(
+async def admit(
     proposal: Proposal,
     box: Box,
     settings: AdmissionConfig,
@@ -94,40 +92,35 @@ def admit(
     lines: int | None = None,
     known: Callable[[Proposal], bool] | None = None,
     held_out: Collection[str] = (),
-) -> Future[Task | Rejection]:
+) -> Task | Rejection:
     """Make a task of the proposal, or say why not: first what its text shows, then by running it.
 
     inputs, shown: pairs of an induction task, and how many of them the solver sees (fewer in proportion where inputs
-    were dropped). lines: what was asked for. known: whether there is such a task already; it is also asked from the
-    sandbox's threads. held_out: program keys (program_key) that are never admitted.
+    were dropped). lines: what was asked for. known: whether there is such a task already. held_out: program keys
+    (program_key) that are never admitted.
     """
     rejection = _inspect(proposal, settings, lines=lines, held_out=held_out)
     if rejection is not None:
-        return _done(rejection)
+        return rejection
     texts = _input_texts(proposal, settings, inputs)
     if isinstance(texts, Rejection):
-        return _done(texts)
+        return texts
     proposal = replace(proposal, inputs=tuple(texts))
     if known is not None and known(proposal):
-        return _done(Rejection("duplicate"))
+        return Rejection("duplicate")
     if settings.check_determinism:
-        runs = box.submit_deterministic_many(proposal.program, texts)
+        runs = await result(box.submit_deterministic_many(proposal.program, texts))
     else:
-        once = box.submit_many(proposal.program, texts)
-        runs = _then(once, lambda found: [Determinism(result, True) for result in found])
+        runs = [Determinism(run, True) for run in await result(box.submit_many(proposal.program, texts))]
     shown_frac = shown / inputs if proposal.type is TaskType.INDUCTION else 0.0
-
-    def judge(found: list[Determinism]) -> Task | Rejection:
-        made = _task(proposal, found, settings, step=step, shown_frac=shown_frac)
-        if known is not None and isinstance(made, Task) and len(made.pairs) < len(found):
-            remaining = tuple(pair.input for pair in made.pairs)
-            return Rejection("duplicate") if known(replace(proposal, inputs=remaining)) else made
-        return made
-
-    return _then(runs, judge)
+    task = _task(proposal, runs, settings, step=step, shown_frac=shown_frac)
+    if known is not None and isinstance(task, Task) and len(task.pairs) < len(runs):
+        remaining = replace(proposal, inputs=tuple(pair.input for pair in task.pairs))
+        return Rejection("duplicate") if known(remaining) else task
+    return task
 
 
-def check(task: Task, answer: Answer | ParseError, box: Box, settings: AdmissionConfig) -> Future[Verdict]:
+async def check(task: Task, answer: Answer | ParseError, box: Box, settings: AdmissionConfig) -> Verdict:
     """Whether the answer solves the task. What is expected never enters the sandbox: results are compared out here.
 
     Values are equal as by == (5 equals 5.0, sets have no order), nan equals nan. Induction: the score is the fraction
@@ -135,27 +128,27 @@ def check(task: Task, answer: Answer | ParseError, box: Box, settings: Admission
     the exception, in letters of any size, up to a space or colon (`KeyError: 'x'` is KeyError), as in AZR.
     """
     if isinstance(answer, ParseError):
-        return _done(Verdict(False, 0.0, "unparsable", answer.reason))
+        return Verdict(False, 0.0, "unparsable", answer.reason)
     if task.type is TaskType.DEDUCTION:
-        return _done(_check_output(task, answer.text))
+        return _check_output(task, answer.text)
     if task.type is TaskType.ERROR:
-        return _done(_check_name(task, answer.text))
+        return _check_name(task, answer.text)
     if task.type is TaskType.ABDUCTION:
         try:
             parse_arguments(answer.text)
             if len(answer.text) > settings.max_input_chars:
                 raise InvalidValue("size", f"{len(answer.text)} characters")
         except InvalidValue as error:
-            return _done(Verdict(False, 0.0, "unparsable", str(error)))
+            return Verdict(False, 0.0, "unparsable", str(error))
         expected = [parse_value(task.output)]
-        results = _then(box.submit(Job(task.program, args=answer.text)), lambda result: [result])
+        runs = [await result(box.submit(Job(task.program, args=answer.text)))]
     else:
         if len(answer.text) > settings.max_program_chars or "f" not in function_names(answer.text):
-            return _done(Verdict(False, 0.0, "unparsable", "no function f, or too long"))
+            return Verdict(False, 0.0, "unparsable", "no function f, or too long")
         hidden = task.pairs[task.shown :]
         expected = [parse_value(pair.output) for pair in hidden]
-        results = box.submit_many(answer.text, [pair.input for pair in hidden])
-    return _then(results, lambda found: _compare(found, expected))
+        runs = await result(box.submit_many(answer.text, [pair.input for pair in hidden]))
+    return _compare(runs, expected)
 
 
 def duplicate_key(item: Proposal | Task, by: str) -> str:
@@ -168,6 +161,11 @@ def duplicate_key(item: Proposal | Task, by: str) -> str:
     if item.type is TaskType.INDUCTION or by == "program_and_input":
         key += ":" + program_key("\0".join(sorted(map(_normal_input, texts))))
     return key
+
+
+def task_key(item: Proposal | Task, by: str) -> str:
+    """The key under which a buffer knows a task: its type and its duplicate key; "" where `by` is "none"."""
+    return "" if by == "none" else f"{item.type}:{duplicate_key(item, by)}"
 
 
 def _normal_input(text: str, required: int = 0) -> str:
@@ -274,19 +272,19 @@ def _task(
 
 def _reject_run(run: Determinism, settings: AdmissionConfig, task_type: TaskType) -> Rejection | None:
     """What is wrong with a run. For an error task an exception is right, and of a value only that there is one."""
-    result = run.result
+    ran = run.result
     is_error = task_type is TaskType.ERROR
-    if not result.ok and not (is_error and result.status is Status.ERROR and result.error_type.isidentifier()):
-        detail = f"{result.error_type}: {result.message}" if result.error_type else result.message
-        return Rejection(_FAILED[result.status], detail)
+    if not ran.ok and not (is_error and ran.status is Status.ERROR and ran.error_type.isidentifier()):
+        detail = f"{ran.error_type}: {ran.message}" if ran.error_type else ran.message
+        return Rejection(_FAILED[ran.status], detail)
     if not run.agrees:
         return Rejection("not_deterministic", run.difference)
     if is_error:
         return None
-    if result.value is None and not settings.accept_none:
+    if ran.value is None and not settings.accept_none:
         return Rejection("none")
     try:
-        length = len(render(result.value))
+        length = len(render(ran.value))
     except InvalidValue as error:
         return Rejection("output_too_long", str(error))
     return Rejection("output_too_long", f"{length} characters") if length > settings.max_output_chars else None
@@ -309,34 +307,14 @@ def _check_name(task: Task, text: str) -> Verdict:
     return Verdict(correct, float(correct), "correct" if correct else "wrong")
 
 
-def _compare(results: Sequence[Result], expected: Sequence[Any]) -> Verdict:
+def _compare(runs: Sequence[Result], expected: Sequence[Any]) -> Verdict:
     """The verdict of runs against values; its reason is that of the first failure."""
-    right = [result.ok and equal(result.value, value) for result, value in zip(results, expected, strict=True)]
+    right = [run.ok and equal(run.value, value) for run, value in zip(runs, expected, strict=True)]
     score = sum(right) / len(right) if right else 0.0
     if right and all(right):
         return Verdict(True, 1.0, "correct")
-    for result in results:
-        if not result.ok:
-            reason = "no_value" if result.status is Status.OUTPUT_LIMIT else _FAILED[result.status]
-            return Verdict(False, score, reason, f"{result.error_type}: {result.message}")
+    for run in runs:
+        if not run.ok:
+            reason = "no_value" if run.status is Status.OUTPUT_LIMIT else _FAILED[run.status]
+            return Verdict(False, score, reason, f"{run.error_type}: {run.message}")
     return Verdict(False, score, "wrong")
-
-
-def _done(value: T) -> Future[Any]:
-    future: Future[T] = Future()
-    future.set_result(value)
-    return future
-
-
-def _then(future: Future[T], function: Callable[[T], U]) -> Future[U]:
-    """A future of function(result). What the first or the function raises is raised by the new one."""
-    following: Future[U] = Future()
-
-    def go_on(done: Future[T]) -> None:
-        try:
-            following.set_result(function(done.result()))
-        except Exception as error:  # handed to whoever waits
-            following.set_exception(error)
-
-    future.add_done_callback(go_on)
-    return following

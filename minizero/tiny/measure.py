@@ -6,14 +6,15 @@ Reading order: Solved, `solve_tasks`, `summarise`; Proposed, `propose_tasks`.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from minizero.config.tasks import AdmissionConfig
 from minizero.prompts import compact
-from minizero.tasks import admission as judge
+from minizero.tasks.admission import admit, check
+from minizero.tasks.event_loop import run_all
 from minizero.tasks.parsing import parse_answer, parse_proposal
 from minizero.tasks.programs import program_key, statement_lines
 from minizero.tiny.generate import generate
@@ -74,16 +75,17 @@ def solve_tasks(
     texts = [render(prompt) for prompt in prompts]
     sampled = generate(model, tokenizer, texts, samples=samples, temperature=1.0, seed=seed)
     greedy = generate(model, tokenizer, texts, samples=1, temperature=0.0, seed=seed)
-    verdicts = {}
+    checks = {}
     for number, (task, prompt) in enumerate(zip(tasks, prompts, strict=True)):
         for text in {*sampled[number], *greedy[number]}:
             answer = parse_answer(task.type, prompt.prefill + text, style=STYLE)
-            verdicts[number, text] = judge.check(task, answer, box, AdmissionConfig())
+            checks[number, text] = check(task, answer, box, AdmissionConfig())
+    correct = {key: verdict.correct for key, verdict in zip(checks, run_all(checks.values()), strict=True)}
     return [
         Solved(
             task,
-            verdicts[number, greedy[number][0]].result().correct,
-            tuple(verdicts[number, text].result().correct for text in sampled[number]),
+            correct[number, greedy[number][0]],
+            tuple(correct[number, text] for text in sampled[number]),
         )
         for number, task in enumerate(tasks)
     ]
@@ -113,8 +115,7 @@ def propose_tasks(
     rng = random.Random(seed)
     asked = [_ask(task_type, number, seeds, rng) for task_type in USUAL_TYPES for number in range(each)]
     texts = generate(model, tokenizer, [render(a.prompt) for a in asked], samples=1, temperature=1.0, seed=seed)
-    judging = [_judge(question, text, box) for question, (text,) in zip(asked, texts, strict=True)]
-    return [finish() for finish in judging]  # all are in the sandbox by now
+    return run_all([_judge(question, text, box) for question, (text,) in zip(asked, texts, strict=True)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +133,16 @@ def _ask(task_type: TaskType, number: int, seeds: Sequence[Task], rng: random.Ra
     return _Asked(task_type, examples, lines, compact.propose(task_type, examples, lines=lines, inputs=PAIRS))
 
 
-def _judge(asked: _Asked, completion: str, box: Sandbox) -> Callable[[], Proposed]:
-    """Start the proposal's way through parsing and admission; the result of the call waits for its end."""
+async def _judge(asked: _Asked, completion: str, box: Sandbox) -> Proposed:
+    """The proposal's way through parsing and admission."""
     settings = AdmissionConfig()
     program = asked.examples[0].program if asked.type is TaskType.INDUCTION else None
     text = asked.prompt.prefill + completion
     proposal = parse_proposal(asked.type, text, style=STYLE, settings=settings, program=program, inputs=PAIRS)
     if isinstance(proposal, ParseError):
-        failed = Proposed(asked.type, asked.lines, len(asked.examples), proposal.reason, 0, "")
-        return lambda: failed
-    outcome = judge.admit(proposal, box, settings, step=0, inputs=PAIRS, shown=SHOWN_PAIRS)
+        return Proposed(asked.type, asked.lines, len(asked.examples), proposal.reason, 0, "")
+    task = await admit(proposal, box, settings, step=0, inputs=PAIRS, shown=SHOWN_PAIRS)
     key = program_key("\n".join(proposal.inputs) if asked.type is TaskType.INDUCTION else proposal.program)
     lines = statement_lines(proposal.program)
-
-    def finish() -> Proposed:
-        found = outcome.result()
-        reason = found.reason if isinstance(found, Rejection) else ""
-        return Proposed(asked.type, asked.lines, len(asked.examples), reason, lines, key)
-
-    return finish
+    reason = task.reason if isinstance(task, Rejection) else ""
+    return Proposed(asked.type, asked.lines, len(asked.examples), reason, lines, key)

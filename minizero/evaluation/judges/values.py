@@ -10,7 +10,8 @@ from pathlib import Path
 
 from minizero.config.tasks import AdmissionConfig
 from minizero.evaluation.problems import PASS, Problem, Verdict
-from minizero.tasks import admission as tasks
+from minizero.tasks.admission import check
+from minizero.tasks.event_loop import run_all
 from minizero.types import Answer, Pair, ParseError, Task, TaskType
 from sandbox import Sandbox
 
@@ -31,7 +32,7 @@ class ValueJudge:
 
     def judge(self, problem: Problem, answer: str) -> Verdict:
         parsed = Answer(self._type, answer) if answer.strip() else ParseError("no_answer")
-        verdict = tasks.check(as_task(problem, self._type), parsed, self._box, self._settings).result()
+        (verdict,) = run_all([check(as_task(problem, self._type), parsed, self._box, self._settings)])
         return Verdict({self._level: _WORDS.get(verdict.reason, verdict.reason)})
 
     def cost(self, problem: Problem) -> float:
