@@ -83,7 +83,7 @@ def run_one(variant: str, seed: int, steps: int) -> None:
 def measure(run: Path | None, seed: int, temperature: float = 1.0) -> dict[str, Any]:
     """Greedy and 8 samples on every held-out task, of a run's last checkpoint or (None) of the unchanged base."""
     from minizero.config import load_config
-    from minizero.selfplay.run_loop import sandbox_settings
+    from minizero.selfplay.build import sandbox_settings
     from minizero.selfplay.validation import held_out_tasks, validate
     from sandbox import Sandbox
 

@@ -18,9 +18,9 @@ from safetensors.torch import load_file
 
 from minizero.config import load_config
 from minizero.rollout.transformers import TransformersSampler
-from minizero.selfplay import run_loop as session
+from minizero.selfplay import run_loop
 from minizero.selfplay.run_directory import RunDirectory
-from minizero.selfplay.run_loop import Session, Stopped, resume, start
+from minizero.selfplay.run_loop import RunLoop, Stopped, resume, start
 from minizero.selfplay.validation import Validation, validate
 from minizero.types import RunExists
 
@@ -130,15 +130,15 @@ def test_a_run_killed_while_writing_continues_exactly(
 
 def test_ctrl_c_finishes_the_step_and_leaves_a_resumable_run(tmp_path: Path, uninterrupted: dict[str, Any]) -> None:
     config = load_config([ROOT / "configs" / "tiny.toml"], [*SMALL, f"run.dir={str(tmp_path)!r}"])
-    step = Session.step
+    step = RunLoop.step
 
-    def interrupted(self: Session) -> None:
+    def interrupted(self: RunLoop) -> None:
         if self.done == 1:
             os.kill(os.getpid(), signal.SIGINT)
         step(self)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(Session, "step", interrupted)
+        patched.setattr(RunLoop, "step", interrupted)
         with pytest.raises(Stopped, match=r"stopped after step 2\. Continue with  --resume"):
             start(config)
     resume(the_run(tmp_path))
@@ -179,7 +179,7 @@ def test_checkpoint_and_validation_are_of_the_mean_of_the_weights(
         seen.append({name: p.detach().clone() for name, p in sampler.model.named_parameters()})
         return validate(held_out, config, sampler=sampler, **more)
 
-    monkeypatch.setattr(session, "validate", looking)
+    monkeypatch.setattr(run_loop, "validate", looking)
     some = [*SMALL, "selfplay.steps=2", "eval.limit=3", "optim.lr=1e-3", "optim.ema_decay=0.5"]
     path = start(load_config([ROOT / "configs" / "tiny.toml"], [*some, f"run.dir={str(tmp_path)!r}"]))
     state = load_file(path / "state" / "step-000002" / "policy.safetensors")

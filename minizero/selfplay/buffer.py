@@ -16,7 +16,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+from minizero.config import Config
 from minizero.rewards import diversity
+from minizero.tasks.admission import task_key
 from minizero.tasks.composites import renamed
 from minizero.types import CheckpointError, Pair, Task, TaskType
 
@@ -39,6 +41,12 @@ class TaskBuffer:
         self._shelves = {kind: _Shelf() for kind in TaskType}
         self._inputs, self._outputs, self._errors = diversity.Counts(), diversity.Counts(), diversity.Counts()
         self._skeletons: Counter[str] = Counter()
+
+    @classmethod
+    def of(cls, config: Config) -> TaskBuffer:
+        """An empty buffer as the config describes it."""
+        settings, by = config.buffer, config.admission.duplicate_by
+        return cls(lambda task: task_key(task, by), cap=settings.cap, evict=settings.evict, keep=settings.keep)
 
     def __len__(self) -> int:
         return sum(len(shelf.tasks) for shelf in self._shelves.values())

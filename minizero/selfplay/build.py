@@ -1,0 +1,98 @@
+"""The parts of a run, made from its config: policy, sampler, buffer, self-play; nothing is trained or written here.
+
+Reading order: Parts, build; then sandbox_settings and check_memory_first.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from minizero.config import Config
+from minizero.rollout.protocol import Sampler
+from minizero.selfplay.buffer import TaskBuffer
+from minizero.selfplay.step import SelfPlay
+from minizero.selfplay.validation import held_out_keys, held_out_tasks
+from minizero.types import Progress, Quiet, Task
+from sandbox import Limits, Sandbox
+
+if TYPE_CHECKING:
+    from minizero.learn.policy import Policy
+    from minizero.planner import Expected
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a run is made of. `config` is the resolved one: nothing in it is left open."""
+
+    config: Config
+    policy: Policy
+    sampler: Sampler
+    box: Sandbox
+    buffer: TaskBuffer
+    selfplay: SelfPlay
+    held_out: list[Task]  # the tasks of validations
+    expected: Expected  # what the plan says of a step, to measure it against
+    memory: dict[str, float] = field(default_factory=dict)  # memory/ metrics of the check of the largest micro-batch
+
+
+def build(config: Config, box: Sandbox, *, progress: Progress | None = None) -> Parts:
+    """Load the model and put the parts together. The caller closes the sampler.
+
+    Raises ConfigError, ModelError, SamplerError, OutOfMemory or MissingPackage when the config cannot be served.
+    """
+    progress = progress or Quiet()
+    progress.phase(f"loading {config.model.name}")
+    from minizero.learn.policy import Policy
+    from minizero.planner import check_fits, expected_of
+    from minizero.rollout.make import check_sampler, make_sampler
+
+    check_sampler(config)
+    check_fits(config)
+    policy = Policy(config, tick=lambda: progress.tick(0))
+    config = policy.config
+    sampler = make_sampler(config, policy)
+    try:
+        memory = check_memory_first(policy, sampler, progress.phase, progress.say)
+        held_out, buffer = held_out_tasks(config), TaskBuffer.of(config)
+        selfplay = SelfPlay(
+            config,
+            policy=policy,
+            sampler=sampler,
+            box=box,
+            buffer=buffer,
+            style=policy.style if config.prompt.style == "auto" else config.prompt.style,
+            held_out=held_out_keys(config),
+            tick=progress.tick,
+        )
+    except BaseException:
+        sampler.close()
+        raise
+    return Parts(config, policy, sampler, box, buffer, selfplay, held_out, expected_of(config), memory)
+
+
+def sandbox_settings(config: Config) -> dict[str, Any]:
+    """Keyword arguments of Sandbox."""
+    limits = Limits(cpu_s=config.sandbox.cpu_s, wall_s=config.sandbox.wall_s, memory_mib=config.sandbox.memory_mib)
+    workers = config.sandbox.workers or os.cpu_count() or 1
+    return {"workers": workers, "limits": limits, "unsafe": config.sandbox.unsafe}
+
+
+def check_memory_first(
+    policy: Policy, sampler: Sampler, phase: Callable[[str], None], say: Callable[[str], None]
+) -> dict[str, float]:
+    """Try the largest micro-batch before the first step, where optim.check_memory says so; its memory/ metrics."""
+    wanted = policy.config.optim.check_memory
+    if not (policy.device != "cpu" if wanted == "auto" else wanted):
+        return {}
+    from minizero.learn.memory_check import check_memory
+
+    phase("trying the largest micro-batch")
+    sampler.release()
+    took = check_memory(policy)
+    sampler.resume()
+    peak = f", {took.peak_gib:.1f} GiB at most" if took.peak_gib else ""
+    say(f"the largest micro-batch, {took.tokens} tokens, took {took.seconds:.1f} s{peak}")
+    return {"memory/checked_gib": took.peak_gib} if took.peak_gib else {}
