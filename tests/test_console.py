@@ -14,7 +14,7 @@ from minizero.report.console import Console, step_line
 
 def plain() -> tuple[Console, io.StringIO]:
     out = io.StringIO()
-    return Console(RichConsole(file=out, force_terminal=False, width=100), total=3), out
+    return Console(RichConsole(file=out, force_terminal=False, width=100)), out
 
 
 def test_a_step_is_one_line_without_the_loss() -> None:
@@ -46,7 +46,7 @@ def test_the_progress_line_moves_while_one_call_takes_long(monkeypatch: pytest.M
 def test_an_alarm_is_said_when_it_begins_and_not_every_step() -> None:
     console, out = plain()
     for admitted in (0.1, 0.1, 0.9, 0.1):
-        console.step(1, {"propose/admitted_frac": admitted, "time/step_s": 1.0})
+        console.step(1, 3, {"propose/admitted_frac": admitted, "time/step_s": 1.0})
     assert out.getvalue().count("! propose/admitted_frac") == 2
 
 
