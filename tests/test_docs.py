@@ -45,9 +45,9 @@ def test_the_reward_of_the_walk_through_gives_what_it_says(workplace: Path) -> N
     program = "def f(x):\n    return x + x + x"  # three reads: (3 - 1) / 3
     task = Task(TaskType.DEDUCTION, program, (Pair("1", "3"),))
     outcome = ProposalOutcome(TaskType.DEDUCTION, program, True, "", task=task, solve_rate=0.25)
-    reward, terms = reward_proposal(outcome, config)
-    assert terms["my_rewards.py:uses_input"] == pytest.approx(2 / 3)
-    assert reward == pytest.approx(0.75 + 0.3 * 2 / 3)
+    reward = reward_proposal(outcome, config)
+    assert reward.terms["my_rewards.py:uses_input"] == pytest.approx(2 / 3)
+    assert reward.value == pytest.approx(0.75 + 0.3 * 2 / 3)
 
 
 def test_the_set_of_the_walk_through_is_valid(workplace: Path) -> None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from minizero.formatting import visible
 from minizero.report.replay import show, watch
-from minizero.report.words import earned, rejection_words
+from minizero.report.words import rejection_words, reward_of
 from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import RunError
 from tests.made_run import make_run
@@ -121,30 +121,48 @@ def test_visible_text_is_printable_and_can_be_encoded(text: str) -> None:
     safe.encode("utf-8")
 
 
-def test_every_reward_adds_up_from_its_terms(run: RunDirectory) -> None:
-    from minizero.selfplay.run_data import read_run
-
-    config = read_run(run.path).config
+def test_every_row_has_its_reward_with_the_rule_and_the_parts_that_give_it(run: RunDirectory) -> None:
+    # The made run: base learnability, 0.2 x novelty added, admitted only measured; answers: binary.
     for step in run.rollout_steps():
         for row in run.rollouts(step):
-            assert earned(row, config).adds_up, row
+            reward = reward_of(row)
+            assert reward.value == row["reward"]
+            assert reward.terms == row["terms"]
+            counts = [part.counts for part in reward.parts if part.counts is not None]
+            if counts:
+                assert reward.value == pytest.approx(sum(counts))
+                assert all(part.counts == part.weight * part.value for part in reward.parts if part.counts is not None)
+            else:
+                assert reward.value in (-0.5, -1.0)
+                assert "(reward." in reward.rule
 
 
 @pytest.mark.parametrize("combine", ["sum", "multiply", "sum_multiply", "multiply_sum"])
-def test_every_way_to_combine_terms_adds_up(tmp_path: Path, combine: str) -> None:
-    from minizero.selfplay.run_data import read_run
-
+def test_every_way_to_combine_terms_is_shown_as_it_was_recorded(tmp_path: Path, combine: str) -> None:
     reward = {"propose": {"combine": combine, "terms": {"novelty": {"weight": 0.5, "max": 0.3}, "admitted": 0.2}}}
     run = make_run(tmp_path / "run", steps=1, tasks=9, settings={"reward": reward})
-    config = read_run(run.path).config
-    found = [earned(row, config) for row in run.rollouts(1)]
-    assert all(why.adds_up for why in found)
-    assert any("novelty" in why.rule and "admitted" in why.rule for why in found)
+    rules = [reward_of(row).rule for row in run.rollouts(1)]
+    assert any("novelty" in rule and "admitted" in rule for rule in rules)
+    text = " ".join(shown(run.path, limit=500).split())
+    assert all(rule in text for rule in rules)
 
 
-def test_shuffled_rewards_are_told_because_they_do_not_add_up(tmp_path: Path) -> None:
+def test_rows_of_an_older_version_are_shown_with_their_terms_alone(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", steps=1, tasks=9)
+    rows = [{key: value for key, value in row.items() if key != "earned"} for row in run.rollouts(1)]
+    run.write_rollouts(1, rows)
+    text = shown(run.path, limit=500)
+    assert "learnability: " in text
+    assert "earned" in text
+    assert " = " not in text.replace(" -> ", "").replace("total = ", "").replace("x = ", "").replace("+= ", "")
+    assert "measured only" not in text
+
+
+def test_shuffled_rewards_are_said_to_be_shuffled_beside_the_row_s_own(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", steps=1, tasks=9, settings={"selfplay": {"shuffle_rewards": True}})
-    assert "were rewards shuffled" in shown(run.path, limit=500)
+    rows = run.rollouts(1)
+    text = shown(run.path, limit=500)
+    assert text.count("rewards were shuffled") == sum(reward_of(row).value != row["reward"] for row in rows) > 0
 
 
 def test_watching_a_finished_run_tells_all_steps_and_ends(run: RunDirectory) -> None:

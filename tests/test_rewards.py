@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minizero.config.reward import ProposeReward, SolveReward
-from minizero.rewards import evaluation_score, load_term, load_terms, reward_answer, reward_proposal, solve_rate
+from minizero.rewards import (
+    Part,
+    Reward,
+    evaluation_score,
+    load_term,
+    load_terms,
+    reward_answer,
+    reward_proposal,
+    solve_rate,
+)
 from minizero.rewards import terms as builtin
 from minizero.types import Answer, AnswerOutcome, Pair, ProposalOutcome, RewardError, Task, TaskType, Verdict
 
@@ -36,21 +46,25 @@ def answer(score: float, *, task: Task = TASK, format_ok: bool = True, parsed: b
     return AnswerOutcome(task, "text", format_ok, verdict, Answer(task.type, "9") if parsed else None)
 
 
+def pair(reward: Reward) -> tuple[float, dict[str, float]]:
+    return reward.value, reward.terms
+
+
 def test_a_proposal_that_is_rejected_earns_invalid_and_measures_nothing() -> None:
-    assert reward_proposal(proposal(None, reason="banned-name"), ProposeReward()) == (-1.0, {})
+    assert pair(reward_proposal(proposal(None, reason="banned-name"), ProposeReward())) == (-1.0, {})
 
 
 def test_a_duplicate_earns_a_number_of_its_own() -> None:
-    assert reward_proposal(proposal(None, reason="duplicate"), ProposeReward(duplicate=-0.25)) == (-0.25, {})
+    assert pair(reward_proposal(proposal(None, reason="duplicate"), ProposeReward(duplicate=-0.25))) == (-0.25, {})
 
 
 def test_a_valid_proposal_in_a_broken_wrapper_earns_malformed_but_is_measured() -> None:
-    assert reward_proposal(proposal(0.5, format_ok=False), ProposeReward()) == (-1.0, {"learnability": 0.5})
+    assert pair(reward_proposal(proposal(0.5, format_ok=False), ProposeReward())) == (-1.0, {"learnability": 0.5})
 
 
 @pytest.mark.parametrize(("rate", "reward"), [(0.0, -0.5), (0.125, 0.875), (0.5, 0.5), (0.875, 0.125), (1.0, -0.5)])
 def test_azr_rewards_one_minus_the_solve_rate_and_minus_a_half_at_the_extremes(rate: float, reward: float) -> None:
-    assert reward_proposal(proposal(rate), ProposeReward()) == (
+    assert pair(reward_proposal(proposal(rate), ProposeReward())) == (
         reward,
         {"learnability": 0.0 if rate in (0, 1) else reward},
     )
@@ -58,22 +72,22 @@ def test_azr_rewards_one_minus_the_solve_rate_and_minus_a_half_at_the_extremes(r
 
 @pytest.mark.parametrize("rate", [0.0, 1.0])
 def test_the_paper_rewards_extremes_with_zero(rate: float) -> None:
-    assert reward_proposal(proposal(rate), ProposeReward(preset="paper"))[0] == 0.0
+    assert reward_proposal(proposal(rate), ProposeReward(preset="paper")).value == 0.0
 
 
 def test_the_two_extremes_can_be_told_apart() -> None:
     config = ProposeReward.model_validate({"extremes": {"never": 0.25, "always": -0.75}})
-    assert reward_proposal(proposal(0.0), config)[0] == 0.25
-    assert reward_proposal(proposal(1.0), config)[0] == -0.75
+    assert reward_proposal(proposal(0.0), config).value == 0.25
+    assert reward_proposal(proposal(1.0), config).value == -0.75
 
 
 def test_inverse_rewards_a_task_that_nobody_solved() -> None:
-    assert reward_proposal(proposal(0.0), ProposeReward(base="inverse"))[0] == 1.0
-    assert reward_proposal(proposal(1.0), ProposeReward(base="inverse"))[0] == -0.5
+    assert reward_proposal(proposal(0.0), ProposeReward(base="inverse")).value == 1.0
+    assert reward_proposal(proposal(1.0), ProposeReward(base="inverse")).value == -0.5
 
 
 def test_a_proposal_without_attempts_counts_as_never_solved() -> None:
-    assert reward_proposal(proposal(None), ProposeReward())[0] == -0.5
+    assert reward_proposal(proposal(None), ProposeReward()).value == -0.5
 
 
 # base: solve rate 0.25 -> 0.75; terms: answer_diversity 0.5 x 0.8 = 0.4 and admitted 1 x 2 capped at 0.5.
@@ -88,47 +102,108 @@ def test_a_proposal_without_attempts_counts_as_never_solved() -> None:
 )
 def test_terms_join_the_base_in_four_ways(combine: str, reward: float) -> None:
     table = {"combine": combine, "terms": {"answer_diversity": 0.8, "admitted": {"weight": 2, "max": 0.5}}}
-    total, values = reward_proposal(proposal(0.25), ProposeReward.model_validate(table))
+    total, values = pair(reward_proposal(proposal(0.25), ProposeReward.model_validate(table)))
     assert total == pytest.approx(reward)
     assert values == {"learnability": 0.75, "answer_diversity": 0.5, "admitted": 1.0}  # raw, before weight and maximum
+
+
+@pytest.mark.parametrize(
+    ("combine", "rule"),
+    [
+        ("sum", "learnability 0.75 + answer_diversity 0.4 + admitted 0.5"),
+        ("multiply", "learnability 0.75 × answer_diversity 0.4 × admitted 0.5"),
+        ("sum_multiply", "learnability 0.75 + answer_diversity 0.4 × admitted 0.5"),
+        ("multiply_sum", "learnability 0.75 × (answer_diversity 0.4 + admitted 0.5)"),
+    ],
+)
+def test_a_reward_says_how_it_came_about(combine: str, rule: str) -> None:
+    terms = {"answer_diversity": 0.8, "admitted": {"weight": 2, "max": 0.5}, "inverse": 0}
+    reward = reward_proposal(proposal(0.25), ProposeReward.model_validate({"combine": combine, "terms": terms}))
+    assert reward.rule == rule
+    assert reward.parts == (
+        Part("learnability", 0.75, 1.0, 0.75),
+        Part("answer_diversity", 0.5, 0.8, 0.4),
+        Part("admitted", 1.0, 2.0, 0.5),  # at most 0.5
+        Part("inverse", 0.75, 0.0, None),  # only measured
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "setting"),
+    [
+        (proposal(None, reason="duplicate"), "reward.propose.duplicate"),
+        (proposal(None, reason="syntax"), "reward.propose.invalid"),
+        (proposal(0.5, format_ok=False), "reward.propose.malformed"),
+        (proposal(1.0), "learnability is 0 (reward.propose.extremes)"),
+        (answer(0.0), "reward.solve.wrong"),
+        (answer(1.0, format_ok=False), "reward.solve.malformed"),
+    ],
+)
+def test_a_fixed_reward_names_its_setting_and_no_term_counts(
+    outcome: ProposalOutcome | AnswerOutcome, setting: str
+) -> None:
+    if isinstance(outcome, AnswerOutcome):
+        reward = reward_answer(outcome, SolveReward())
+    else:
+        reward = reward_proposal(outcome, ProposeReward())
+    assert setting in reward.rule
+    assert {part.counts for part in reward.parts} <= {None}
+
+
+@given(
+    st.sampled_from(["sum", "multiply", "sum_multiply", "multiply_sum"]),
+    st.tuples(*[st.tuples(st.floats(-9, 9), st.floats(0.1, 9) | st.none())] * 2),
+    st.integers(1, 7),
+)
+def test_a_reward_is_what_its_parts_give(
+    combine: str, terms: tuple[tuple[float, float | None], ...], solved: int
+) -> None:
+    names = ("answer_diversity", "inverse")
+    table = {n: {"weight": w} | ({"max": m} if m else {}) for n, (w, m) in zip(names, terms, strict=True)}
+    config = ProposeReward.model_validate({"combine": combine, "terms": table})
+    reward = reward_proposal(proposal(solved / 8), config)
+    b, *others = [part.counts for part in reward.parts if part.counts is not None]
+    joined = sum(others) if combine in ("sum", "multiply_sum") else math.prod(others)
+    expected = b + joined if combine in ("sum", "sum_multiply") else b * joined
+    assert reward.value == pytest.approx(expected if others else b)
 
 
 @pytest.mark.parametrize("combine", ["sum", "multiply", "sum_multiply", "multiply_sum"])
 def test_a_term_of_weight_zero_is_measured_and_changes_nothing(combine: str) -> None:
     config = ProposeReward.model_validate({"combine": combine, "terms": {"answer_diversity": 0}})
-    assert reward_proposal(proposal(0.25), config) == (0.75, {"learnability": 0.75, "answer_diversity": 0.5})
+    assert pair(reward_proposal(proposal(0.25), config)) == (0.75, {"learnability": 0.75, "answer_diversity": 0.5})
 
 
 def test_terms_are_not_added_where_the_base_is_zero() -> None:
     config = ProposeReward.model_validate({"terms": {"answer_diversity": 1}})  # azr-spec 5.4: only added when r > 0
-    assert reward_proposal(proposal(1.0), config)[0] == -0.5
+    assert reward_proposal(proposal(1.0), config).value == -0.5
 
 
 def test_a_term_is_left_out_for_other_task_types() -> None:
     config = ProposeReward.model_validate({"terms": {"admitted": {"weight": 1, "types": ["abduction"]}}})
-    assert reward_proposal(proposal(0.25), config) == (0.75, {"learnability": 0.75})
+    assert pair(reward_proposal(proposal(0.25), config)) == (0.75, {"learnability": 0.75})
 
 
 def test_the_base_can_be_weighted_among_the_terms() -> None:
     config = ProposeReward.model_validate({"terms": {"learnability": 0.2}})
-    assert reward_proposal(proposal(0.25), config)[0] == pytest.approx(0.15)
+    assert reward_proposal(proposal(0.25), config).value == pytest.approx(0.15)
 
 
 def test_a_right_answer_earns_one_a_wrong_one_minus_a_half_and_a_malformed_one_minus_one() -> None:
-    assert reward_answer(answer(1.0), SolveReward()) == (1.0, {"binary": 1.0})
-    assert reward_answer(answer(0.0), SolveReward()) == (-0.5, {"binary": 0.0})
-    assert reward_answer(answer(1.0, format_ok=False), SolveReward()) == (-1.0, {"binary": 1.0})
+    assert pair(reward_answer(answer(1.0), SolveReward())) == (1.0, {"binary": 1.0})
+    assert pair(reward_answer(answer(0.0), SolveReward())) == (-0.5, {"binary": 0.0})
+    assert pair(reward_answer(answer(1.0, format_ok=False), SolveReward())) == (-1.0, {"binary": 1.0})
 
 
 def test_an_induction_answer_without_a_program_is_malformed_and_an_empty_deduction_answer_is_wrong() -> None:
-    assert reward_answer(answer(0.0, task=INDUCTION, parsed=False), SolveReward())[0] == -1.0
-    assert reward_answer(answer(0.0, parsed=False), SolveReward())[0] == -0.5
+    assert reward_answer(answer(0.0, task=INDUCTION, parsed=False), SolveReward()).value == -1.0
+    assert reward_answer(answer(0.0, parsed=False), SolveReward()).value == -0.5
 
 
 @pytest.mark.parametrize(("induction", "reward"), [("binary", -0.5), ("accuracy", 0.5), ("any", 1.0)])
 def test_induction_is_scored_in_three_ways(induction: str, reward: float) -> None:
     config = SolveReward.model_validate({"induction": induction})
-    assert reward_answer(answer(0.5, task=INDUCTION), config)[0] == reward
+    assert reward_answer(answer(0.5, task=INDUCTION), config).value == reward
 
 
 def test_evaluation_counts_well_formed_right_answers() -> None:
@@ -146,7 +221,7 @@ def test_the_solve_rate_is_the_mean_over_attempts() -> None:
 
 @given(st.integers(0, 8), st.sampled_from(["azr", "paper"]), st.booleans())
 def test_without_terms_a_reward_lies_in_minus_one_to_one(solved: int, preset: str, format_ok: bool) -> None:
-    reward, _ = reward_proposal(proposal(solved / 8, format_ok=format_ok), ProposeReward.model_validate(preset))
+    reward = reward_proposal(proposal(solved / 8, format_ok=format_ok), ProposeReward.model_validate(preset)).value
     assert -1 <= reward < 1
 
 
@@ -163,7 +238,7 @@ def test_an_own_function_is_a_term_like_the_others(tmp_path: Path, monkeypatch: 
     own(tmp_path, "return len(outcome.task.program.splitlines()) / 10")
     monkeypatch.chdir(tmp_path)  # names are relative to the working directory
     config = ProposeReward.model_validate({"terms": {"mine.py:term": 0.5}})
-    assert reward_proposal(proposal(0.25), config) == (0.75 + 0.1, {"learnability": 0.75, "mine.py:term": 0.2})
+    assert pair(reward_proposal(proposal(0.25), config)) == (0.75 + 0.1, {"learnability": 0.75, "mine.py:term": 0.2})
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def solver_reward(record: dict[str, Any]) -> float | None:
     config = SolveReward.model_validate({"induction": "any" if mode == "if_one_correct" else mode})
     if record["input"]["split"] == "test":
         return evaluation_score(outcome, config)
-    return reward_answer(outcome, config)[0]
+    return reward_answer(outcome, config).value
 
 
 # Proposer records that are not "k of 8": (why it was rejected, solve rate).
@@ -136,7 +136,7 @@ def test_every_recorded_reward_is_reproduced_or_listed() -> None:
         if record["input"]["role"] == "solver":
             ours = solver_reward(record)
         else:
-            ours = reward_proposal(proposal_outcome(record), proposer_config(record))[0]
+            ours = reward_proposal(proposal_outcome(record), proposer_config(record)).value
         if ours != pytest.approx(record["output"]["reward"], abs=1e-6):
             differing[record["label"]] = ours
     assert differing.keys() == DEPARTURES.keys(), f"not reproduced: {differing}; listed: {sorted(DEPARTURES)}"
@@ -177,15 +177,15 @@ def test_learnability_agrees_with_the_official_function() -> None:
         outcome = ProposalOutcome(
             TaskType.DEDUCTION, "", True, "", task=IDENTITY, solve_rate=given["n_correct"] / given["n_samples"]
         )
-        reward, values = reward_proposal(outcome, ProposeReward(base=base))
-        assert values[base] == expected["learnability(accuracy metric)"], record["label"]
-        assert reward == expected["final_proposer_reward(train)"], record["label"]
+        reward = reward_proposal(outcome, ProposeReward(base=base))
+        assert reward.terms[base] == expected["learnability(accuracy metric)"], record["label"]
+        assert reward.value == expected["final_proposer_reward(train)"], record["label"]
 
 
 def test_a_well_formed_answer_earns_its_official_reward() -> None:
     for record in azr_records("solver_correctness.json"):
         score = record["output"]["accuracy"]
         outcome = AnswerOutcome(IDENTITY, "", True, Verdict(score == 1, score, ""), Answer(TaskType.DEDUCTION, ""))
-        assert reward_answer(outcome, SolveReward())[0] == record["output"]["solver_reward_if_format_ok"], record[
+        assert reward_answer(outcome, SolveReward()).value == record["output"]["solver_reward_if_format_ok"], record[
             "label"
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -65,6 +66,12 @@ def test_a_weight_that_no_task_type_of_the_run_can_earn_is_a_problem() -> None:
     assert unusable_terms(config, [TaskType.DEDUCTION, TaskType.INDUCTION]) == []
 
 
-def test_config_and_rewards_name_the_same_terms() -> None:
-    assert set(PROPOSE_TERMS) == set(builtin.PROPOSE)
-    assert set(SOLVE_TERMS) == set(builtin.SOLVE)
+def test_every_term_in_the_list_has_a_function_and_every_function_is_in_the_list() -> None:
+    functions = {
+        name: function
+        for name, function in vars(builtin).items()
+        if inspect.isfunction(function) and function.__module__ == builtin.__name__ and not name.startswith("_")
+    }
+    assert set(functions) == {*PROPOSE_TERMS, *SOLVE_TERMS}
+    assert all(builtin.PROPOSE[name] is functions[name] for name in PROPOSE_TERMS)
+    assert all(builtin.SOLVE[name] is functions[name] for name in SOLVE_TERMS)

@@ -32,7 +32,7 @@ def test_the_target_of_difficulty_comes_from_the_config() -> None:
     config = ProposeReward.model_validate(
         {"base": "difficulty", "terms": {"difficulty": {"weight": 1, "target": 0.25}}}
     )
-    assert reward_proposal(outcome(rate=0.25), config)[0] == 1.0
+    assert reward_proposal(outcome(rate=0.25), config).value == 1.0
 
 
 @given(st.floats(0, 1), st.floats(0.01, 0.99))
@@ -78,9 +78,9 @@ def test_no_admitted_program_can_stop_a_run(name: str, expression: str) -> None:
     pytest.importorskip("radon", reason="pip install 'minizero[rewards]'")
     strange = outcome(f"def f(x):\n    return {expression}", known={"same_skeleton": 0}, requested_lines=1)
     strange = replace(strange, examples=(strange.task,))  # type: ignore[arg-type]
-    reward, values = reward_proposal(strange, ProposeReward.model_validate({"terms": {name: 1}}))
-    assert 0 <= values[name] < 5
-    assert math.isfinite(reward)
+    reward = reward_proposal(strange, ProposeReward.model_validate({"terms": {name: 1}}))
+    assert 0 <= reward.terms[name] < 5
+    assert math.isfinite(reward.value)
 
 
 def test_requested_length_falls_linearly() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from minizero.config.learning import prompt_group_problems, unusable_terms
@@ -178,9 +179,7 @@ def read_toml(path: Path) -> Tree:
 
 def to_toml(config: Config) -> str:
     """The whole resolved config as TOML text that load_config reads back to an equal Config."""
-    lines: list[str] = []
-    _write_table(lines, (), config.model_dump(mode="json", exclude_none=True))
-    return "\n".join(lines).lstrip("\n") + "\n"
+    return tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
 
 
 def difference(config: Config, base: Config | None = None) -> dict[str, tuple[Any, Any]]:
@@ -261,29 +260,3 @@ def _flatten(tree: Mapping[str, Any], above: str = "") -> Tree:
         name = f"{above}{key}"
         flat |= _flatten(value, f"{name}.") if isinstance(value, dict) and value else {name: value}
     return flat
-
-
-def _write_table(lines: list[str], path: tuple[str, ...], table: Mapping[str, Any]) -> None:
-    plain = {k: v for k, v in table.items() if not isinstance(v, dict)}
-    if path and (plain or not table):
-        lines.append(f"\n[{'.'.join(map(_toml_key, path))}]")
-    lines += [f"{_toml_key(key)} = {_toml_value(value)}" for key, value in plain.items()]
-    for key, value in table.items():
-        if isinstance(value, dict):
-            _write_table(lines, (*path, key), value)
-
-
-def _toml_key(key: str) -> str:
-    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(_toml_value(item) for item in value)}]"
-    # JSON and TOML agree on strings, true/false and numbers, but for a float without a point such as 1e-05 -> TOML
-    # needs no more.
-    return (
-        json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-        if not isinstance(value, float)
-        else repr(value)
-    )

@@ -19,7 +19,8 @@ from minizero.types import Role, TaskType
 ALL = tuple(TaskType)
 ONE_PAIR = (TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.ERROR)  # types whose task has one input and one output
 
-# The built-in terms and the task types they can apply to. The functions of these names stand in rewards/terms.py.
+# The built-in terms and the task types they can apply to: the only list. rewards/terms.py has a function of each
+# name.
 PROPOSE_TERMS: Mapping[str, tuple[TaskType, ...]] = {
     "learnability": ALL,
     "inverse": ALL,

@@ -14,7 +14,7 @@ from minizero.formatting import number, percent, short
 from minizero.report.charts import WIDTH, Band, bin_name, bins, stacked_chart
 from minizero.report.curves import legend
 from minizero.report.tags import Html, Section, code, details, section, table, tag
-from minizero.report.words import asked_lines, earned, rejection_words, verdict_words
+from minizero.report.words import rejection_words, requested_lines, reward_of, verdict_words
 from minizero.selfplay.run_data import Digest, Row, digests, find_tasks, spread
 from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import TaskType
@@ -94,7 +94,7 @@ def _tasks(found: Sequence[Digest], config: Config | None) -> Section | None:
 
 def _task_card(row: Row, attempts: dict[str, list[Row]], config: Config | None) -> Html:
     task = row["task_content"]
-    asked = f"asked for {asked_lines(row)}" if asked_lines(row) else ""
+    asked = f"asked for {requested_lines(row)}" if requested_lines(row) else ""
     head = tag("div", tag("strong", row["type"]), tag("span", asked, class_="note"), class_="top")
     return tag(
         "article",
@@ -187,18 +187,19 @@ def _answer_card(step: int, row: Row, task: Row | None, config: Config | None) -
 
 def _reward(row: Row, config: Config | None) -> Html:
     """What the row earned, term by term."""
-    why = earned(row, config)
+    reward = reward_of(row)
+    is_shuffled = reward.value != row["reward"]
     lines = []
-    for part in why.parts:
-        counts = "measured only" if part.counts is None else number(part.counts)
+    for part in reward.parts:
+        counts = "" if not reward.rule else "measured only" if part.counts is None else number(part.counts)
         weight = "" if part.counts is None or part.weight == 1 else f"× {number(part.weight)}"
         lines.append([tag("code", part.name), number(part.value), weight, counts])
-    parts = [tag("p", "earned ", tag("b", _signed(why.reward)), f" = {why.rule}" if why.rule else "", class_="label")]
-    if config and not why.adds_up:
-        shuffled = config.selfplay.shuffle_rewards
-        words = "Rewards were shuffled in this run." if shuffled else "Its terms do not give this reward."
+    rule = f" = {reward.rule}" if reward.rule and not is_shuffled else ""
+    parts = [tag("p", "earned ", tag("b", _signed(row["reward"])), rule, class_="label")]
+    if is_shuffled:
+        words = f"Rewards were shuffled in this run. Its own was {_signed(reward.value)} = {reward.rule}."
         parts.append(tag("p", words, class_="label alarm"))
-    if len(lines) > 1 or (lines and not why.rule):
+    if len(lines) > 1 or (lines and not reward.rule):
         parts.append(details("term by term", table(["term", "value", "weight", "counts"], lines)))
     return tag("div", *parts)
 
@@ -236,7 +237,7 @@ def _rejected(found: Sequence[Digest], read: str) -> Section | None:
 
 
 def _about(step: int, row: Row) -> Html:
-    asked = asked_lines(row)
+    asked = requested_lines(row)
     return _label(f"step {step}, {row['type']}" + (f", asked for {asked}" if asked else ""))
 
 

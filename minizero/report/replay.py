@@ -16,10 +16,9 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from minizero.config import Config
 from minizero.formatting import number, short
 from minizero.report.console import step_line
-from minizero.report.words import Earned, asked_lines, earned, rejection_words, verdict_words
+from minizero.report.words import rejection_words, requested_lines, reward_of, verdict_words
 from minizero.selfplay.run_data import Row, find_tasks, read_run
 from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import RunError, TaskType
@@ -41,7 +40,7 @@ def show(
 ) -> None:
     """Show rollouts of one step (default: the last that has any). Raises RunError when nothing can be shown."""
     console = console or Console(highlight=False)
-    run, config = RunDirectory.open(path), read_run(path).config
+    run = RunDirectory.open(path)
     _check_filter("role", role, ROLES)
     _check_filter("type", task_type, [kind.value for kind in TaskType])
     steps = run.rollout_steps()
@@ -57,7 +56,7 @@ def show(
     tasks = {row["task"]: row["task_content"] for row in rows if row.get("task_content") and row["task"] in wanted}
     tasks |= find_tasks(path, wanted - set(tasks))
     for row in chosen[:limit]:
-        console.print(_rollout(row, tasks.get(row.get("task", "")), config))
+        console.print(_rollout(row, tasks.get(row.get("task", ""))))
     left = len(chosen) - limit
     more = f", {left} more with --limit {len(chosen)}" if left > 0 else ""
     console.print(Rule(style="dim"))
@@ -98,13 +97,13 @@ def _nothing(step: int, rows: Sequence[Row], role: str, task_type: str, reason: 
 # -- one rollout ------------------------------------------------------------------------------------------------------
 
 
-def _rollout(row: Row, task: Row | None, config: Config | None) -> RenderableType:
+def _rollout(row: Row, task: Row | None) -> RenderableType:
     parts: list[RenderableType] = [
         Rule(Text(f"{row['role']} {row['type']}  {row['id']}", style="bold"), align="left", style="dim")
     ]
     if row["role"] == "propose":
-        if asked := asked_lines(row):
-            parts.append(_line("asked for", asked))
+        if lines := requested_lines(row):
+            parts.append(_line("asked for", lines))
         parts += _block("wrote", row["text"]) + _proposal(row)
     else:
         parts += (_task(task) if task else [_note("the task is not in this run's files")]) + _block(
@@ -122,7 +121,7 @@ def _rollout(row: Row, task: Row | None, config: Config | None) -> RenderableTyp
     cut = ", cut by the token limit" if row["finish"] == "length" else ""
     wrapper = "" if row["format_ok"] else ", wrapper broken"
     parts.append(_line("length", f"{row['tokens']} tokens{cut}{wrapper}"))
-    return Group(*parts, *_reward(earned(row, config)), Text(""))
+    return Group(*parts, *_reward(row), Text(""))
 
 
 def _proposal(row: Row) -> list[RenderableType]:
@@ -148,16 +147,19 @@ def _task(task: Row) -> list[RenderableType]:
     return [*parts, *_block("input", given), *_block("raises" if task["type"] == TaskType.ERROR else "output", answer)]
 
 
-def _reward(why: Earned) -> list[RenderableType]:
-    parts: list[RenderableType] = [
-        _line("earned", f"{why.reward:+.3g}" + (f" = {why.rule}" if why.rule else ""), "bold")
-    ]
-    if why.rule and not why.adds_up:
-        parts.append(_note("the terms do not give this reward: were rewards shuffled (selfplay.shuffle_rewards)?"))
-    for part in why.parts:
-        counts = "measured only" if part.counts is None else f"counts {number(part.counts)}"
-        weight = "" if part.counts is None or part.weight == 1 else f" x {number(part.weight)}"
-        parts.append(_note(f"{part.name}: {number(part.value)}{weight}, {counts}"))
+def _reward(row: Row) -> list[RenderableType]:
+    reward = reward_of(row)
+    rule = f" = {reward.rule}" if reward.rule else ""
+    parts: list[RenderableType] = [_line("earned", f"{row['reward']:+.3g}{rule}", "bold")]
+    if reward.value != row["reward"]:
+        parts = [
+            _line("earned", f"{row['reward']:+.3g}", "bold"),
+            _note(f"rewards were shuffled (selfplay.shuffle_rewards); its own was {reward.value:+.3g}{rule}"),
+        ]
+    for part in reward.parts:
+        counts = f", counts {number(part.counts)}" if part.counts is not None else ", measured only"
+        weight = f" x {number(part.weight)}" if part.counts is not None and part.weight != 1 else ""
+        parts.append(_note(f"{part.name}: {number(part.value)}{weight}{counts if reward.rule else ''}"))
     return parts
 
 

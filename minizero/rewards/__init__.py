@@ -1,7 +1,7 @@
 """From an outcome to a reward: fixed numbers for what failed, a base combined with weighted terms for what did not.
 
-Reading order: reward_proposal, reward_answer; how terms combine; solve_rate and evaluation_score; load_terms. Then
-terms.py (the terms), diversity.py (what the buffer counts for them), own.py (a user's file.py:function).
+Reading order: Reward, reward_proposal, reward_answer; how terms combine; solve_rate and evaluation_score; load_terms.
+Then terms.py (the terms), diversity.py (what the buffer counts for them), plugins.py (a user's file.py:function).
 The tables they reproduce: azr-spec 5.2 (proposals) and 5.3 (answers).
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from minizero.config.reward import (
@@ -23,35 +24,64 @@ from minizero.config.reward import (
     is_own_function,
     known_name,
 )
+from minizero.formatting import number
 from minizero.rewards import terms as builtin
 from minizero.rewards.plugins import load_function, source_of
 from minizero.types import AnswerOutcome, MiniZeroError, ProposalOutcome, RewardError, TaskType, Verdict
 
-__all__ = ["evaluation_score", "load_term", "load_terms", "reward_answer", "reward_proposal", "solve_rate"]
+__all__ = [
+    "Part", "Reward", "evaluation_score", "load_term", "load_terms", "reward_answer", "reward_proposal", "solve_rate",
+]  # fmt: skip
 
 DUPLICATE = "duplicate"  # tasks.REASONS names it so
 
 
-def reward_proposal(outcome: ProposalOutcome, config: ProposeReward) -> tuple[float, dict[str, float]]:
-    """(reward, raw value of the base and of every term measured) of one proposal.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One measured term: its raw value, and what of it enters the reward, min(weight x value, max); None: nothing."""
+
+    name: str
+    value: float
+    weight: float
+    counts: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A reward, the rule that decided it in words, and the terms that were measured, the base first."""
+
+    value: float
+    rule: str
+    parts: tuple[Part, ...]
+
+    @property
+    def terms(self) -> dict[str, float]:
+        """The raw value of the base and of every term measured, by name."""
+        return {part.name: part.value for part in self.parts}
+
+
+def reward_proposal(outcome: ProposalOutcome, config: ProposeReward) -> Reward:
+    """The reward of one proposal.
 
     Not admitted: `duplicate` or `invalid`, nothing measured. Broken wrapper: `malformed`. Base <= 0: `extremes`.
     Else the base combined with the weighted terms. Preset azr, solve rate 2/8, well-formed -> 0.75 (azr-spec 5.2).
     """
+    if outcome.reason == DUPLICATE:
+        return Reward(config.duplicate, "a duplicate (reward.propose.duplicate)", ())
     if outcome.reason or outcome.task is None:
-        return (config.duplicate if outcome.reason == DUPLICATE else config.invalid), {}
+        return Reward(config.invalid, "not a task (reward.propose.invalid)", ())
     values = _measure(outcome, outcome.type, config.base, config.terms, builtin.PROPOSE, PROPOSE_TERMS)
     if not outcome.format_ok:
-        return config.malformed, values
+        return _fixed(config.malformed, "a broken wrapper (reward.propose.malformed)", values, config.terms)
     if values[config.base] <= 0:
-        if isinstance(config.extremes, Extremes):
-            return (config.extremes.always if outcome.solve_rate else config.extremes.never), values
-        return config.extremes, values
-    return _combine(values, config.base, config.terms, config.combine), values
+        ends = config.extremes
+        value = ends if not isinstance(ends, Extremes) else ends.always if outcome.solve_rate else ends.never
+        return _fixed(value, f"{config.base} is 0 (reward.propose.extremes)", values, config.terms)
+    return _combine(values, config.base, config.terms, config.combine)
 
 
-def reward_answer(outcome: AnswerOutcome, config: SolveReward) -> tuple[float, dict[str, float]]:
-    """(reward, raw value of the accuracy and of every term) of one answer.
+def reward_answer(outcome: AnswerOutcome, config: SolveReward) -> Reward:
+    """The reward of one answer.
 
     Broken wrapper, or induction without a program: `malformed`, even if right. Accuracy 0: `wrong`. Else the accuracy
     combined with the weighted terms. Preset azr: 1.0 right, -0.5 wrong, -1.0 malformed (azr-spec 5.3).
@@ -59,30 +89,46 @@ def reward_answer(outcome: AnswerOutcome, config: SolveReward) -> tuple[float, d
     values = _measure(outcome, outcome.task.type, config.induction, config.terms, builtin.SOLVE, SOLVE_TERMS)
     without_program = outcome.task.type == TaskType.INDUCTION and outcome.answer is None
     if not outcome.format_ok or without_program:
-        return config.malformed, values
+        rule = "a broken wrapper or no program (reward.solve.malformed)"
+        return _fixed(config.malformed, rule, values, config.terms)
     if values[config.induction] <= 0:
-        return config.wrong, values
-    return _combine(values, config.induction, config.terms, config.combine), values
+        return _fixed(config.wrong, "not right (reward.solve.wrong)", values, config.terms)
+    return _combine(values, config.induction, config.terms, config.combine)
 
 
-def _combine(values: Mapping[str, float], base: str, terms: Mapping[str, Term], how: str) -> float:
+def _fixed(value: float, rule: str, values: Mapping[str, float], terms: Mapping[str, Term]) -> Reward:
+    """A number from the config, whatever was measured."""
+    parts = (Part(name, raw, terms[name].weight if name in terms else 1.0, None) for name, raw in values.items())
+    return Reward(value, rule, tuple(parts))
+
+
+def _combine(values: Mapping[str, float], base: str, terms: Mapping[str, Term], how: str) -> Reward:
     """b + sum c, b x product c, b + product c or b x sum c, with c = min(weight x value, max). azr-spec 5.4.
 
     No weighted term: b alone. The base's own weight, if it is named among the terms, scales b.
     """
-    own = terms.get(base, Term(weight=1))
-    joining = {name: term for name, term in terms.items() if term.weight and name in values and name != base}
-    parts = [_part(values[name], term) for name, term in joining.items()]
-    b = _part(values[base], own)
-    if not parts:
-        return b
-    joined = sum(parts) if how in ("sum", "multiply_sum") else math.prod(parts)
-    return b + joined if how in ("sum", "sum_multiply") else b * joined
+    parts = [
+        _part(name, value, terms.get(name, Term(weight=1)), is_base=name == base) for name, value in values.items()
+    ]
+    first = next(part for part in parts if part.name == base)
+    joining = [(part.name, part.counts) for part in parts if part.counts is not None and part is not first]
+    b = first.counts if first.counts is not None else 0.0
+    if not joining:
+        return Reward(b, f"{base} {number(b)}", tuple(parts))
+    is_sum, is_added = how in ("sum", "multiply_sum"), how in ("sum", "sum_multiply")
+    joined = sum(c for _, c in joining) if is_sum else math.prod(c for _, c in joining)
+    others = (" + " if is_sum else " × ").join(f"{name} {number(c)}" for name, c in joining)
+    if is_sum and not is_added and len(joining) > 1:
+        others = f"({others})"
+    rule = f"{base} {number(b)} {'+' if is_added else '×'} {others}"
+    return Reward(b + joined if is_added else b * joined, rule, tuple(parts))
 
 
-def _part(value: float, term: Term) -> float:
+def _part(name: str, value: float, term: Term, *, is_base: bool) -> Part:
+    """A term of weight 0 is only measured; the base always counts."""
     weighted = term.weight * value
-    return weighted if term.max is None else min(weighted, term.max)
+    counts = weighted if term.max is None else min(weighted, term.max)
+    return Part(name, value, term.weight, counts if term.weight or is_base else None)
 
 
 def _measure(

@@ -1,7 +1,7 @@
 """The built-in reward terms: plain functions from an outcome to a finite float.
 
 Reading order: difficulty of the task, the program's own qualities, its distance to what is known, the solver's terms;
-last the tables PROPOSE and SOLVE, which name them. Propose terms see admitted tasks only. azr-spec: the project's notes
+last the tables PROPOSE and SOLVE. Propose terms see admitted tasks only. azr-spec: the project's notes
 on the official code.
 """
 
@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from minizero.config.reward import PROPOSE_TERMS, SOLVE_TERMS
 from minizero.rewards import diversity
 from minizero.tasks.programs import statement_lines
 from minizero.types import AnswerOutcome, MissingPackage, ProposalOutcome, RewardError
@@ -154,34 +155,22 @@ def accuracy(outcome: AnswerOutcome) -> float:
     return float(outcome.verdict.score)
 
 
-def any_right(outcome: AnswerOutcome) -> float:
+def any(outcome: AnswerOutcome) -> float:  # the setting's name; Python's own any is not used in this file
     """1 when any hidden pair is right. azr-spec 3.6, if_one_correct."""
     return float(outcome.verdict.score > 0)
 
 
-PROPOSE: Mapping[str, Callable[..., Any]] = {
-    "learnability": learnability,
-    "inverse": inverse,
-    "difficulty": difficulty,
-    "admitted": admitted,
-    "complexity": complexity,
-    "edit_distance": edit_distance,
-    "halstead": halstead,
-    "answer_diversity": answer_diversity,
-    "answer_diversity_by_type": answer_diversity_by_type,
-    "input_diversity": input_diversity,
-    "input_diversity_by_type": input_diversity_by_type,
-    "output_diversity": output_diversity,
-    "output_diversity_by_type": output_diversity_by_type,
-    "novelty": novelty,
-    "requested_length": requested_length,
-}
-SOLVE: Mapping[str, Callable[..., Any]] = {"binary": binary, "accuracy": accuracy, "any": any_right}
+# By the names that config/reward.py lists: a term has the name of its function.
+PROPOSE: Mapping[str, Callable[..., Any]] = {name: globals()[name] for name in PROPOSE_TERMS}
+SOLVE: Mapping[str, Callable[..., Any]] = {name: globals()[name] for name in SOLVE_TERMS}
 
 
 def _model_text() -> contextlib.suppress:
-    """What a metric cannot read scores 0, as in AZR: a program that runs but has, say, a thousand nested terms or a
-    number of five thousand digits must not end a run. Users' own terms get no such leave."""
+    """Around a metric of a program: where it raises, the term is 0, as in AZR.
+
+    A program may run and yet be too much for such a metric, for example with a thousand nested terms. A term of the
+    user's own that raises ends the run instead: rewards/__init__.py names it.
+    """
     return contextlib.suppress(Exception)
 
 

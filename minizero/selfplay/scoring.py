@@ -8,11 +8,11 @@ from __future__ import annotations
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from minizero.config.schema import Config
-from minizero.rewards import reward_answer, reward_proposal
+from minizero.rewards import Reward, reward_answer, reward_proposal
 from minizero.selfplay.buffer import task_to_json
 from minizero.tasks.programs import program_key, statement_lines
 from minizero.types import AnswerOutcome, Completion, ProposalOutcome, Role, Rollout, TaskType
@@ -22,10 +22,14 @@ Outcome = ProposalOutcome | AnswerOutcome
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One completion with its outcome and reward. Attempts are scored as answers; `is_attempt` tells them apart."""
+    """One completion with its outcome and reward. Attempts are scored as answers; `is_attempt` tells them apart.
+
+    `rollout.reward` is `earned.value`, except in the control that shuffles rewards.
+    """
 
     outcome: Outcome
     rollout: Rollout
+    earned: Reward
     is_trained: bool
     is_attempt: bool = False
 
@@ -41,18 +45,20 @@ def score(
     """Reward every completion. Raises RewardError for a term that raises or returns no finite number."""
     play, scored = config.selfplay, []
     for outcome, completion in proposals:
-        reward, terms = reward_proposal(outcome, config.reward.propose)
-        rollout = Rollout(Role.PROPOSE, outcome.type, completion.request_id, completion, reward, terms)
-        scored.append(Scored(outcome, rollout, play.train_propose))
+        earned = reward_proposal(outcome, config.reward.propose)
+        rollout = Rollout(
+            Role.PROPOSE, outcome.type, completion.request_id, completion, earned.value, earned.terms
+        )  # fmt: skip
+        scored.append(Scored(outcome, rollout, earned, play.train_propose))
     for is_attempt, pairs in ((False, answers), (True, attempts)):
         for answer, completion in pairs:
-            reward, terms = reward_answer(answer, config.reward.solve)
+            earned = reward_answer(answer, config.reward.solve)
             baseline = greedy.get(completion.request_id)
             rollout = Rollout(
-                Role.SOLVE, answer.task.type, completion.request_id, completion, reward, terms,
-                None if baseline is None else reward_answer(baseline, config.reward.solve)[0],
+                Role.SOLVE, answer.task.type, completion.request_id, completion, earned.value, earned.terms,
+                None if baseline is None else reward_answer(baseline, config.reward.solve).value,
             )  # fmt: skip
-            scored.append(Scored(answer, rollout, not is_attempt or play.train_on_attempts, is_attempt))
+            scored.append(Scored(answer, rollout, earned, not is_attempt or play.train_on_attempts, is_attempt))
     return _shuffled(scored, rng) if play.shuffle_rewards else scored
 
 
@@ -166,6 +172,7 @@ def rollout_row(scored: Scored) -> dict[str, Any]:
         "finish": rollout.completion.finish,
         "reward": rollout.reward,
         "terms": dict(rollout.terms),
+        "earned": asdict(scored.earned),
     }
     if isinstance(outcome, AnswerOutcome):
         verdict = outcome.verdict
