@@ -85,7 +85,7 @@ def test_wilson_holds_its_proportion_and_its_ends_solve_its_equation(case: tuple
             assert abs(s / n - p) == pytest.approx(1.959964 * (p * (1 - p) / n) ** 0.5, rel=1e-5, abs=1e-9)
 
 
-# notes/evaluation.md section 3: net +9 and net +5 problems
+# The published one-shot tables differ by +9 and +5 problems net: what discordant pairs could mean (docs/evaluation.md)
 @pytest.mark.parametrize(
     ("trained", "base", "p"),
     [

@@ -175,7 +175,9 @@ def test_a_term_of_weight_zero_is_measured_and_changes_nothing(combine: str) -> 
 
 
 def test_terms_are_not_added_where_the_base_is_zero() -> None:
-    config = ProposeReward.model_validate({"terms": {"answer_diversity": 1}})  # azr-spec 5.4: only added when r > 0
+    config = ProposeReward.model_validate(
+        {"terms": {"answer_diversity": 1}}
+    )  # docs/algorithm.md 5.4: only added when r > 0
     assert reward_proposal(proposal(1.0), config).value == -0.5
 
 

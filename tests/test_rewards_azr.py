@@ -1,4 +1,4 @@
-"""The preset azr against rewards recorded from the official code (azr-spec 5; vectors beside the repository)."""
+"""The preset azr against rewards recorded from the official code (docs/algorithm.md 5, tests/data/azr-vectors)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DEPARTURES = {
 
 
 def well_formed(response: str) -> bool:
-    """The think/answer check of azr-spec 2.1; what follows a second "Assistant:" is lost."""
+    """The think/answer check of docs/algorithm.md 2.1; what follows a second "Assistant:" is lost."""
     text = ("<think>" + response).split("Assistant:")[0]
     return re.match(r"<think>.*</think>\s*<answer>.*</answer>", text, re.DOTALL) is not None
 

@@ -124,7 +124,7 @@ def test_surprise_stays_in_zero_to_one(counts: dict[str, int], text: str) -> Non
         assert 0 <= value <= 1
 
 
-# azr-spec section 1, the rule of _input_type
+# docs/algorithm.md 1, the rule of _input_type
 @pytest.mark.parametrize(
     ("text", "name"),
     [

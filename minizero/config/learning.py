@@ -145,7 +145,7 @@ class LossConfig(Section):
     """Whose log-probabilities are the old ones. trainer: recomputed, as AZR does; sampler saves that pass."""
 
     correction: Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "none"] = "token_truncate"
-    """Importance weight trainer / sampler. token_truncate stays stable for long responses (notes/engine.md 3)."""
+    """Importance weight trainer / sampler. token_truncate is stable for long responses (docs/engine-and-memory.md)."""
 
     correction_max: float = Field(default=2.0, gt=1)
     """Upper bound C of that weight; masks drop what lies above it. veRL's rollout_is_threshold: 2."""

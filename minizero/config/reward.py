@@ -112,7 +112,7 @@ class ProposeReward(Section):
     """The reward of a proposal: `base` combined with the weighted terms if it is valid, else a fixed number."""
 
     preset: Literal["azr", "paper"] = "azr"
-    """The table that unnamed settings come from: the official code (azr-spec 5.2), or the paper's Eq. 4 and 6."""
+    """The table that unnamed settings come from: the official code's (docs/algorithm.md 5.2), or paper Eq. 4 and 6."""
 
     base: str = "learnability"
     """The term that the others join; where it is not above 0, `extremes` is earned. AZR: learnability."""
@@ -124,7 +124,7 @@ class ProposeReward(Section):
     """Reward when the base is 0 or less: solve rate 0 or 1. Official code: -0.5; paper: 0 (AZR issue 37)."""
 
     malformed: Finite = -1.0
-    """Reward of a valid program in a broken wrapper (think/answer). Official code, azr-spec 5.2."""
+    """Reward of a valid program in a broken wrapper (think/answer). Official code, docs/algorithm.md 5.2."""
 
     invalid: Finite = -1.0
     """Reward of what does not parse or is not admitted. Official code and paper."""
@@ -155,7 +155,7 @@ class SolveReward(Section):
     """The reward of an answer: its accuracy combined with the weighted terms when it is right, else a fixed number."""
 
     preset: Literal["azr", "paper"] = "azr"
-    """The table that unnamed settings come from. The two agree for the solver (azr-spec 5.3; paper Eq. 5 and 6)."""
+    """The table that unnamed settings come from. The solver's are equal (docs/algorithm.md 5.3; paper Eq. 5, 6)."""
 
     induction: Literal["binary", "accuracy", "any"] = "binary"
     """Induction answers: all hidden pairs right, the fraction, or any. Official code_f_reward_type: binary."""

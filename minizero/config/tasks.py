@@ -13,7 +13,8 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-# AZR's list (azr-spec 3.5), then what else reaches randomness, clocks, files, processes, the network, the interpreter.
+# AZR's list (docs/algorithm.md 3.5), then what else reaches randomness, clocks, files, processes, the network, and
+# the interpreter.
 FORBIDDEN_MODULES = _words("""
     logging random multiprocessing pebble subprocess threading datetime time hashlib hmac bcrypt os sys calendar
     secrets uuid zoneinfo sched timeit locale

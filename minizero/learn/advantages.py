@@ -17,7 +17,7 @@ from minizero.config.learning import AdvantageConfig, Estimator
 from minizero.rewards.plugins import load_function, source_of
 from minizero.types import EstimatorError, Role, Rollout
 
-EPS = 1e-8  # added to the variance, as the official code does (azr-spec 6.1)
+EPS = 1e-8  # added to the variance, as the official code does (docs/algorithm.md 6.1)
 
 
 def estimate(rollouts: Sequence[Rollout], config: AdvantageConfig) -> Tensor:
@@ -79,7 +79,7 @@ def advantages(
       s = sqrt(sum w (D - mean D)^2 / (sum w - 1) + 1e-8), D = R - b, over the groups of scale_by; without them s = 1.
     A scale group of equal D, or of at most one token, gives 0 (the official code raises for one token).
 
-    Sources: TRR++ is azr-spec 6.1, paper Eq. 8; GRPO arXiv 2402.03300, section 4.1.2; Dr.GRPO 2503.20783; RLOO
+    Sources: TRR++ is docs/algorithm.md 6.1, paper Eq. 8; GRPO arXiv 2402.03300, section 4.1.2; Dr.GRPO 2503.20783; RLOO
     2402.14740; ReMax 2310.10505; REINFORCE++ 2501.03262.
     Example, trrpp: lengths 1 and 9, rewards 1 and -0.5 -> m = -0.35, v = 2.025 / 9 = 0.225, A = 2.846 and -0.316.
     """

@@ -2,9 +2,9 @@
 
 Reading order: chunked_log_probs, then the autograd function behind it.
 
-The logits of 8,192 tokens over a vocabulary of 152k take 11.6 GiB with their gradient (notes/engine.md 2). Here rows go
-through the head a chunk at a time; only hidden states and one number per token are kept, and the backward pass computes
-the logits again.
+The logits of 8,192 tokens over a vocabulary of 152k take 11.6 GiB with their gradient (docs/engine-and-memory.md, The
+vocabulary's logits). Here rows go through the head a chunk at a time; only hidden states and one number per token are
+kept, and the backward pass computes the logits again.
 """
 # T tokens, h hidden size, V vocabulary, C rows of a chunk
 

@@ -24,7 +24,7 @@ def aggregation_weights(lengths: Tensor, groups: Tensor, aggregation: str, const
     """w[N], so that the loss of the batch is sum_i w_i sum_t loss_it.
 
     lengths[N] completion tokens, groups[N] ids of (role, task type). L_i length, T all tokens, T_g tokens of group g.
-      group_token_mean  1 / (G T_g)               AZR, by its batching (azr-spec 6.3)
+      group_token_mean  1 / (G T_g)               AZR, by its batching (docs/algorithm.md 6.3)
       token_mean        1 / T                     DAPO, arXiv 2503.14476, section 3.3
       sequence_mean     1 / (N L_i)               GRPO, arXiv 2402.03300, Eq. 3
       constant          1 / (N constant_tokens)   Dr.GRPO, arXiv 2503.20783

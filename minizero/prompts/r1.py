@@ -1,8 +1,8 @@
 """The prompt style `r1`, for base models: a conversation in plain text, thought in <think>, the result in <answer>.
 
-Reading order: propose, solve, after the texts they are made of. The structure is AZR's (azr-spec 2.1 to 2.3), the
-words are ours. Corrected: AZR tells the deduction proposer to make the input hard to predict, the abduction proposer
-the output.
+Reading order: propose, solve, after the texts they are made of. The structure is AZR's (docs/algorithm.md 2.1 to 2.3),
+the words are ours. Corrected: AZR tells the deduction proposer to make the input hard to predict, the abduction
+proposer the output.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Reading order: Reward, reward_proposal, reward_answer; how terms combine; solve_rate and evaluation_score; load_terms.
 Then terms.py (the terms), diversity.py (what the buffer counts for them), plugins.py (a user's file.py:function).
-The tables they reproduce: azr-spec 5.2 (proposals) and 5.3 (answers).
+The tables they reproduce: docs/algorithm.md 5.2 (proposals) and 5.3 (answers).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def reward_proposal(outcome: ProposalOutcome, config: ProposeReward) -> Reward:
     """The reward of one proposal.
 
     Not admitted: `duplicate` or `invalid`, nothing measured. Broken wrapper: `malformed`. Base <= 0: `extremes`.
-    Else the base combined with the weighted terms. Preset azr, solve rate 2/8, well-formed -> 0.75 (azr-spec 5.2).
+    Else the base combined with the weighted terms (docs/algorithm.md 5.2). Preset azr, solve rate 2/8 -> 0.75.
     """
     if outcome.reason == DUPLICATE:
         return Reward(config.duplicate, "a duplicate (reward.propose.duplicate)", ())
@@ -84,7 +84,7 @@ def reward_answer(outcome: AnswerOutcome, config: SolveReward) -> Reward:
     """The reward of one answer.
 
     Broken wrapper, or induction without a program: `malformed`, even if right. Accuracy 0: `wrong`. Else the accuracy
-    combined with the weighted terms. Preset azr: 1.0 right, -0.5 wrong, -1.0 malformed (azr-spec 5.3).
+    combined with the weighted terms. Preset azr: 1.0 right, -0.5 wrong, -1.0 malformed (docs/algorithm.md 5.3).
     """
     values = _measure(outcome, outcome.task.type, config.induction, config.terms, builtin.SOLVE, SOLVE_TERMS)
     without_program = outcome.task.type == TaskType.INDUCTION and outcome.answer is None
@@ -103,7 +103,7 @@ def _fixed(value: float, rule: str, values: Mapping[str, float], terms: Mapping[
 
 
 def _combine(values: Mapping[str, float], base: str, terms: Mapping[str, Term], how: str) -> Reward:
-    """b + sum c, b x product c, b + product c or b x sum c, with c = min(weight x value, max). azr-spec 5.4.
+    """b + sum c, b x product c, b + product c or b x sum c, with c = min(weight x value, max). docs/algorithm.md 5.4.
 
     No weighted term: b alone. The base's own weight, if it is named among the terms, scales b.
     """
@@ -190,7 +190,7 @@ def solve_rate(verdicts: Iterable[Verdict], induction: str = "binary") -> float 
 
 
 def evaluation_score(outcome: AnswerOutcome, config: SolveReward) -> float:
-    """1 when well-formed with an accuracy above 0, else 0: AZR's evaluation split (azr-spec 5.3)."""
+    """1 when well-formed with an accuracy above 0, else 0: AZR's evaluation split (docs/algorithm.md 5.3)."""
     return float(outcome.format_ok and builtin.SOLVE[config.induction](outcome) > 0)
 
 

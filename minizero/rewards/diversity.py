@@ -10,7 +10,7 @@ Reading order: the keys of ProposalOutcome.known, then type_name, Counts, skelet
 | input_surprise_by_type, output_surprise_by_type | the same with Counts.surprise_by_type | ..._by_type |
 | same_skeleton | number of buffered tasks of any type whose program has the same skeleton() | novelty |
 
-All counts are those of before the task itself was added (azr-spec 5.4).
+All counts are those of before the task itself was added (docs/algorithm.md 5.4).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TypeCounts = Mapping[str, Mapping[str, int]]  # type name -> source text -> how 
 
 
 def type_name(text: str) -> str:
-    """Type of a value's source text, as AZR's counters name it (azr-spec 1): what cannot be read is a "str".
+    """Type of a value's source text, as AZR's counters name it (docs/algorithm.md 1): what cannot be read is a "str".
 
     >>> type_name("[1, 2]"), type_name("1, 2"), type_name("-1 * 3")
     ('list', 'tuple', 'str')
@@ -68,7 +68,7 @@ class Counts:
             del texts[text]
 
     def surprise(self, text: str) -> float:
-        """1 - count(text) / total over all types, in [0, 1]; 1 when unseen (azr-spec 5.4, answer_diversity).
+        """1 - count(text) / total over all types, in [0, 1]; 1 when unseen (docs/algorithm.md 5.4, answer_diversity).
 
         >>> Counts({"int": {"1": 3, "2": 1}, "str": {"'a'": 2}}).surprise("1")
         0.5
@@ -77,7 +77,9 @@ class Counts:
         return 1 - count / self._totals.total() if count else 1.0
 
     def surprise_by_type(self, text: str) -> float:
-        """Mean of 1 - (share of its type) and 1 - (share of the text inside it), in [0, 1]; azr-spec 5.4, hierarchical.
+        """Mean of 1 - (share of its type) and 1 - (share of the text inside it), in [0, 1].
+
+        Source: docs/algorithm.md 5.4, hierarchical.
 
         >>> round(Counts({"int": {"1": 3, "2": 1}, "str": {"'a'": 2}}).surprise_by_type("11"), 4)  # (1 - 4/6 + 1) / 2
         0.6667

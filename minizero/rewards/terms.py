@@ -1,9 +1,7 @@
 """The built-in reward terms: plain functions from an outcome to a finite float.
 
 Reading order: difficulty of the task, the program's own qualities, its distance to what is known, the solver's terms;
-last the tables PROPOSE and SOLVE. Propose terms see admitted tasks only. azr-spec: the project's notes
-on the official code.
-"""
+last the tables PROPOSE and SOLVE. Propose terms see admitted tasks only."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ INSTALL = "pip install 'minizero[rewards]'"
 
 
 def learnability(outcome: ProposalOutcome) -> float:
-    """1 - p for a solve rate 0 < p, else 0; in [0, 1). Paper Eq. 4; azr-spec 5.1, one_minus.
+    """1 - p for a solve rate 0 < p, else 0; in [0, 1). Paper Eq. 4; docs/algorithm.md 5.1, one_minus.
 
     solve_rate 0.25 -> 0.75. No attempts count as solve rate 0, as in AZR when the solve prompt is too long.
     """
@@ -32,7 +30,7 @@ def learnability(outcome: ProposalOutcome) -> float:
 
 
 def inverse(outcome: ProposalOutcome) -> float:
-    """1 - p, also for a task that nobody solved: p = 0 -> 1. azr-spec 5.1, inverse."""
+    """1 - p, also for a task that nobody solved: p = 0 -> 1. docs/algorithm.md 5.1, inverse."""
     return 1 - (outcome.solve_rate or 0.0)
 
 
@@ -51,7 +49,7 @@ def admitted(outcome: ProposalOutcome) -> float:
 
 
 def complexity(outcome: ProposalOutcome) -> float:
-    """Cognitive complexity of the program / 15, at least 0 (azr-spec 5.4). Ten nested points -> 0.667.
+    """Cognitive complexity of the program / 15, at least 0 (docs/algorithm.md 5.4). Ten nested points -> 0.667.
 
     Departs from AZR in complexipy's release: 8 counts some constructs differently than the one AZR pinned.
     """
@@ -67,7 +65,8 @@ def complexity(outcome: ProposalOutcome) -> float:
 def halstead(outcome: ProposalOutcome) -> float:
     """0.5 min(effort / 10000, 1) + 0.3 min(cyclomatic / 10, 1) + 0.2 min(volume / 500, 1), rounded to 3; in [0, 1].
 
-    Source: azr-spec 5.4. `def f(x): return x*x`: effort 3, cyclomatic 1, volume 3 -> 0.00015 + 0.03 + 0.0012 -> 0.031.
+    Source: docs/algorithm.md 5.4.
+    `def f(x): return x*x`: effort 3, cyclomatic 1, volume 3 -> 0.00015 + 0.03 + 0.0012 -> 0.031.
     """
     try:
         from radon.complexity import cc_visit
@@ -95,7 +94,7 @@ def requested_length(outcome: ProposalOutcome) -> float:
 def edit_distance(outcome: ProposalOutcome) -> float:
     """Mean over the shown examples of 1 - similarity of the two syntax trees; in [0, 1]; 0 when none was shown.
 
-    Similarity is difflib's ratio of the trees written as sorted JSON (azr-spec 5.4, mean_edit_distance).
+    Similarity is difflib's ratio of the trees written as sorted JSON (docs/algorithm.md 5.4, mean_edit_distance).
     x*x against the identity -> 0.452.
     """
     if not outcome.examples:
@@ -116,17 +115,17 @@ def novelty(outcome: ProposalOutcome) -> float:
 
 
 def answer_diversity(outcome: ProposalOutcome) -> float:
-    """Surprise of the text to be predicted: 1 - count / total. azr-spec 5.4; see diversity.Counts.surprise."""
+    """Surprise of the text to be predicted: 1 - count / total. docs/algorithm.md 5.4; see diversity.Counts.surprise."""
     return _known(outcome, diversity.ANSWER_SURPRISE)
 
 
 def answer_diversity_by_type(outcome: ProposalOutcome) -> float:
-    """The same, half for the type and half inside it. azr-spec 5.4, hierarchical; diversity.Counts.surprise_by_type."""
+    """The same, half for the type and half inside it (hierarchical); see diversity.Counts.surprise_by_type."""
     return _known(outcome, diversity.ANSWER_SURPRISE_BY_TYPE)
 
 
 def input_diversity(outcome: ProposalOutcome) -> float:
-    """Mean surprise of an induction task's inputs. azr-spec 5.4, f_input_answer_diversity."""
+    """Mean surprise of an induction task's inputs. docs/algorithm.md 5.4, f_input_answer_diversity."""
     return _known(outcome, diversity.INPUT_SURPRISE)
 
 
@@ -136,7 +135,7 @@ def input_diversity_by_type(outcome: ProposalOutcome) -> float:
 
 
 def output_diversity(outcome: ProposalOutcome) -> float:
-    """Mean surprise of an induction task's outputs. azr-spec 5.4, f_output_answer_diversity."""
+    """Mean surprise of an induction task's outputs. docs/algorithm.md 5.4, f_output_answer_diversity."""
     return _known(outcome, diversity.OUTPUT_SURPRISE)
 
 
@@ -146,17 +145,17 @@ def output_diversity_by_type(outcome: ProposalOutcome) -> float:
 
 
 def binary(outcome: AnswerOutcome) -> float:
-    """1 when the answer is right (induction: on every hidden pair), else 0. azr-spec 3.6, binary."""
+    """1 when the answer is right (induction: on every hidden pair), else 0. docs/algorithm.md 3.6, binary."""
     return float(outcome.verdict.correct)
 
 
 def accuracy(outcome: AnswerOutcome) -> float:
-    """The verdict's score: for induction the fraction of hidden pairs. azr-spec 3.6, accuracy."""
+    """The verdict's score: for induction the fraction of hidden pairs. docs/algorithm.md 3.6, accuracy."""
     return float(outcome.verdict.score)
 
 
 def any(outcome: AnswerOutcome) -> float:  # the setting's name; Python's own any is not used in this file
-    """1 when any hidden pair is right. azr-spec 3.6, if_one_correct."""
+    """1 when any hidden pair is right. docs/algorithm.md 3.6, if_one_correct."""
     return float(outcome.verdict.score > 0)
 
 

@@ -82,7 +82,7 @@ class TaskBuffer:
     def draw(
         self, task_type: TaskType, count: int, rng: random.Random, *, step: int, mix: str = "max_new", window: int = 1
     ) -> list[Task]:
-        """`count` tasks to solve at `step`, by one of AZR's mixing strategies (azr-spec section 4); [] from an empty
+        """`count` tasks to solve at `step`, by one of AZR's mixing strategies (docs/algorithm.md 4); [] from an empty
         buffer.
 
         max_new: the tasks admitted in the last `window` steps first, without replacement; the rest from the whole

@@ -1,6 +1,6 @@
 """Seed tasks written by the model itself, from AZR's zero triplet on: propose and admit, no solving, no learning.
 
-As AZR's seeding scripts (azr-spec section 1): deduction and abduction proposals grow one buffer whose tasks are the
+As AZR's seeding scripts (docs/algorithm.md 1): deduction and abduction proposals grow one buffer whose tasks are the
 next examples; then induction proposals are made about its programs. Departs: the think/answer form is not required, as
 there, but duplicates are left out, and both types are asked in one batch.
 """

@@ -1,6 +1,6 @@
 """Seed tasks: AZR's zero triplet, the package's own, or a JSON Lines file in AZR's format or ours.
 
-AZR's rows (azr-spec section 1): {"snippet", "input", "output", ...} seeds deduction and abduction, {"snippet",
+AZR's rows (docs/algorithm.md 1): {"snippet", "input", "output", ...} seeds deduction and abduction, {"snippet",
 "inputs", "outputs", "message", ...} seeds induction; ours (minizero seed) also name a task_type, without which no row
 is an error task. The lines of a run's tasks.jsonl are read too.
 """

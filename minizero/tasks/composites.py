@@ -1,8 +1,8 @@
 """Composite functions: earlier programs, renamed g_0, g_1, ..., that a new program must call and build on.
 
 Reading order: Ask and schedule (how many, how often), renamed (what can be built on), compose (what the proposer wrote
-becomes one program with them, or a ParseError). After AZR's composite option (azr-spec 2.2), which is off in all of its
-scripts: the paper found that proposers drift to f(x) = g(x).
+becomes one program with them, or a ParseError). After AZR's composite option (docs/algorithm.md 2.2), which is off in
+all of its scripts: the paper found that proposers drift to f(x) = g(x).
 
 Departs from AZR: arguments of the calls may be anything; both ends of n_min..n_max are drawn (numpy's randint leaves
 the upper one out); as many programs must be there as are drawn, not more than n_max examples; programs with helpers,

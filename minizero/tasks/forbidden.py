@@ -2,7 +2,7 @@
 
 A task made of randomness, clocks, files or the interpreter's insides is no reasoning task, and most of them would be
 rejected anyway, after a costly run and with a reason that teaches nothing. AZR looks at imports only, and its dotted
-entries never match (azr-spec 3.5); here names and attributes count too.
+entries never match (docs/algorithm.md 3.5); here names and attributes count too.
 """
 
 from __future__ import annotations

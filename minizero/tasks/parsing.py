@@ -1,7 +1,8 @@
 """From the text of a completion to a typed Proposal or Answer, or to a ParseError with a named reason. Nothing runs.
 
 Reading order: REASONS, parse_proposal, parse_answer, format_ok; then the two things they look for: fenced blocks and
-argument lists. What the official parsers do is in azr-spec 2.4; where we differ is a table in tests/azr_departures.py.
+argument lists. What the official parsers do is in docs/algorithm.md 2.4; where we differ is a table in
+tests/azr_departures.py.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def parse_answer(task_type: TaskType, text: str, *, style: str) -> Answer | Pars
 def format_ok(role: Role, task_type: TaskType, text: str, *, style: str) -> bool:
     """Whether a completion (with its prefill) keeps the form that its style asks for.
 
-    r1: <think> ... </think> <answer> ... </answer> from the start, nothing between the two (azr-spec 2.1).
+    r1: <think> ... </think> <answer> ... </answer> from the start, nothing between the two (docs/algorithm.md 2.1).
     Otherwise: every block that the role and type need is there, properly closed (a call under the program is an input).
     """
     if style == "r1":
