@@ -33,7 +33,7 @@ def parameters(monkeypatch: pytest.MonkeyPatch, device: str, *, is_seeded: bool)
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(SamplingParams=lambda **asked: asked))
     monkeypatch.setitem(sys.modules, "vllm.sampling_params", kinds)
     sampler: Any = VLLMSampler.__new__(VLLMSampler)
-    sampler._policy, sampler.tokens = SimpleNamespace(device=device), SimpleNamespace(eos_ids=(1,))
+    sampler._policy, sampler.tokenizer = SimpleNamespace(device=device), SimpleNamespace(eos_ids=(1,))
     if is_seeded:
         assert seeded(sampler) is sampler
     return [sampler._parameters(REQUEST, index)["seed"] for index in range(2)]
