@@ -45,15 +45,15 @@ def test_a_local_model_loads_in_float32_on_the_cpu(random_model: Path) -> None:
 
 
 def test_prompts_without_a_chat_template_are_concatenated(random_model: Path) -> None:
-    tokens = load(ModelConfig(name=str(random_model), device="cpu")).tokenizer
-    ids = tokens.encode(Prompt((Message("user", "a"), Message("user", "b")), prefill="c"))
-    assert tokens.decode(ids) == "a\nbc"
+    tokenizer = load(ModelConfig(name=str(random_model), device="cpu")).tokenizer
+    ids = tokenizer.encode(Prompt((Message("user", "a"), Message("user", "b")), prefill="c"))
+    assert tokenizer.decode(ids) == "a\nbc"
 
 
 def test_a_chat_prompt_needs_a_chat_template(random_model: Path) -> None:
-    tokens = load(ModelConfig(name=str(random_model), device="cpu")).tokenizer
+    tokenizer = load(ModelConfig(name=str(random_model), device="cpu")).tokenizer
     with pytest.raises(ModelError, match=r"no chat template\. Try --set prompt\.style=r1"):
-        tokens.encode(Prompt((Message("user", "a"),), chat=True))
+        tokenizer.encode(Prompt((Message("user", "a"),), chat=True))
 
 
 @pytest.fixture

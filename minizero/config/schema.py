@@ -111,9 +111,9 @@ class OptimConfig(Section):
     """Learning rate of AdamW. AZR: 1e-6 for full parameters; LoRA needs about ten times that ("LoRA Without
     Regret")."""
     norm_lr: float = Field(0.0, ge=0)
-    """Rate of the norm gains where all parameters are trained; 0: that of the others (AZR). AdamW moves every number
-    by about its rate, and gains are near 1 where a matrix's entries are near 0.04: at one rate they stand still, though
-    the last of them set the temperature of the answers."""
+    """Learning rate of the gains of the norm layers when all parameters are trained; 0: optim.lr (AZR). AdamW changes
+    every number by about its learning rate. Gains are near 1 and matrix entries near 0.04, so at one rate the gains
+    hardly change relative to their size, although the last norm's gains scale the logits."""
     freeze: bool = False
     """Control: true computes everything but moves nothing (a learning rate of zero)."""
     betas: tuple[float, float] = (0.9, 0.999)

@@ -1,7 +1,7 @@
-"""The largest micro-batch that a run may meet, forward and backward, before its first step: a card that is too small
-says so at once and not at step 120.
+"""The largest micro-batch that a run may meet, forward and backward, before the first step: a run that does not fit on
+its card ends at once and not at step 120.
 
-Reading order: check_memory, then largest_rollouts (what is largest). Nothing of the policy changes by it.
+Reading order: check_memory, then largest_rollouts (how the largest micro-batches are made). The policy is unchanged.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class MemoryCheck:
 
 
 def check_memory(policy: Policy) -> MemoryCheck:
-    """Learn from the largest micro-batches without moving anything; with room set aside for what the optimiser will
-    hold after its first step. Raises OutOfMemory with what to change."""
+    """Forward and backward passes over the largest micro-batches, with memory set aside for the optimiser's moments,
+    which exist after the first step only. No weight changes. Raises OutOfMemory with what to change."""
     config, started, tokens = policy.config, time.perf_counter(), 0
     cuda = policy.device == "cuda"
     if cuda:

@@ -1,4 +1,4 @@
-"""AdamW on float32 master weights: trained parameters may be bfloat16, what accumulates is not.
+"""AdamW on float32 master weights: the trained parameters may be bfloat16; gradient sums, moments and masters are not.
 
 Reading order: MasterAdamW.accumulate (after each backward), step, averaged (the mean of the weights along the way),
 then tensors and load (what a checkpoint keeps).

@@ -45,9 +45,8 @@ class Policy:
         loaded = models.load(config.model, config.prompt.style)
         self.model, self.tokenizer, self.style = loaded.model, loaded.tokenizer, models.style_for(loaded)
         self.device = next(self.model.parameters()).device.type
-        self.config = config = resolve_for_machine(
-            config, self.model.config.to_dict()
-        )  # nothing is left open from here on
+        # From here on no setting is "auto" or 0 for "as the plan says".
+        self.config = config = resolve_for_machine(config, self.model.config.to_dict())
         if self.device == "cuda":
             bound_memory(config)
         self.has_adapter = config.adapter.kind == "lora"
@@ -100,7 +99,7 @@ class Policy:
             teaches = torch.ones_like(teaches)
         # What has advantage 0 adds nothing to the gradient, so it is not computed.
         chosen = teaches.nonzero()[:, 0].tolist()
-        told: dict[str, list[Tensor]] = defaultdict(list)
+        values_by_name: dict[str, list[Tensor]] = defaultdict(list)
         total = 0.0
         for batch in self._micro_batches(rollouts, chosen):
             new, entropy = self._forward(batch)
@@ -122,11 +121,12 @@ class Policy:
             total += float(batch_loss.detach())
             kept = {"trainer": trainer, "sampler": sampler, "correction": correction, "clipped": clipped}
             for name, values in (metrics | kept | {"entropy": entropy.detach()}).items():
-                told[name].append(values.cpu())
+                values_by_name[name].append(values.cpu())
             self._tick()
         stepped = self.optimiser.step()
         of_step = {f"policy/{name}": stepped[key] for name, key in _STEP_NAMES.items()}
-        return of_step | {"policy/loss": total} | _metrics({name: torch.cat(parts) for name, parts in told.items()})
+        per_token_values = {name: torch.cat(parts) for name, parts in values_by_name.items()}
+        return of_step | {"policy/loss": total} | _metrics(per_token_values)
 
     # -- log-probabilities --------------------------------------------------------------------------------------------
 
@@ -149,13 +149,13 @@ class Policy:
     @torch.no_grad()
     def log_probs(self, rollouts: Sequence[Rollout]) -> list[Tensor]:
         """Log-probabilities of each rollout's completion tokens under the current weights, in nats."""
-        found: list[Tensor] = [torch.empty(0)] * len(rollouts)
+        per_rollout: list[Tensor] = [torch.empty(0)] * len(rollouts)
         for batch in self._micro_batches(rollouts, range(len(rollouts))):
             parts = self._forward(batch)[0].cpu().split(batch.lengths)
             for place, part in zip(batch.index.tolist(), parts, strict=True):
-                found[place] = part
+                per_rollout[place] = part
             self._tick()
-        return found
+        return per_rollout
 
     @torch.no_grad()
     def _reference_log_probs(self, batch: Batch) -> Tensor:
@@ -191,11 +191,11 @@ class Policy:
             yield
 
     def averaged(self) -> AbstractContextManager[None]:
-        """The policy that a run is judged by: with optim.ema_decay the running mean of the weights, else the weights
-        themselves. A sampler that holds a copy has to load it inside, and again afterwards.
+        """Inside, the weights that a run is judged by: with optim.ema_decay their running mean, else the weights as
+        they are. A sampler that holds a copy of the weights must load it inside, and again afterwards.
 
-        Of an adapter the factors A and B are averaged, each by itself; their product is then near the mean product,
-        since the updates of so few steps differ little."""
+        Of an adapter the factors A and B are averaged separately. Their product is close to the mean of the products,
+        because the weights change little over the updates that are averaged."""
         return self.optimiser.averaged()
 
     # -- files --------------------------------------------------------------------------------------------------------
@@ -232,9 +232,11 @@ class Policy:
 
 @contextmanager
 def _recomputing(model: Any) -> Iterator[None]:
-    """transformers computes a layer again in the backward pass only when the layer is in training mode, and then it
-    also drops the cache, which would ruin sampling: so the layers are in training mode for this forward alone. Nothing
-    inside them is: there is no dropout to switch on."""
+    """Gradient checkpointing for the forward pass inside.
+
+    transformers recomputes a layer in the backward pass only when the layer is in training mode. In training mode it
+    also drops the key-value cache, which would break sampling; so the layers are in training mode for this forward
+    pass alone. Their submodules are not, so that no dropout is switched on."""
     layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
     for layer in layers:
         layer.training = True
@@ -261,11 +263,11 @@ def _metrics(values: dict[str, Tensor]) -> dict[str, float]:
         "effective_frac": "effective_sample_frac",
         "importance_clipped_frac": "corrected_frac",
     }
-    told = {f"policy/{names[name]}": value for name, value in apart.items()}
+    metrics = {f"policy/{names[name]}": value for name, value in apart.items()}
     for name in ("entropy", "clip_frac", "dual_frac", "kl_old", "kl_ref"):
         if name in values:
-            told[f"policy/{name}"] = float(values[name].double().mean())
-    return told | {"policy/trained_tokens": float(len(values["trainer"]))}
+            metrics[f"policy/{name}"] = float(values[name].double().mean())
+    return metrics | {"policy/trained_tokens": float(len(values["trainer"]))}
 
 
 def _group_ids(rollouts: Sequence[Rollout]) -> Tensor:

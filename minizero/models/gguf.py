@@ -23,8 +23,8 @@ def directory_of(path: Path) -> Path:
     """The cache directory of a file; another size or time of change gives another. $MINIZERO_CACHE moves the cache."""
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Give the path of a GGUF file, a model directory or a hub name.")
-    told = path.stat()
-    key = hashlib.sha256(f"{path.resolve()}/{told.st_size}/{told.st_mtime_ns}".encode()).hexdigest()[:12]
+    stat = path.stat()
+    key = hashlib.sha256(f"{path.resolve()}/{stat.st_size}/{stat.st_mtime_ns}".encode()).hexdigest()[:12]
     root = Path(os.environ.get("MINIZERO_CACHE", Path.home() / ".cache" / "minizero"))
     return root / "gguf" / f"{path.stem}-{key}"
 
@@ -43,7 +43,7 @@ def unpack(path: Path) -> Path:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.quantization_config import GgufConfig
 
-    rough = directory.with_name(f"{directory.name}.{os.getpid()}")
+    partial = directory.with_name(f"{directory.name}.{os.getpid()}")
     try:
         given: dict[str, Any] = {"gguf_file": path.name}
         tokenizer = AutoTokenizer.from_pretrained(str(path.parent), **given)
@@ -53,13 +53,13 @@ def unpack(path: Path) -> Path:
         # The weights are plain now; what still says that they came packed would keep them from being saved.
         model.hf_quantizer, model.is_quantized = None, False
         model.config.__dict__.pop("quantization_config", None)
-        model.save_pretrained(rough)
-        tokenizer.save_pretrained(rough)
-        rough.rename(directory)
+        model.save_pretrained(partial)
+        tokenizer.save_pretrained(partial)
+        partial.rename(directory)
     except (OSError, ValueError, KeyError, NotImplementedError, RuntimeError) as error:
         raise ModelError(f"{path}: this GGUF file cannot be turned into a model ({error}).") from error
     finally:
-        shutil.rmtree(rough, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return directory
 
 
@@ -73,12 +73,12 @@ def check_architecture(path: Path) -> None:
 
     try:
         field = GGUFReader(path).get_field("general.architecture")
-        found = str(field.contents()) if field is not None else ""
+        name = str(field.contents()) if field is not None else ""
     except (ValueError, OSError, IndexError) as error:
         raise ModelError(f"{path}: not a GGUF file ({error}).") from error
-    if found not in GGUF_SUPPORTED_ARCHITECTURES:
+    if name not in GGUF_SUPPORTED_ARCHITECTURES:
         raise ModelError(
-            f"{path}: its architecture is {found or 'not named'}, which transformers does not read from GGUF. "
+            f"{path}: its architecture is {name or 'not named'}, which transformers does not read from GGUF. "
             f"It reads {', '.join(sorted(GGUF_SUPPORTED_ARCHITECTURES))}. "
             "Use the model's directory in Hugging Face format instead."
         )

@@ -1,7 +1,6 @@
 """Find and load a model and its tokenizer: the built-in tiny one, a directory, a GGUF file, a hub name; also 4-bit.
 
-Reading order: Tokenizer (text <-> ids), locate, load. The only rooms below that know transformers are policy.py and
-rollout/.
+Reading order: Tokenizer (text <-> ids), locate, load.
 """
 
 from __future__ import annotations
@@ -177,8 +176,8 @@ def check_tokenizer(tokenizer: Any, shape: Any, source: str, style: str) -> tupl
         raise ModelError(NO_TEMPLATE)
     ids: set[int] = set()
     named = (tokenizer.eos_token_id, _generation(source).get("eos_token_id"), getattr(shape, "eos_token_id", None))
-    for found in named:
-        ids |= {found} if isinstance(found, int) else set(found or ())
+    for eos in named:
+        ids |= {eos} if isinstance(eos, int) else set(eos or ())
     if not ids:
         raise ModelError(
             "neither the tokenizer nor the model names an end-of-sequence token; generation could not stop. Set "

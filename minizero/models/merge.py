@@ -1,6 +1,6 @@
-"""A trained adapter beside its base: how much it changes, and both as one model.
+"""A trained adapter and its base: how far the adapter moves the log-probabilities, and both merged into one model.
 
-Reading order: log_prob_change (what must not be 0 before anything is published), merge.
+Reading order: log_prob_change (0 means that nothing was learned, and nothing should be published), merge.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What a config needs on a card: shapes.py (models, cards), memory.py (GiB), fill.py (what was left open), pace.py
-(minutes), plan.py (the text)."""
+"""What a config needs on a card: shapes.py (models, cards), memory.py (GiB), fill.py (values for settings left at
+"auto" or 0), pace.py (seconds), plan.py (the plan and its text)."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ class Check:
 def examine(runs: str = "runs") -> list[Check]:
     """Every check of this machine, in the order of a reader's interest."""
     # The sandbox first: its processes are small only while torch is not loaded.
-    found = [*_sandbox(), *_machine(runs), *_packages(), *_card(), *_logins()]
-    return sorted(found, key=lambda check: ["bad", "note", "ok"].index(check.state))
+    checks = [*_sandbox(), *_machine(runs), *_packages(), *_card(), *_logins()]
+    return sorted(checks, key=lambda check: ["bad", "note", "ok"].index(check.state))
 
 
 def _machine(runs: str) -> Iterator[Check]:
@@ -98,7 +98,7 @@ def _card() -> Iterator[Check]:
     try:
         import torch
     except ImportError:
-        return  # already told among the packages
+        return  # reported among the packages
     if not torch.cuda.is_available():
         built = "this torch is built without CUDA" if not torch.version.cuda else "torch sees no card"
         driver = Path("/proc/driver/nvidia/version").exists()

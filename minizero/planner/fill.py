@@ -1,6 +1,6 @@
-"""What the settings that were left open become on a machine: micro-batch, recomputation, chunk, release of the cache.
+"""Values for the settings that a user left at "auto" or 0: micro-batch, recomputation, chunk, release of the cache.
 
-Reading order: filled (the choice), resolve_for_machine, kv_bytes (what the engine is then given).
+Reading order: filled (the choice), resolve_for_machine, kv_bytes (the size of vLLM's cache).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from minizero.planner.memory import (
 from minizero.planner.shapes import GIB, Card, Shape, shape_of, this_card
 from minizero.types import ConfigError, ModelError
 
-LEAST_SEQUENCES = 4  # of the longest, side by side in vLLM's cache; with fewer a step takes hours
-ENOUGH_SEQUENCES = 32  # with fewer, giving the cache back while the policy learns is worth its seconds
+LEAST_SEQUENCES = 4  # of the longest must fit into vLLM's cache; with fewer a step takes hours
+ENOUGH_SEQUENCES = 32  # with fewer, giving the cache back while the policy learns is worth the seconds it takes
 MICRO_BATCHES = (16384, 8192, 4096)
-# Unlike a card's, a machine's memory is not ours alone: with all of it planned for, a run of Qwen2.5-Coder-1.5B was
-# killed at 21.4 of 23.5 GiB when other programs wanted 2.
+# Other programs use a machine's memory too: planned with all of it, a run of Qwen2.5-Coder-1.5B was killed at 21.4 of
+# 23.5 GiB when others took 2.
 CPU_SHARE = 0.75
 
 
@@ -39,11 +39,11 @@ def cache_rows(config: Config, shape: Shape, *, device: str, cache: float) -> fl
 
 
 def filled(config: Config, shape: Shape, *, device: str, budget: float) -> Config:
-    """The config with nothing left open: the fastest choice that leaves room for enough sequences in vLLM's cache, else
-    the one that leaves most. What the user set stays. `budget` in GiB.
+    """The config with a value for every setting that was "auto" or 0. What the user set stays. `budget` in GiB.
 
-    The transformers sampler holds its cache only while it samples, and says itself how large that is: it does not
-    count here.
+    Chosen is the fastest combination with which vLLM's cache holds enough sequences; if there is none, the one with
+    which it holds most. The cache of the transformers sampler is not counted: it exists only while nothing is trained,
+    and sampler.max_cache_tokens limits it.
     """
     vllm = uses_vllm(config, device)
     enough = min(ENOUGH_SEQUENCES, config.sampler.max_rows) if vllm else 0
@@ -56,41 +56,44 @@ def filled(config: Config, shape: Shape, *, device: str, budget: float) -> Confi
             return -1.0
         return cache_rows(choice, shape, device=device, cache=cache)
 
-    room = [rows(choice) for choice in choices]
-    good = next((choice for choice, many in zip(choices, room, strict=True) if many >= enough), None)
-    return good or (choices[room.index(max(room))] if max(room) >= 0 else choices[-1])
+    held = [rows(choice) for choice in choices]
+    good = next((choice for choice, count in zip(choices, held, strict=True) if count >= enough), None)
+    return good or (choices[held.index(max(held))] if max(held) >= 0 else choices[-1])
 
 
 def _choices(config: Config, shape: Shape, device: str) -> Iterator[Config]:
-    """Every config that what was left open allows, from the fastest to the smallest."""
+    """Every combination of values for the settings left at "auto" or 0, the fastest first, the smallest last."""
     optim, sampler = config.optim, config.sampler
     least = longest(config)
     tokens = [optim.micro_batch_tokens] if optim.micro_batch_tokens else [n for n in MICRO_BATCHES if n > least]
     if not optim.micro_batch_tokens:
         tokens.append(min(least, MICRO_BATCHES[0]))
-    recompute = [False, True] if optim.gradient_checkpointing == "auto" else [optim.gradient_checkpointing]
+    recomputations = [False, True] if optim.gradient_checkpointing == "auto" else [optim.gradient_checkpointing]
     if sampler.release_kv != "auto":
-        release = [bool(sampler.release_kv)]
+        releases_kv = [bool(sampler.release_kv)]
     else:
-        release = [False, True] if device == "cuda" and uses_vllm(config, device) else [False]
+        releases_kv = [False, True] if device == "cuda" and uses_vllm(config, device) else [False]
     chunk = chunk_of(config, shape.vocabulary)
-    for away in release:
-        for again in recompute:
-            for many in tokens:
-                changed = {"micro_batch_tokens": many, "gradient_checkpointing": again, "logits_chunk": chunk}
+    for release_kv in releases_kv:
+        for recompute in recomputations:
+            for budget in tokens:
+                changed = {"micro_batch_tokens": budget, "gradient_checkpointing": recompute, "logits_chunk": chunk}
                 yield config.model_copy(
                     update={
                         "optim": optim.model_copy(update=changed),
-                        "sampler": sampler.model_copy(update={"release_kv": away}),
+                        "sampler": sampler.model_copy(update={"release_kv": release_kv}),
                     }
                 )
 
 
-def _careful(config: Config, vocabulary: int) -> Config:
+def _with_least_memory(config: Config, vocabulary: int) -> Config:
+    """Recomputation and the smallest micro-batch, for a model whose memory cannot be computed."""
     optim, sampler = config.optim, config.sampler
-    again = True if optim.gradient_checkpointing == "auto" else optim.gradient_checkpointing
-    many = optim.micro_batch_tokens or MICRO_BATCHES[-1]
-    chosen = {"micro_batch_tokens": many, "gradient_checkpointing": again, "logits_chunk": chunk_of(config, vocabulary)}
+    chosen = {
+        "micro_batch_tokens": optim.micro_batch_tokens or MICRO_BATCHES[-1],
+        "gradient_checkpointing": optim.gradient_checkpointing is not False,
+        "logits_chunk": chunk_of(config, vocabulary),
+    }
     release = {"release_kv": sampler.release_kv is True}
     update = {"optim": optim.model_copy(update=chosen), "sampler": sampler.model_copy(update=release)}
     return config.model_copy(update=update)
@@ -102,14 +105,14 @@ def budget_of(config: Config, card: Card | None) -> float:
 
 
 def resolve_for_machine(config: Config, sizes: Mapping[str, Any]) -> Config:
-    """The config with nothing left open on this machine, for a model with these sizes (its config.json). A model that
-    the formulas do not describe gets what is careful."""
+    """The config with a value for every setting left at "auto" or 0, on this machine, for a model with these sizes (its
+    config.json). A model that the formulas do not describe gets the values that need least memory."""
     card = this_card() if config.model.device != "cpu" else None
     device = "cuda" if card else "cpu"
     try:
         shape = shape_of(sizes, config.model.name)
     except ModelError:
-        return _careful(config, int(sizes.get("vocab_size") or MICRO_BATCHES[0]))
+        return _with_least_memory(config, int(sizes.get("vocab_size") or MICRO_BATCHES[0]))
     return filled(config, shape, device=device, budget=budget_of(config, card))
 
 

@@ -37,8 +37,8 @@ def uses_vllm(config: Config, device: str) -> bool:
 
 
 def shares_weights(config: Config, device: str) -> bool:
-    """Whether the trainer's base is made of views of vLLM's weights. A 4-bit base is packed differently on each
-    side."""
+    """Whether the trainer's base consists of views of vLLM's weights. A 4-bit base does not: vLLM packs it in another
+    way."""
     if not uses_vllm(config, device) or config.model.quantization != "none":
         return False
     wanted = config.sampler.share_weights
@@ -89,16 +89,17 @@ def memory(config: Config, shape: Shape, *, device: str, vllm: bool) -> dict[str
         "training a micro-batch": float(tokens * kept),
         "logits of a chunk": chunk_of(config, shape.vocabulary) * shape.vocabulary * (size + 8.0),
     }
-    found = {name: value / GIB for name, value in parts.items() if value}
+    in_gib = {name: value / GIB for name, value in parts.items() if value}
     if device == "cuda":
-        found |= {"CUDA context": CONTEXT_GIB, "fragments": FRAGMENTS_GIB}
+        in_gib |= {"CUDA context": CONTEXT_GIB, "fragments": FRAGMENTS_GIB}
         if vllm:
-            found |= {"CUDA graphs": GRAPHS_GIB, "vLLM, a batch": ENGINE_GIB}
-    return found
+            in_gib |= {"CUDA graphs": GRAPHS_GIB, "vLLM, a batch": ENGINE_GIB}
+    return in_gib
 
 
 def peak(parts: Mapping[str, float], cache: float, *, released: bool) -> float:
-    """GiB that exist at once: sampling and learning take turns; the cache is there for both, or while sampling only."""
+    """The largest GiB in use at one time. Sampling and learning take turns; the cache is in use during both, or, when
+    `released`, during sampling only."""
     learning, sampling = (sum(parts.get(name, 0.0) for name in names) for names in (LEARNING, SAMPLING))
     held = sum(parts.values()) - learning - sampling
     return held + (max(learning, sampling + cache) if released else max(learning, sampling) + cache)
@@ -110,7 +111,8 @@ def kv_token_bytes(shape: Shape, size: int = 2) -> int:
 
 
 def releases(config: Config, vllm: bool) -> bool:
-    """Whether the cache is away while the policy learns: the transformers sampler's always is."""
+    """Whether the cache's memory is free while the policy learns. The transformers sampler holds none between steps;
+    vLLM gives it back with sampler.release_kv."""
     return not vllm or config.sampler.release_kv is True
 
 

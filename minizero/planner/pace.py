@@ -1,5 +1,5 @@
-"""Minutes of a step, in closed form: the physical floor, and what usual efficiencies make of it. Never measured on a
-card; see plan.py for the words that say so.
+"""Seconds of a step, in closed form: the least that the card's data sheet allows (`floor`), and what usual efficiencies
+make of it. No run on a card has confirmed them; plan.py says so to the reader.
 
 Reading order: Work (what a step does), work_of (what the settings ask for), work_done (what a step did), then seconds.
 """
@@ -15,7 +15,7 @@ from minizero.planner.memory import kv_token_bytes
 from minizero.planner.shapes import Card, Shape
 from minizero.types import Completion
 
-COMPLETION, PROPOSE_PROMPT, SOLVE_PROMPT = 600, 1500, 400  # mean tokens; assumed, a run's own report tells its own
+COMPLETION, PROPOSE_PROMPT, SOLVE_PROMPT = 600, 1500, 400  # mean tokens; assumed, a run's report has its own
 BANDWIDTH, DECODE, TRAIN = 0.70, 0.50, 0.45  # shares of the floor that good engines reach; assumed
 
 

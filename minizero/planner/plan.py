@@ -6,7 +6,7 @@ Reading order: make_plan, Plan.text, check_fits, Expected (the plan beside what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from minizero.config import Config, config_from
@@ -21,8 +21,8 @@ Metrics = dict[str, float]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a config needs, and whether the machine has it. In `config` nothing is left open; `change` is the smallest
-    one that would fit, as settings."""
+    """What a config needs, and whether the machine has it. `config` has a value for every setting that was "auto" or 0;
+    `change` holds the settings of the smallest change that would fit. Memory in GiB, times in seconds."""
 
     config: Config
     shape: Shape
@@ -46,7 +46,7 @@ class Plan:
 
     @property
     def released(self) -> bool:
-        """Whether the cache is away while the policy learns."""
+        """Whether the cache's memory is free while the policy learns."""
         return releases(self.config, uses_vllm(self.config, self.device))
 
     @property
@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def beside_cache(self) -> float:
-        """GiB of everything else at its largest, which vLLM's cache leaves alone."""
+        """The largest GiB in use at one time without the key-value cache."""
         return peak(self.parts, 0.0, released=self.released)
 
     @property
@@ -78,10 +78,10 @@ class Plan:
         rows = self.cache_tokens // max(1, longest(self.config))
         words = f"{self.cache_tokens:,} tokens, {rows} of the longest sequences ({longest(self.config)} tokens)"
         lines.append(f"  {self.cache:6.2f} GiB  key-value cache: {words}")
-        away = "; the cache is given back while the policy learns" if self.released else ""
+        released = "; the cache is given back while the policy learns" if self.released else ""
         lines.append(
             f"  {self.total:6.2f} GiB  in all at once, {self.budget - self.total:.2f} left "
-            f"(sampling and learning take turns{away})"
+            f"(sampling and learning take turns{released})"
         )
         optim = self.config.optim
         lines.append(
@@ -114,7 +114,7 @@ def make_plan(config: Config, card: str = "") -> Plan:
     plan = _plan(config, find_shape(config.model.name), chosen)
     if plan.fits:
         return plan
-    return Plan(**{name: getattr(plan, name) for name in Plan.__slots__} | {"change": _smallest_change(plan)})
+    return replace(plan, change=_smallest_change(plan))
 
 
 def check_fits(config: Config) -> None:
@@ -140,13 +140,14 @@ def check_fits(config: Config) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What a plan says of the steps of a run on this machine, to stand beside what is measured. Empty where the machine
-    has no card that is known."""
+    """The planned memory and time of a step, logged beside what is measured. `plan` is None where nothing is planned:
+    on a CPU, on an unknown card, for an unknown model."""
 
     plan: Plan | None
 
     def metrics(self, step_s: float, completions: Sequence[Completion], trained: Sequence[Completion]) -> Metrics:
-        """Planned GiB and seconds, and what share of a step the card's data sheet asks for what was done in it."""
+        """Planned GiB and seconds, the least seconds that the card's data sheet allows for the work of this step, and
+        their share of the `step_s` seconds that it took."""
         plan = self.plan
         if plan is None or plan.card is None or not plan.expected:
             return {}
@@ -162,7 +163,7 @@ class Expected:
 
 
 def expected_of(config: Config, card: str = "") -> Expected:
-    """The plan to measure steps against; an empty one on a CPU and for unknown models."""
+    """The plan that a run's steps are compared with; without a plan on a CPU and for unknown models."""
     try:
         plan = make_plan(config, card)
     except MiniZeroError:
@@ -189,9 +190,11 @@ def _weights(parts: Mapping[str, float]) -> float:
 
 
 def _smallest_change(plan: Plan) -> tuple[str, ...]:
-    """From what costs least: the cache given back, recomputation, smaller chunks and micro-batches, rows, 4 bits,
-    shorter sequences. The first single change that fits; else the shortest beginning of the list that does. What was
-    left open is at its smallest already."""
+    """The settings of the smallest change that makes the plan fit; () if none does.
+
+    Candidates in order of their cost: cache given back, recomputation, smaller chunks and micro-batches, fewer rows,
+    4 bits, shorter sequences. First each alone, then the first two together, the first three, and so on. Settings that
+    were left at "auto" or 0 are at their smallest already."""
     config, play = plan.config, plan.config.selfplay
     steps: list[str] = []
     if plan.card and not plan.released:
@@ -213,10 +216,10 @@ def _smallest_change(plan: Plan) -> tuple[str, ...]:
         for name in ("propose_max_tokens", "solve_max_tokens", "max_prompt_tokens")
         if getattr(play, name) > 512
     ]
-    for many in [(step,) for step in steps] + [tuple(steps[:n]) for n in range(2, len(steps) + 1)]:
+    for settings in [(step,) for step in steps] + [tuple(steps[:n]) for n in range(2, len(steps) + 1)]:
         try:
-            if _plan(_changed(config, many), plan.shape, plan.card).fits:
-                return many
+            if _plan(_changed(config, settings), plan.shape, plan.card).fits:
+                return settings
         except ConfigError:
             continue
     return ()

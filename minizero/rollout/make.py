@@ -30,7 +30,7 @@ def make_sampler(config: Config, policy: Policy) -> Sampler:
 
 
 def check_sampler(config: Config) -> None:
-    """What would keep the sampler from starting, told before weights load."""
+    """Raise, before weights load, for what would keep the sampler from starting."""
     if config.sampler.backend == "vllm":
         from minizero.rollout.vllm_settings import check_model
 

@@ -1,7 +1,7 @@
-"""The base's weights once: the trainer's frozen parameters become views of the engine's.
+"""One copy of the base's weights: the trainer's frozen parameters become views of the engine's tensors.
 
-Reading order: park (before the engine starts), share (after), views (which part of which tensor). A parameter is
-shared only where the engine holds the very same numbers, so nothing can change by it but memory.
+Reading order: park (before the engine starts), share (after), views (which rows of which tensor). A parameter is
+shared only where the engine holds exactly the same numbers, so sharing changes memory and no result.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """Bytes of the trainer's base that are the engine's own, and the parameters that the engine holds otherwise."""
+    """Bytes of the trainer's base that are views of the engine's tensors, and the names of the parameters that are not
+    shared because the engine holds them in another form."""
 
     bytes: int
     apart: tuple[str, ...]
 
 
 def park(model: Any) -> None:
-    """Frozen parameters to the machine's memory, so that the engine finds the card as empty as it was planned."""
+    """Move the frozen parameters to the machine's memory, so that the engine has as much of the card as was planned."""
     for parameter in model.parameters():
         if not parameter.requires_grad:
             parameter.data = parameter.data.to("cpu")
@@ -32,15 +33,16 @@ def park(model: Any) -> None:
 
 
 def share(model: Any, engine: Mapping[str, Tensor], fused: Mapping[str, Sequence[str]], device: str) -> Shared:
-    """Make the model's frozen parameters views of the engine's tensors; what differs goes to the device by itself.
+    """Make the model's frozen parameters views of the engine's tensors; a parameter that differs is copied to the
+    device instead.
 
-    `fused` tells which layers the engine stacks into one: qkv_proj -> q_proj, k_proj, v_proj.
+    `fused` maps a layer of the engine to the layers that it stacks: qkv_proj -> q_proj, k_proj, v_proj.
     """
     frozen = {name: p for name, p in model.named_parameters() if not p.requires_grad}
-    found = views({name: p.shape for name, p in frozen.items()}, engine, fused)
+    of_engine = views({name: p.shape for name, p in frozen.items()}, engine, fused)
     count, apart = 0, []
     for name, parameter in frozen.items():
-        view = found.get(name)
+        view = of_engine.get(name)
         if view is not None and view.dtype == parameter.dtype and torch.equal(view, parameter.data.to(view.device)):
             parameter.data = view
             count += view.numel() * view.element_size()
@@ -60,7 +62,7 @@ def views(
     theirs = {_plain(name): tensor for name, tensor in engine.items()}
     ours = {_plain(name): tuple(shape) for name, shape in shapes.items()}
     whole_of = {part: (whole, tuple(parts)) for whole, parts in fused.items() for part in parts}
-    found = {}
+    by_name = {}
     for name in shapes:
         plain = _plain(name)
         layer, _, kind = plain.rpartition(".")
@@ -77,8 +79,8 @@ def views(
             continue
         part = tensor[start : start + ours[plain][0]]
         if tuple(part.shape) == ours[plain]:
-            found[name] = part
-    return found
+            by_name[name] = part
+    return by_name
 
 
 def _plain(name: str) -> str:

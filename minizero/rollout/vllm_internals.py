@@ -1,4 +1,4 @@
-"""All that we use of vLLM beyond what it promises: this file alone knows private names (vLLM 0.32; 0.26: never tried).
+"""All that we use of vLLM beyond its public interface: no other file knows private names (vLLM 0.32).
 
 Reading order: start_engine (in this process, leaving the environment as it was), StackedAdapter (where the adapter's
 numbers lie, and how they are overwritten), base_weights (what the trainer may share), reset_prefix_cache, settle,
@@ -206,10 +206,10 @@ def stop_engine(llm: Any) -> None:
 
 
 def adapter_layers(model: Any) -> dict[str, LowRank]:
-    """The PEFT layers of a model by name. The tensors are the live parameters: whoever takes them only reads."""
-    found = {}
+    """The PEFT layers of a model by name. The tensors are the live parameters, not copies."""
+    layers = {}
     for name, module in model.named_modules():
         if hasattr(module, "lora_A") and "default" in module.lora_A:
             a, b = (part["default"].weight.detach() for part in (module.lora_A, module.lora_B))
-            found[name] = LowRank(a, b, float(module.scaling["default"]))
-    return found
+            layers[name] = LowRank(a, b, float(module.scaling["default"]))
+    return layers

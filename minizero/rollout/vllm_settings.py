@@ -1,4 +1,4 @@
-"""How vLLM is started for a config, and what it would refuse, told before any weights load.
+"""The arguments that vLLM is started with, and the configs and models that it would refuse, found before weights load.
 
 Reading order: engine_settings, then refusals (of settings) and check_model (of this machine and this model).
 """
@@ -72,7 +72,7 @@ def engine_rank(rank: int) -> int:
 
 
 def refusals(config: Config) -> list[str]:
-    """Why this config cannot be sampled by vLLM, one sentence each; told before any weights load."""
+    """Why this config cannot be sampled by vLLM, one sentence each."""
     problems = []
     if config.adapter.kind != "lora":
         problems.append(
@@ -93,7 +93,7 @@ def refusals(config: Config) -> list[str]:
 
 
 def check_model(config: Config) -> None:
-    """What can be told of model and adapter before weights load: packages, positions, layers. Raises."""
+    """Raise, before weights load, for a config, a package or a model that vLLM would refuse."""
     problems = refusals(config)
     if problems:
         raise ConfigError(*problems)
