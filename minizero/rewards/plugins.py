@@ -24,11 +24,11 @@ def load_function(name: str, error: type[Exception] = RewardError) -> Callable[.
         module = _load_module(str(path))
     except Exception as cause:
         raise error(f"{path} fails when loaded: {type(cause).__name__}: {cause}. Mend it and start again") from cause
-    found = getattr(module, function, None)
-    if not callable(found):
+    loaded = getattr(module, function, None)
+    if not callable(loaded):
         others = sorted(key for key, value in vars(module).items() if callable(value) and not key.startswith("_"))
         raise error(f"{name}: {path} defines no function {function}. It defines: {', '.join(others) or 'none'}")
-    return found  # type: ignore[no-any-return]
+    return loaded  # type: ignore[no-any-return]
 
 
 def source_of(name: str, error: type[Exception] = RewardError) -> tuple[str, str]:

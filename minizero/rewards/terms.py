@@ -181,7 +181,7 @@ SOLVE: Mapping[str, Callable[..., Any]] = {"binary": binary, "accuracy": accurac
 
 def _model_text() -> contextlib.suppress:
     """What a metric cannot read scores 0, as in AZR: a program that runs but has, say, a thousand nested terms or a
-    number of five thousand digits must not end a run. Users' own terms get no such leave."""
+    number of five thousand digits must not end a run. An error in a user's own term does end it."""
     return contextlib.suppress(Exception)
 
 
