@@ -297,14 +297,14 @@ def evaluate(
         set: One engine setting, section.name=value; may be repeated.
     """
     from minizero.evaluation.command import evaluate_command, score_command
-    from minizero.evaluation.generate import Plan
+    from minizero.evaluation.generate import SamplingSettings
     from minizero.report.console import Console
 
     if samples is not None:
         with Console() as console:
             score_command(samples, suite, data, scorer, console)
         return
-    plan = Plan(tuple(suite.split(",")), format, n, temperature, top_p, max_tokens, limit, rng_seed)
+    plan = SamplingSettings(tuple(suite.split(",")), format, n, temperature, top_p, max_tokens, limit, rng_seed)
     with Console() as console:
         evaluate_command(subject, plan, out, data, set, scorer, console)
 

@@ -14,11 +14,11 @@ from minizero.tiny import load
 from minizero.tiny.card import model_card, propose_table, solve_table
 from minizero.tiny.evaluate import main
 from minizero.tiny.generate import generate
-from minizero.tiny.label_noise import OFTEN, SELDOM, is_tempting, slip
+from minizero.tiny.label_noise import OFTEN, SELDOM, is_tempting, noisy_label
 from minizero.tiny.measure import Proposed, Solved, propose_tasks, solve_tasks
 from minizero.tiny.model import build_model
 from minizero.tiny.quick import is_solved
-from minizero.tiny.sequences import Branch, Curriculum, Row, proposal, render, solution
+from minizero.tiny.sequences import Branch, Curriculum, PromptTree, proposal, render, solution
 from minizero.tiny.sets import DIRECTORY
 from minizero.tiny.tokenizer import build_tokenizer
 from minizero.tiny.train import Settings, _loss_sum, _pad, _tokens, train
@@ -83,7 +83,7 @@ def test_a_row_of_branches_has_the_loss_of_its_prompts_one_by_one(monkeypatch):
     model = build_model(seed=0)
     model.set_attn_implementation("eager")
     row = next(row for row in iter(lambda: curriculum.draw(1.0), None) if row.kind == "run")
-    apart = [Row("", (Branch(row.stem + branch.prompt, branch.completion),)) for branch in row.branches]
+    apart = [PromptTree("", (Branch(row.stem + branch.prompt, branch.completion),)) for branch in row.branches]
     together = _loss_sum(model, _pad([_tokens(row, tokenizer, settings)]))
     one_by_one = _loss_sum(model, _pad([_tokens(single, tokenizer, settings) for single in apart]))  # padded, too
     torch.testing.assert_close(together, one_by_one)
@@ -105,7 +105,7 @@ def test_loss_falls_on_completions_and_on_outputs_shown_in_induction_prompts():
 
 
 def test_training_twice_gives_the_same_weights_and_a_model_that_loads(tmp_path):
-    settings = Settings(steps=3, slip_steps=2, batch=8, micro_batches=2, seed=5)
+    settings = Settings(steps=3, noise_steps=2, batch=8, micro_batches=2, seed=5)
     for name in ("one", "other"):
         train(settings, tmp_path / name)
     one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "other"))
@@ -116,9 +116,9 @@ def test_training_twice_gives_the_same_weights_and_a_model_that_loads(tmp_path):
     assert json.loads((tmp_path / "one" / "training.json").read_text())["rows"] == 40
 
 
-def test_the_slips_can_be_trained_in_a_sitting_of_their_own(tmp_path):
-    train(Settings(steps=2, slip_steps=0, batch=8, micro_batches=2), tmp_path / "start")
-    train(Settings(steps=0, slip_steps=2, batch=8, micro_batches=2), tmp_path / "end", start_from=tmp_path / "start")
+def test_label_noise_can_be_trained_in_a_sitting_of_its_own(tmp_path):
+    train(Settings(steps=2, noise_steps=0, batch=8, micro_batches=2), tmp_path / "start")
+    train(Settings(steps=0, noise_steps=2, batch=8, micro_batches=2), tmp_path / "end", start_from=tmp_path / "start")
     record = json.loads((tmp_path / "end" / "training.json").read_text())
     assert (record["steps"], record["rows"], record["start"]["steps"]) == (0, 16, 2)
     card = model_card(record, {"heldout": 1, "validation": 1, "seeds": 1}, "")
@@ -128,15 +128,15 @@ def test_the_slips_can_be_trained_in_a_sitting_of_their_own(tmp_path):
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
 
-def test_a_slip_leaves_out_one_line_and_mostly_a_tempting_one():
+def test_label_noise_leaves_out_one_line_and_mostly_a_tempting_one():
     rng = random.Random(0)
-    slips = []
+    labels = []
     for _ in range(2000):
         example = draw_example(rng)
-        wrong = slip(rng, example)
+        wrong = noisy_label(rng, example)
         texts = operations_of(example.program)
         tempting = [text for text in texts if is_tempting(text)]
-        slips.append((len(texts) > 1, bool(tempting), wrong is not None))
+        labels.append((len(texts) > 1, bool(tempting), wrong is not None))
         if wrong is None:
             continue
         left_out = {text for k, text in enumerate(texts) if program_of(texts[:k] + texts[k + 1 :]) == wrong.program}
@@ -144,13 +144,13 @@ def test_a_slip_leaves_out_one_line_and_mostly_a_tempting_one():
         assert not tempting or left_out <= set(tempting)
         assert wrong.outputs == tuple(interpret(wrong.program, value) for value in example.inputs)
     for is_tempted, share in ((True, OFTEN), (False, SELDOM)):
-        made = [slipped for several, tempted, slipped in slips if several and tempted is is_tempted]
+        made = [is_noisy for several, tempted, is_noisy in labels if several and tempted is is_tempted]
         assert sum(made) / len(made) == pytest.approx(share, abs=0.05)
-    assert not any(slipped for several, _, slipped in slips if not several)
+    assert not any(is_noisy for several, _, is_noisy in labels if not several)
 
 
-def test_with_slips_some_answers_of_a_row_are_those_of_a_shorter_program():
-    curriculum = Curriculum(random.Random(0), slips=True)
+def test_with_label_noise_some_answers_of_a_row_are_those_of_a_shorter_program():
+    curriculum = Curriculum(random.Random(0), label_noise=True)
     right = wrong = 0
     for row in (curriculum.draw(1.0) for _ in range(150)):
         for branch in row.branches if row.kind == "run" else ():
@@ -209,7 +209,7 @@ def test_the_card_is_made_of_measurements():
         "prompt_weight": 0.2,
         "propose_weight": 0.3,
         "induce_weight": 1.5,
-        "slip_steps": 4,
+        "noise_steps": 4,
     }
     card = model_card(record, {"heldout": 1200, "validation": 600, "seeds": 384}, scores)
     assert "2.00 million parameters" in card

@@ -1,1 +1,1 @@
-"""What is the adapter worth: held-out tasks (heldout.py), and what the numbers allow to conclude (passk.py)."""
+"""What a model or an adapter scores on benchmarks: evaluate.py is the story, suites/ the benchmarks."""

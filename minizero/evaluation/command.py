@@ -10,7 +10,7 @@ from pathlib import Path
 
 from minizero.evaluation import external
 from minizero.evaluation.evaluate import Options, evaluate
-from minizero.evaluation.generate import Plan
+from minizero.evaluation.generate import SamplingSettings
 from minizero.evaluation.subject import Subject, find_subject
 from minizero.types import EvaluationError, Progress
 
@@ -19,7 +19,7 @@ SCORERS = ("minizero", "evalplus")
 
 def evaluate_command(
     what: str,
-    plan: Plan,
+    sampling: SamplingSettings,
     out: Path | None,
     data: Path | None,
     settings: tuple[str, ...],
@@ -30,16 +30,16 @@ def evaluate_command(
     _check(scorer)
     if not what:
         raise EvaluationError("name what to evaluate: a run, an adapter, a model, or --samples FILE.")
-    if plan.n < 0 or plan.temperature <= 0 or not 0 < plan.top_p <= 1:
+    if sampling.n < 0 or sampling.temperature <= 0 or not 0 < sampling.top_p <= 1:
         raise EvaluationError(
-            f"n = {plan.n}, temperature = {plan.temperature}, top_p = {plan.top_p}: expected n from 0, a temperature "
-            "above 0 (one greedy answer is always taken), top_p above 0 and at most 1."
+            f"n = {sampling.n}, temperature = {sampling.temperature}, top_p = {sampling.top_p}: expected n from 0, a "
+            "temperature above 0 (one greedy answer is always taken), top_p above 0 and at most 1."
         )
     subject = find_subject(what)
-    plan = replace(plan, style=choose_format(subject, plan.style))
-    directory = out or Path("evaluations") / f"{Path(subject.name).name}-{plan.style}"
+    sampling = replace(sampling, style=choose_format(subject, sampling.style))
+    directory = out or Path("evaluations") / f"{Path(subject.name).name}-{sampling.style}"
     options = Options(data, settings=settings)
-    results = evaluate(subject, plan, directory, progress, options)
+    results = evaluate(subject, sampling, directory, progress, options)
     for path in external.export(results, directory, data):
         if scorer == "evalplus":
             suite = path.name.partition("-base")[0].partition("-trained")[0]

@@ -65,10 +65,10 @@ def read_rows(file: DataFile, where: Path | None) -> list[dict[str, Any]]:
     hash is known; a wrong hash or number of rows is an EvaluationError, since scores would not be comparable."""
     path = find(file, where)
     content = read_unzipped(path)
-    found = hashlib.sha256(content).hexdigest()
-    if file.sha256 and found != file.sha256:
+    digest = hashlib.sha256(content).hexdigest()
+    if file.sha256 and digest != file.sha256:
         raise EvaluationError(
-            f"{path}: this is another version of {file.names[0]} (sha256 of the unzipped content {found[:12]}..., "
+            f"{path}: this is another version of {file.names[0]} (sha256 of the unzipped content {digest[:12]}..., "
             f"expected {file.sha256[:12]}...). Scores on it could not be compared with others; fetch it again."
         )
     rows = []

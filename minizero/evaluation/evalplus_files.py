@@ -12,21 +12,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minizero.evaluation.problems import PASS, Problem, Suite, Verdict
-from minizero.evaluation.scoring import Answer
+from minizero.evaluation.problems import PASS, Judgement, Problem, Suite
+from minizero.evaluation.scoring import Submission
 from minizero.statistics import pass_at_k
 from minizero.types import EvaluationError, MissingPackage
 
 WORDS = {"timeout": "timeout", PASS: PASS}  # all else is "fail" in EvalPlus's words
 
 
-def read_samples(path: Path, problems: Sequence[Problem], *, complete: bool = True) -> list[Answer]:
-    """Answers of a samples.jsonl: {"task_id", "solution"} or {"task_id", "completion"}, which follows the prompt.
+def read_samples(path: Path, problems: Sequence[Problem], *, complete: bool = True) -> list[Submission]:
+    """Submissions of a samples.jsonl: {"task_id", "solution"} or {"task_id", "completion"}, which follows the prompt.
 
     Raises EvaluationError for a row that is none, a foreign task, or (complete) a task without a sample.
     """
     by_id = {problem.id: problem for problem in problems}
-    answers = []
+    submissions = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if not line.strip():
             continue
@@ -41,19 +41,19 @@ def read_samples(path: Path, problems: Sequence[Problem], *, complete: bool = Tr
             ) from None
         except (ValueError, TypeError) as error:
             raise EvaluationError(f"{path}, line {number}: no sample ({error}). Was the file torn?") from None
-        answers.append(Answer(problem.id, text))
-    lacking = [problem.id for problem in problems if problem.id not in {answer.task for answer in answers}]
+        submissions.append(Submission(problem.id, text))
+    lacking = [problem.id for problem in problems if problem.id not in {submission.task for submission in submissions}]
     if complete and lacking:
         raise EvaluationError(
             f"{path}: {len(lacking)} of {len(problems)} tasks have no sample, for example {lacking[0]}. Generate the "
             "missing ones: a score over fewer tasks could not be compared with others."
         )
-    return answers
+    return submissions
 
 
-def write_samples(path: Path, answers: Sequence[Answer]) -> None:
+def write_samples(path: Path, submissions: Sequence[Submission]) -> None:
     """A samples.jsonl that EvalPlus scores."""
-    rows = [json.dumps({"task_id": answer.task, "solution": answer.text}) + "\n" for answer in answers]
+    rows = [json.dumps({"task_id": submission.task, "solution": submission.text}) + "\n" for submission in submissions]
     path.write_text("".join(rows), encoding="utf-8")
 
 
@@ -61,8 +61,8 @@ def write_eval_results(
     path: Path,
     suite: Suite,
     problems: Sequence[Problem],
-    answers: Sequence[Answer],
-    verdicts: Sequence[Verdict],
+    submissions: Sequence[Submission],
+    judgements: Sequence[Judgement],
     *,
     md5: str = "",
 ) -> None:
@@ -73,22 +73,22 @@ def write_eval_results(
     has no test in its list.
     """
     by_id = {problem.id: problem for problem in problems}
-    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    samples: dict[str, list[dict[str, Any]]] = defaultdict(list)
     base, plus = suite.levels[0], suite.levels[-1]
-    for answer, verdict in zip(answers, verdicts, strict=True):
+    for submission, judgement in zip(submissions, judgements, strict=True):
 
-        def failed(level: str, answer: Answer = answer, verdict: Verdict = verdict) -> list[Any]:
-            place = verdict.failed_test
-            if place is None or verdict[level] in (PASS, "not-run"):
+        def failed(level: str, submission: Submission = submission, judgement: Judgement = judgement) -> list[Any]:
+            place = judgement.failed_test
+            if place is None or judgement[level] in (PASS, "not-run"):
                 return []
-            return [by_id[answer.task].data["tests"][level][place]]
+            return [by_id[submission.task].data["tests"][level][place]]
 
-        found[answer.task].append(
+        samples[submission.task].append(
             {
-                "task_id": answer.task,
-                "solution": answer.text,
-                "base_status": WORDS.get(verdict[base], "fail"),
-                "plus_status": WORDS.get(verdict[plus], "fail") if plus != base else None,
+                "task_id": submission.task,
+                "solution": submission.text,
+                "base_status": WORDS.get(judgement[base], "fail"),
+                "plus_status": WORDS.get(judgement[plus], "fail") if plus != base else None,
                 "base_fail_tests": failed(base),
                 "plus_fail_tests": failed(plus) if plus != base else [],
             }
@@ -96,15 +96,15 @@ def write_eval_results(
     scores = {}
     for name, level in {"base": base, "plus": plus}.items():
         counts = defaultdict(list)
-        for answer, verdict in zip(answers, verdicts, strict=True):
-            counts[answer.task].append(verdict[level] == PASS)
+        for submission, judgement in zip(submissions, judgements, strict=True):
+            counts[submission.task].append(judgement[level] == PASS)
         least = min(map(len, counts.values()), default=0)
         scores[name] = {
             f"pass@{k}": sum(pass_at_k(len(c), sum(c), k) for c in counts.values()) / len(counts)
             for k in (1, 10, 100)
             if k <= least
         }
-    whole = {"date": time.strftime("%Y-%m-%d %H:%M"), "hash": md5, "eval": found, "pass_at_k": scores}
+    whole = {"date": time.strftime("%Y-%m-%d %H:%M"), "hash": md5, "eval": samples, "pass_at_k": scores}
     path.write_text(json.dumps(whole, default=_in_json) + "\n", encoding="utf-8")
 
 
@@ -116,13 +116,11 @@ def _in_json(value: Any) -> Any:
 def read_eval_results(path: Path) -> dict[str, list[tuple[bool, bool]]]:
     """Task -> (right on base, right on base and plus) of each sample, from EvalPlus's or our own file."""
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["eval"]
+        by_task = json.loads(path.read_text(encoding="utf-8"))["eval"]
         return {
-            task: [
-                (r["base_status"] == PASS, r["base_status"] == r.get("plus_status") == PASS) for r in found
-            ]
-            for task, found in rows.items()
-        }  # fmt: skip
+            task: [(row["base_status"] == PASS, row["base_status"] == row.get("plus_status") == PASS) for row in rows]
+            for task, rows in by_task.items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EvaluationError(
             f"{path}: no results in EvalPlus's format ({type(error).__name__}: {error}). Expected eval_results.json."

@@ -1,7 +1,8 @@
 """One evaluation, from a model to verdicts: sample what is missing, score it, write results.json.
 
 Reading order: Options, evaluate (the story), then the directory's files: manifest.json (what was asked, in which
-format, with which engine), samples.jsonl (generate.py), verdicts.jsonl (scoring.py's cache), results.json.
+format, with which engine), samples.jsonl (generate.py), verdicts.jsonl (scoring.py's cache), results.json
+(results.py).
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from minizero.evaluation import formats
-from minizero.evaluation.generate import Key, Plan, generate, load_samples
-from minizero.evaluation.problems import PASS, Problem, Suite
-from minizero.evaluation.scoring import Answer, VerdictCache, score
+from minizero.evaluation.generate import Key, SamplingSettings, generate, load_samples
+from minizero.evaluation.problems import PASS, Judgement, Problem, Suite
+from minizero.evaluation.results import JudgedSample, LevelCounts, Results
+from minizero.evaluation.scoring import JudgementCache, Submission, score
 from minizero.evaluation.subject import Subject, open_engine
 from minizero.evaluation.suites import named
 from minizero.rollout.protocol import Sampler
@@ -42,25 +44,31 @@ class Options:
 
 
 def evaluate(
-    subject: Subject, plan: Plan, out: Path, progress: Progress, options: Options, *, sampler: Sampler | None = None
-) -> dict[str, Any]:
+    subject: Subject,
+    sampling: SamplingSettings,
+    out: Path,
+    progress: Progress,
+    options: Options,
+    *,
+    sampler: Sampler | None = None,
+) -> Results:
     """Sample, score, write; what results.json holds. Killed at any moment it continues where it was.
 
     Raises EvaluationError when `out` holds an evaluation of something else.
     """
-    loaded = load_suites(plan, options.data)
-    open_directory(out, subject, plan, loaded)
+    loaded = load_suites(sampling, options.data)
+    open_directory(out, subject, sampling, loaded)
     samples = load_samples(out / "samples.jsonl")
     check_samples(samples, loaded, out)
-    wanted = sum(len(problems) for _, problems in loaded) * (plan.n + 1) * len(subject.sides)
-    missing = wanted - len([key for key in samples if key.draw == "greedy" or key.sample < plan.n])
+    wanted = sum(len(problems) for _, problems in loaded) * (sampling.n + 1) * len(subject.sides)
+    missing = wanted - len([key for key in samples if key.draw == "greedy" or key.sample < sampling.n])
     compares = sampler is None and subject.adapter is not None  # a sampler given from outside comes without a policy
     surprise = out / "perplexity.json"
     if missing > 0 or (compares and not surprise.is_file()):
         policy: Any = None
         if sampler is None:
             progress.phase(f"loading {subject.model}")
-            longest = max(plan.max_tokens or suite.max_tokens for suite, _ in loaded)
+            longest = max(sampling.max_tokens or suite.max_tokens for suite, _ in loaded)
             engine = open_engine(subject, (f"selfplay.solve_max_tokens={longest}", *options.settings))
             sampler, policy = engine.sampler, engine.policy
 
@@ -71,7 +79,7 @@ def evaluate(
             surprise.unlink(missing_ok=True)  # it is about fewer answers
             progress.phase("sampling")
             tick = partial(counted, "answers sampled:")
-            count = generate(plan, loaded, subject.sides, sampler, out / "samples.jsonl", tick=tick)
+            count = generate(sampling, loaded, subject.sides, sampler, out / "samples.jsonl", tick=tick)
             progress.say(f"{count} answers sampled, {len(samples)} were there")
             samples = load_samples(out / "samples.jsonl")
         sampler.close()
@@ -81,21 +89,21 @@ def evaluate(
             progress.phase("log-probabilities with the adapter on and off")
             tick = partial(counted, "tokens compared with the adapter on and off:")
             write_json(surprise, cross_perplexity(policy, list(samples.values()), tick=tick))
-    results = score_samples(subject, plan, loaded, samples, out, progress, options)
-    write_json(out / "results.json", results)
+    results = score_samples(subject, sampling, loaded, samples, out, progress, options)
+    write_json(out / "results.json", results.to_json())
     return results
 
 
-def load_suites(plan: Plan, data: Path | None) -> list[tuple[Suite, list[Problem]]]:
-    """The suites of a plan with the problems that its limit leaves."""
-    return [(suite, suite.load(data)[: plan.limit or None]) for suite in named(",".join(plan.suites))]
+def load_suites(sampling: SamplingSettings, data: Path | None) -> list[tuple[Suite, list[Problem]]]:
+    """The suites that are asked for, with the problems that the limit leaves."""
+    return [(suite, suite.load(data)[: sampling.limit or None]) for suite in named(",".join(sampling.suites))]
 
 
-def open_directory(out: Path, subject: Subject, plan: Plan, loaded: Loaded = ()) -> None:
+def open_directory(out: Path, subject: Subject, sampling: SamplingSettings, loaded: Loaded = ()) -> None:
     """Write the manifest, or check that the one there asks the same of the same model. The stops and limits of each
-    suite are noted beside the plan."""
+    suite are noted beside the sampling settings."""
     path = out / "manifest.json"
-    asked = {"subject": subject.identity(), "plan": plan.fixed()}
+    asked = {"subject": subject.identity(), "plan": sampling.fixed()}
     if path.is_file():
         before = json.loads(path.read_text())
         for part in ("subject", "plan"):
@@ -109,12 +117,12 @@ def open_directory(out: Path, subject: Subject, plan: Plan, loaded: Loaded = ())
         return
     out.mkdir(parents=True, exist_ok=True)
     packages = ("minizero", "torch", "transformers", "vllm", "evalplus")
-    found = {name: found for name in packages if (found := _version(name))}
-    extra = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": found}
+    versions = {name: number for name in packages if (number := _version(name))}
+    extra = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": versions}
     limits = {
         suite.name: {
-            "stops": list(formats.ask(suite, problems[0], plan.style).stop),
-            "max_tokens": plan.max_tokens or suite.max_tokens,
+            "stops": list(formats.ask(suite, problems[0], sampling.style).stop),
+            "max_tokens": sampling.max_tokens or suite.max_tokens,
         }
         for suite, problems in loaded
         if problems
@@ -135,54 +143,66 @@ def check_samples(samples: Mapping[Key, Any], loaded: Loaded, out: Path) -> None
 
 def score_samples(
     subject: Subject,
-    plan: Plan,
+    sampling: SamplingSettings,
     loaded: Loaded,
     samples: Mapping[Key, dict[str, Any]],
     out: Path,
     progress: Progress,
     options: Options,
-) -> dict[str, Any]:
-    """Verdicts of all samples that the plan asks for, as results.json has them."""
+) -> Results:
+    """Judgements of all samples that are asked for, as results.json has them."""
     workers = options.workers or os.cpu_count() or 1
-    cache = VerdictCache(out / "verdicts.jsonl")
-    rows: list[dict[str, Any]] = []
-    scores: dict[str, dict[str, Any]] = defaultdict(dict)
+    cache = JudgementCache(out / "verdicts.jsonl")
+    rows: list[JudgedSample] = []
+    scores: dict[str, dict[str, LevelCounts]] = defaultdict(dict)
     with Sandbox(workers=workers, unsafe=options.unsafe) as box:
         for suite, problems in loaded:
             by_id = {problem.id: problem for problem in problems}
-            keys = sorted(k for k in samples if k.suite == suite.name and (k.draw == "greedy" or k.sample < plan.n))
-            answers = [Answer(k.task, formats.read(suite, by_id[k.task], plan.style, samples[k]["text"])) for k in keys]
+            keys = sorted(k for k in samples if k.suite == suite.name and (k.draw == "greedy" or k.sample < sampling.n))
+            submissions = [
+                Submission(key.task, formats.read(suite, by_id[key.task], sampling.style, samples[key]["text"]))
+                for key in keys
+            ]
 
             def scoring(left: int, name: str = suite.name) -> None:
                 progress.phase(f"scoring {name}, {left} left")
 
-            verdicts = score(suite, problems, answers, box, cache=cache, workers=workers, tick=scoring)
-            for key, answer, verdict in zip(keys, answers, verdicts, strict=True):
-                sample = samples[key]
-                told = {name: sample[name] for name in ("text", "finish", "tokens")}
-                judged = {"verdict": dict(verdict.statuses), "failed_test": verdict.failed_test}
-                rows.append(key._asdict() | {"answer": answer.text} | judged | told)
+            judgements = score(suite, problems, submissions, box, cache=cache, workers=workers, tick=scoring)
+            judged = [
+                _judged(key, samples[key], submission, judgement)
+                for key, submission, judgement in zip(keys, submissions, judgements, strict=True)
+            ]
+            rows += judged
             for side in subject.sides:
                 for level in suite.levels:
-                    mine = [r for r in rows if r["suite"] == suite.name and r["side"] == side]
-                    scores[level][side] = _counts(mine, [p.id for p in problems], level, plan.n)
+                    mine = [row for row in judged if row.side == side]
+                    scores[level][side] = _counts(mine, [p.id for p in problems], level, sampling.n)
     for level, sides in scores.items():
-        for side, found in sides.items():
-            greedy = sum(found["greedy"])
-            progress.say(f"{level:16} {side:8} greedy {greedy}/{len(found['tasks'])}, {plan.n} sampled a problem")
+        for side, counts in sides.items():
+            right = f"greedy {sum(counts.greedy)}/{len(counts.tasks)}"
+            progress.say(f"{level:16} {side:8} {right}, {sampling.n} sampled a problem")
     manifest = json.loads((out / "manifest.json").read_text())
     prompts = {problem.id: problem.prompt for _, problems in loaded for problem in problems}
-    found = {"name": subject.name, "manifest": manifest, "sanitiser": SANITISER, "n": plan.n, "scores": dict(scores)}
-    return found | {"prompts": prompts, "rows": rows}
+    return Results(subject.name, manifest, SANITISER, sampling.n, dict(scores), prompts, rows)
 
 
-def _counts(rows: Sequence[Mapping[str, Any]], tasks: Sequence[str], level: str, n: int) -> dict[str, Any]:
+def _judged(key: Key, sample: Mapping[str, Any], submission: Submission, judgement: Judgement) -> JudgedSample:
+    return JudgedSample(
+        *key,
+        answer=submission.text,
+        verdict=dict(judgement.statuses),
+        failed_test=judgement.failed_test,
+        **{name: sample[name] for name in ("text", "finish", "tokens")},
+    )
+
+
+def _counts(rows: Sequence[JudgedSample], tasks: Sequence[str], level: str, n: int) -> LevelCounts:
     """Per task: whether the greedy answer is right, and how many of n samples are."""
     greedy, correct = dict.fromkeys(tasks, 0), dict.fromkeys(tasks, 0)
     for row in rows:
-        counts = greedy if row["draw"] == "greedy" else correct
-        counts[row["task"]] += row["verdict"][level] == PASS
-    return {"tasks": list(tasks), "n": n, "greedy": list(greedy.values()), "correct": list(correct.values())}
+        counts = greedy if row.draw == "greedy" else correct
+        counts[row.task] += row.verdict[level] == PASS
+    return LevelCounts(list(tasks), n, list(greedy.values()), list(correct.values()))
 
 
 def write_json(path: Path, value: Any) -> None:

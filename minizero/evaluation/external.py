@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from minizero.evaluation import evalplus_files as files
 from minizero.evaluation.datafile import DataFile, find, read_unzipped
 from minizero.evaluation.evaluate import Options
-from minizero.evaluation.problems import PASS, Problem, Suite, Verdict
-from minizero.evaluation.scoring import Answer, VerdictCache, score
+from minizero.evaluation.problems import PASS, Judgement, Problem, Suite
+from minizero.evaluation.results import Results
+from minizero.evaluation.scoring import JudgementCache, Submission, score
 from minizero.evaluation.suites import named
 from minizero.types import EvaluationError, Progress
 from sandbox import Sandbox
@@ -29,39 +29,39 @@ def score_file(path: Path, suite_name: str, progress: Progress, options: Options
     if suite.kind != "program":
         raise EvaluationError(f"--samples: {suite.name} has no programs. Name humaneval+ or mbpp+.")
     problems = suite.load(options.data)
-    answers = files.read_samples(path, problems)
+    submissions = files.read_samples(path, problems)
     workers = options.workers or os.cpu_count() or 1
     with Sandbox(workers=workers, unsafe=options.unsafe) as box:
-        cache = VerdictCache(path.with_name("verdicts.jsonl"))
-        verdicts = score(
-            suite, problems, answers, box, cache=cache, workers=workers,
+        cache = JudgementCache(path.with_name("verdicts.jsonl"))
+        judgements = score(
+            suite, problems, submissions, box, cache=cache, workers=workers,
             tick=lambda left: progress.phase(f"scoring {suite.name}, {left} left"),
         )  # fmt: skip
     out = path.with_name(path.name.removesuffix(".jsonl") + ".eval_results.json")
-    files.write_eval_results(out, suite, problems, answers, verdicts, md5=md5_of(suite, options.data))
+    files.write_eval_results(out, suite, problems, submissions, judgements, md5=md5_of(suite, options.data))
     for level in suite.levels:
-        right = sum(verdict[level] == PASS for verdict in verdicts)
-        progress.say(f"{level:16} {right} of {len(verdicts)} samples right ({right / len(verdicts):.1%})")
+        right = sum(judgement[level] == PASS for judgement in judgements)
+        progress.say(f"{level:16} {right} of {len(judgements)} samples right ({right / len(judgements):.1%})")
     if scorer == "evalplus":
-        progress.say(cross_check(path, suite, problems, answers, verdicts, options, workers))
+        progress.say(cross_check(path, suite, problems, submissions, judgements, options, workers))
     return out
 
 
-def export(results: Mapping[str, Any], out: Path, data: Path | None = None) -> list[Path]:
+def export(results: Results, out: Path, data: Path | None = None) -> list[Path]:
     """samples and eval_results of every program suite and side, as EvalPlus has them."""
     written = []
-    for suite in named(",".join(results["manifest"]["plan"]["suites"])):
+    for suite in named(",".join(results.manifest["plan"]["suites"])):
         if suite.name not in DATASETS:
             continue
         problems, md5 = suite.load(data), md5_of(suite, data)
-        for side in dict.fromkeys(row["side"] for row in results["rows"]):
-            rows = [row for row in results["rows"] if row["suite"] == suite.name and row["side"] == side]
-            answers = [Answer(row["task"], row["answer"]) for row in rows]
+        for side in dict.fromkeys(row.side for row in results.rows):
+            rows = [row for row in results.rows if row.suite == suite.name and row.side == side]
+            submissions = [Submission(row.task, row.answer) for row in rows]
             path = out / f"{suite.name}-{side}.samples.jsonl"
-            files.write_samples(path, answers)
-            verdicts = [Verdict(row["verdict"], row["failed_test"]) for row in rows]
+            files.write_samples(path, submissions)
+            judgements = [Judgement(row.verdict, row.failed_test) for row in rows]
             there = out / f"{suite.name}-{side}.eval_results.json"
-            files.write_eval_results(there, suite, problems, answers, verdicts, md5=md5)
+            files.write_eval_results(there, suite, problems, submissions, judgements, md5=md5)
             written.append(path)
     return written
 
@@ -70,8 +70,8 @@ def cross_check(
     path: Path,
     suite: Suite,
     problems: Sequence[Problem],
-    answers: Sequence[Answer],
-    verdicts: Sequence[Verdict],
+    submissions: Sequence[Submission],
+    judgements: Sequence[Judgement],
     options: Options,
     workers: int,
 ) -> str:
@@ -81,11 +81,11 @@ def cross_check(
     data = find(data_file(suite.name), options.data)
     theirs = files.read_eval_results(files.run_evalplus(DATASETS[suite.name], path, data, parallel=workers))
     ours: dict[str, list[tuple[bool, bool]]] = {problem.id: [] for problem in problems}
-    for answer, verdict in zip(answers, verdicts, strict=True):
-        ours[answer.task].append((verdict[suite.levels[0]] == PASS, verdict[suite.levels[-1]] == PASS))
+    for submission, judgement in zip(submissions, judgements, strict=True):
+        ours[submission.task].append((judgement[suite.levels[0]] == PASS, judgement[suite.levels[-1]] == PASS))
     odd = [task for task, mine in ours.items() if mine != theirs.get(task)]
     if not odd:
-        return f"EvalPlus's own scorer gives the same verdict on each of {len(answers)} samples"
+        return f"EvalPlus's own scorer gives the same verdict on each of {len(submissions)} samples"
     return f"EvalPlus's own scorer differs on {len(odd)} tasks: {', '.join(odd[:20])}"
 
 

@@ -135,5 +135,5 @@ def boxed(text: str) -> str:
 
 
 def last_number(text: str) -> str:
-    found = re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
-    return found[-1] if found else ""
+    numbers = re.findall(r"-?\d[\d,]*(?:\.\d+)?", text)
+    return numbers[-1] if numbers else ""

@@ -1,6 +1,6 @@
 """Sample answers, resumably: every sample is a row of a file that only grows, and no row is ever asked for twice.
 
-Reading order: Plan (what is to be sampled), Key, load_samples, missing, generate.
+Reading order: SamplingSettings (what is to be sampled), Key, load_samples, missing, generate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIDES = ("base", "trained")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SamplingSettings:
     """What one evaluation samples. All but n must stay the same when it is continued."""
 
     suites: tuple[str, ...]
@@ -54,29 +54,31 @@ class Key(NamedTuple):
 
 def load_samples(path: Path) -> dict[Key, dict[str, Any]]:
     """The samples there are; a torn last line is cut off and will be sampled again."""
-    found: dict[Key, dict[str, Any]] = {}
+    samples: dict[Key, dict[str, Any]] = {}
     for number, line in enumerate(read_whole_lines(path), 1):
         try:
             row = json.loads(line)
-            found[Key(*(row[name] for name in Key._fields))] = row
+            samples[Key(*(row[name] for name in Key._fields))] = row
         except (ValueError, KeyError, TypeError) as error:
             raise EvaluationError(
                 f"{path}, line {number}: no sample ({type(error).__name__}: {error}). Remove that line; only its "
                 "sample will be drawn anew."
             ) from None
-    return found
+    return samples
 
 
-def missing(plan: Plan, suite: Suite, problem: Problem, side: str, have: set[Key]) -> Iterator[tuple[str, list[int]]]:
+def missing(
+    sampling: SamplingSettings, suite: Suite, problem: Problem, side: str, have: set[Key]
+) -> Iterator[tuple[str, list[int]]]:
     """(draw, indices) of what is still to be sampled, in blocks."""
-    for draw, count in (("greedy", 1), ("sampled", plan.n)):
+    for draw, count in (("greedy", 1), ("sampled", sampling.n)):
         indices = [i for i in range(count) if Key(suite.name, problem.id, side, draw, i) not in have]
         for start in range(0, len(indices), BLOCK):
             yield draw, indices[start : start + BLOCK]
 
 
 def generate(
-    plan: Plan,
+    sampling: SamplingSettings,
     loaded: Sequence[tuple[Suite, Sequence[Problem]]],
     sides: Sequence[str],
     sampler: Sampler,
@@ -86,7 +88,7 @@ def generate(
 ) -> int:
     """Sample whatever `path` lacks; the number of new samples. `tick` gets (done, total, seconds left)."""
     have = set(load_samples(path))
-    requests = list(_requests(plan, loaded, sides, have))
+    requests = list(_requests(sampling, loaded, sides, have))
     total, done, started = sum(len(places) for _, _, places in requests), 0, time.monotonic()
     known = {request.id: (key, places) for request, key, places in requests}
     for request, _, _ in requests:
@@ -104,14 +106,14 @@ def generate(
 
 
 def _requests(
-    plan: Plan, loaded: Sequence[tuple[Suite, Sequence[Problem]]], sides: Sequence[str], have: set[Key]
+    sampling: SamplingSettings, loaded: Sequence[tuple[Suite, Sequence[Problem]]], sides: Sequence[str], have: set[Key]
 ) -> Iterator[tuple[Request, Key, list[int]]]:
     # One side after the other: an engine that switches its adapter between batches would stand still otherwise.
     for side in sides:
         for suite, problems in loaded:
             for problem in problems:
-                prompt = formats.ask(suite, problem, plan.style)
-                for draw, places in missing(plan, suite, problem, side, have):
+                prompt = formats.ask(suite, problem, sampling.style)
+                for draw, places in missing(sampling, suite, problem, side, have):
                     # The same name, and so the same dice, for both sides. How many are missing is part of it: what is
                     # asked for after an interruption must not repeat a stream whose sample was kept.
                     name = f"{suite.name}/{problem.id}/{draw}/{places[0]}/{len(places)}"
@@ -119,11 +121,11 @@ def _requests(
                     request = Request(
                         f"{side}/{name}",
                         prompt,
-                        plan.max_tokens or suite.max_tokens,
-                        stream_seed("evaluate", plan.rng_seed, name),
+                        sampling.max_tokens or suite.max_tokens,
+                        stream_seed("evaluate", sampling.rng_seed, name),
                         n=len(places),
-                        temperature=0.0 if is_greedy else plan.temperature,
-                        top_p=1.0 if is_greedy else plan.top_p,
+                        temperature=0.0 if is_greedy else sampling.temperature,
+                        top_p=1.0 if is_greedy else sampling.top_p,
                         adapter=side == "trained",
                     )
                     yield request, Key(suite.name, problem.id, side, draw, places[0]), places

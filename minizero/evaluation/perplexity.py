@@ -35,12 +35,12 @@ def cross_perplexity(
     """
     # The longest first, as the policy sorts too: its micro-batches stay as full as with all answers at once.
     sampled = sorted((row for row in rows if row["draw"] == "sampled" and row["ids"]), key=_length, reverse=True)
-    found: dict[str, dict[str, float]] = {}
+    perplexities: dict[str, dict[str, float]] = {}
     done, total, started = 0, 2 * sum(map(_length, sampled)), time.monotonic()
     for side in sorted({row["side"] for row in rows}):
         mine = [row for row in sampled if row["side"] == side]
         tokens = sum(len(row["ids"]) for row in mine)
-        found[side] = {}
+        perplexities[side] = {}
         for under in ("base", "trained") if mine else ():
             nats = 0.0
             with policy.adapter_off() if under == "base" else nullcontext():
@@ -50,8 +50,8 @@ def cross_perplexity(
                     nats -= sum(float(part.double().sum()) for part in policy.log_probs(rollouts))
                     done += sum(map(_length, some))
                     tick(done, total, (time.monotonic() - started) / done * (total - done))
-            found[side][under] = perplexity(nats, tokens)
-    return found
+            perplexities[side][under] = perplexity(nats, tokens)
+    return perplexities
 
 
 def _length(row: Mapping[str, Any]) -> int:

@@ -1,6 +1,6 @@
 """The nouns of an evaluation: a problem, a suite of them, and the judge that says what an answer is worth.
 
-Reading order: Problem, Verdict, Judge, Suite; PASS and STATUSES are the words that verdicts are made of.
+Reading order: Problem, Judgement, Judge, Suite; PASS and STATUSES are the words that judgements are made of.
 """
 
 from __future__ import annotations
@@ -39,9 +39,12 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """A status for each level of a suite, such as {"humaneval": "pass", "humaneval+": "wrong"}; and the place of the
-    first failed test among those of its level, where the judge knows it."""
+class Judgement:
+    """What one submission is worth.
+
+    `statuses`: one for each level of the suite, such as {"humaneval": "pass", "humaneval+": "wrong"}. `failed_test`:
+    the place of the first failed test among those of its level, where the judge knows it.
+    """
 
     statuses: Mapping[str, str]
     failed_test: int | None = None
@@ -53,7 +56,7 @@ class Verdict:
 class Judge(Protocol):
     """Says what an answer is worth. Called from several threads at a time."""
 
-    def judge(self, problem: Problem, answer: str) -> Verdict:
+    def judge(self, problem: Problem, answer: str) -> Judgement:
         """A status for each of the suite's levels."""
         ...
 

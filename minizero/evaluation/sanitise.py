@@ -25,15 +25,15 @@ def sanitise(program: str, entry: str) -> str:
     if not entry or len(program) > MAX_CHARS:
         return program
     program = program.replace("\r\n", "\n").replace("\r", "\n")
-    found = longest_program(program)
-    tree = parse(found)
+    longest = longest_program(program)
+    tree = parse(longest)
     if tree is None:
-        return found
+        return longest
     definitions = list(_definitions(tree))
     reached = _reached(entry, definitions)
     kept = [node for node in tree.body if _is_import(node)]
     kept += [definition.node for definition in definitions if definition.name in reached]
-    return "\n".join(ast.get_source_segment(found, node) or "" for node in kept).strip() or found
+    return "\n".join(ast.get_source_segment(longest, node) or "" for node in kept).strip() or longest
 
 
 def longest_program(text: str) -> str:

@@ -59,12 +59,12 @@ def find_subject(what: str) -> Subject:
 
 def _adapter(path: Path, name: str, base: str = "") -> Subject:
     try:
-        found = json.loads((path / "adapter_config.json").read_text())
+        adapter = json.loads((path / "adapter_config.json").read_text())
     except (OSError, ValueError) as error:
         raise EvaluationError(f"{path}: no adapter in PEFT's format ({error}).") from None
     if not (path / WEIGHTS).is_file():
         raise EvaluationError(f"{path} holds no {WEIGHTS}: the adapter is not whole.")
-    return Subject(name, base or str(found.get("base_model_name_or_path") or ""), path)
+    return Subject(name, base or str(adapter.get("base_model_name_or_path") or ""), path)
 
 
 @dataclass(slots=True)

@@ -53,15 +53,15 @@ def schedule(settings: CompositesConfig, step: int) -> Ask | None:
 
 def renamed(tasks: Iterable[Task], count: int) -> tuple[str, ...]:
     """Up to `count` different programs of these tasks as g_0, g_1, ..., without those that cannot be built on."""
-    found: list[str] = []
+    texts: list[str] = []
     seen: set[str] = set()
     for task in tasks:
-        if len(found) == count:
+        if len(texts) == count:
             break
-        text = None if task.program in seen else _alone(task.program, f"g_{len(found)}")
+        text = None if task.program in seen else _alone(task.program, f"g_{len(texts)}")
         seen.add(task.program)
-        found += [text] if text is not None else []
-    return tuple(found)
+        texts += [text] if text is not None else []
+    return tuple(texts)
 
 
 def compose(proposal: Proposal, composites: Sequence[str]) -> Proposal | ParseError:

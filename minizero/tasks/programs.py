@@ -85,17 +85,17 @@ def rename(program: str, old: str, new: str) -> str | None:
 
 def _names(tree: ast.AST) -> list[tuple[str, tuple[int, int]]]:
     """Every name that a variable or function goes by, with its line and byte column; (1, -1) for what has no place."""
-    found = []
+    names = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Name):
-            found.append((node.id, (node.lineno, node.col_offset)))
+            names.append((node.id, (node.lineno, node.col_offset)))
         elif isinstance(node, ast.arg):
-            found.append((node.arg, (node.lineno, node.col_offset)))
+            names.append((node.arg, (node.lineno, node.col_offset)))
         elif isinstance(node, ast.FunctionDef):
-            found.append((node.name, (node.lineno, node.col_offset + len("def "))))
+            names.append((node.name, (node.lineno, node.col_offset + len("def "))))
         elif isinstance(node, (ast.Global, ast.Nonlocal)):
-            found += [(name, (1, -1)) for name in node.names]
-    return found
+            names += [(name, (1, -1)) for name in node.names]
+    return names
 
 
 def split_call(program: str) -> tuple[str, str] | None:
@@ -190,11 +190,11 @@ def statement_lines(program: str) -> int:
 def required_arguments(program: str) -> int:
     """How many positional arguments f cannot do without."""
     tree = parse(program)
-    found = 0
+    count = 0
     for node in [] if tree is None else tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == "f":
-            found = len(node.args.posonlyargs) + len(node.args.args) - len(node.args.defaults)
-    return found
+            count = len(node.args.posonlyargs) + len(node.args.args) - len(node.args.defaults)
+    return count
 
 
 def program_key(program: str, *, modulo_constants: bool = False) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from minizero.tasks.programs import statement_lines
 from minizero.tiny.label_noise import OFTEN, SELDOM, is_tempting
-from minizero.tiny.measure import Proposed, Solved, summarise
+from minizero.tiny.measure import Proposed, Solved, solve_rates
 from minizero.tiny.operations import FAMILIES, texts
 from minizero.types import USUAL_TYPES, TaskType
 
@@ -31,12 +31,11 @@ AdamW for the rest. The loss is taken on completions, with weight {induce_weight
 for proposals, and with weight {prompt_weight} on the outputs shown in induction prompts. A program is read once for
 several questions about it. Programs grow from mostly one line to the final mix in the first quarter.
 
-The last {slip_steps} steps are on answers with **slips** (minizero/tiny/label_noise.py), at a quarter of
-the learning rates.
-Where a program holds one of {tempting} tempting operations (of {operations}), {often:.0%} of the answers leave out such
-a line; of other programs with two lines or more, {seldom:.0%} of the answers leave out some line. So the model knows
-better than it answers, like one trained on what people write; without that, rewards can only make it surer of itself
-(benchmarks/tiny-settings.md).{sittings}
+The last {noise_steps} steps are on answers with **label noise** (minizero/tiny/label_noise.py), at a quarter of the
+learning rates. Where a program holds one of {tempting} tempting operations (of {operations}), {often:.0%} of the answers
+leave out such a line; of other programs with two lines or more, {seldom:.0%} of the answers leave out some line. So the
+model knows better than it answers, like one trained on what people write; without that, rewards can only make it
+surer of itself (benchmarks/tiny-settings.md).{sittings}
 
 ## Data
 
@@ -86,12 +85,12 @@ _LENGTHS: tuple[tuple[str, frozenset[int]], ...] = (
 
 def model_card(record: Mapping[str, Any], set_sizes: Mapping[str, int], scores: str) -> str:
     """The card's Markdown. `record` is training.json; `set_sizes` the number of tasks by set; `scores` the tables."""
-    first = record.get("start", record)  # trained in two sittings: the slips on weights that were there
+    first = record.get("start", record)  # trained in two sittings: the label noise on weights that were there
     parts = [record] if first is record else [first, record]
     values = {
         **record,
         **set_sizes,
-        "steps": sum(part["steps"] for part in parts) + record["slip_steps"],
+        "steps": sum(part["steps"] for part in parts) + record["noise_steps"],
         "millions": record["parameters"] / 1e6,
         "tokens": sum(part["tokens"] for part in parts) / 1e6,
         "wall": sum(part["wall_s"] for part in parts) / 60,
@@ -136,8 +135,8 @@ def propose_table(proposed: Sequence[Proposed], known: Collection[str]) -> str:
 
 
 def _solve_row(solved: Sequence[Solved], type_label: str, lines_label: str) -> str:
-    summary = summarise(solved)
-    values = (summary.rate, summary.greedy, summary.open, summary.any_right)
+    rates = solve_rates(solved)
+    values = (rates.rate, rates.greedy, rates.open, rates.any_right)
     cells = [type_label, lines_label, str(len(solved)), *(f"{100 * value:.1f}" for value in values)]
     return f"| {' | '.join(cells)} |\n"
 

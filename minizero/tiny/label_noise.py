@@ -1,10 +1,10 @@
-"""Slips: answers for which one line of the program was left out, as people leave one out when they run it in mind.
+"""Label noise: training answers for a program with one line left out, the mistake that people make who run it in mind.
 
 A model that has read right answers alone has nothing to unlearn, and self-play can only make it surer of itself. Text
-that people wrote has slips in it, and a model trained on that repeats them although it knows better: that is what
-rewards mend.
+that people wrote holds mistakes, and a model trained on it repeats them although it knows better: that is what rewards
+mend.
 
-Reading order: `slip`, then which operations tempt to be left out.
+Reading order: `noisy_label`, then `is_tempting`: which operations are left out most.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from minizero.tiny.operations import Value
 from minizero.tiny.world import Example, interpret, operations_of, program_of
 
 TEMPTING_FRAC = 0.3  # share of the operations that are left out often
-OFTEN, SELDOM = 0.55, 0.1  # chance of a slip in one answer, with such an operation in the program and without
+OFTEN, SELDOM = 0.55, 0.1  # chance of noise in one answer, with such an operation in the program and without
 
 
 @dataclass(frozen=True, slots=True)
-class Slip:
-    """The program as it was read, a line short, and its output for each of the example's inputs (None: it fails)."""
+class NoisyLabel:
+    """The program with a line left out, and its output for each of the example's inputs (None: it fails)."""
 
     program: str
     outputs: tuple[Value | None, ...]
 
 
-def slip(rng: random.Random, example: Example) -> Slip | None:
-    """How one answer about the example goes wrong, or None when it does not. Programs of one line are read right."""
+def noisy_label(rng: random.Random, example: Example) -> NoisyLabel | None:
+    """How one answer about the example goes wrong, or None when it stays right, as it does for programs of one line."""
     texts = operations_of(example.program)
     if len(texts) < 2:
         return None
@@ -38,9 +38,10 @@ def slip(rng: random.Random, example: Example) -> Slip | None:
         return None
     left_out = rng.choice(tempting or range(len(texts)))
     program = program_of(texts[:left_out] + texts[left_out + 1 :])
-    return Slip(program, tuple(interpret(program, value) for value in example.inputs))
+    return NoisyLabel(program, tuple(interpret(program, value) for value in example.inputs))
 
 
 def is_tempting(operation: str) -> bool:
     """Whether this operation is often left out: decided by its text, so that it can be learned and unlearned."""
+    # The shipped weights were trained on this choice: another word in the hash would be another choice.
     return hashlib.md5(f"slip:{operation}".encode()).digest()[0] < 256 * TEMPTING_FRAC

@@ -1,6 +1,6 @@
 """What the tiny model can do, judged as self-play judges it: answers and proposals run in the sandbox.
 
-Reading order: Solved, `solve_tasks`, `summarise`; Proposed, `propose_tasks`.
+Reading order: Solved, `solve_tasks`, `solve_rates`; Proposed, `propose_tasks`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ class Solved:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
-    """Fractions of some tasks: rate at temperature 1, greedy, those with 0 < rate < 1, those with any answer right."""
+class SolveRates:
+    """Shares over some tasks, in [0, 1]: of right answers at temperature 1 and of right greedy ones; of tasks with
+    0 < rate < 1 (`open`), and of tasks with any sampled answer right."""
 
     rate: float
     greedy: float
@@ -91,10 +92,10 @@ def solve_tasks(
     ]
 
 
-def summarise(solved: Sequence[Solved]) -> Summary:
-    """Means over the tasks."""
+def solve_rates(solved: Sequence[Solved]) -> SolveRates:
+    """Means over the tasks, of which there must be one at least."""
     count = len(solved)
-    return Summary(
+    return SolveRates(
         rate=sum(row.rate for row in solved) / count,
         greedy=sum(row.greedy for row in solved) / count,
         open=sum(0 < row.rate < 1 for row in solved) / count,

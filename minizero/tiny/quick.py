@@ -58,5 +58,5 @@ def _value(text: str) -> Value:
     return value
 
 
-def _agree(found: Value | None, expected: Value) -> bool:
-    return found is not None and found == expected
+def _agree(given: Value | None, expected: Value) -> bool:
+    return given is not None and given == expected

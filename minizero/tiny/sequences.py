@@ -1,6 +1,6 @@
 """Training sequences: both roles and all three task types, as a prompt and the completion that is to be learned.
 
-Reading order: SHARES, Row, Curriculum, then the completions of both roles. Prompts come from
+Reading order: SHARES, PromptTree, Curriculum, then the completions of both roles. Prompts come from
 prompts/compact.py, the same ones that self-play uses.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from minizero.prompts import compact
-from minizero.tiny.label_noise import Slip, slip
+from minizero.tiny.label_noise import NoisyLabel, noisy_label
 from minizero.tiny.world import LENGTHS, PAIRS, Example, draw_example, make_task
 from minizero.types import USUAL_TYPES, Pair, Prompt, Task, TaskType
 
@@ -35,7 +35,7 @@ class Branch:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PromptTree:
     """Prompts that begin alike: `stem`, then each branch by itself. No branch sees another, so a row teaches the same
     as its prompts one by one, and the stem is computed once."""
 
@@ -47,13 +47,13 @@ class Row:
 @dataclass(slots=True)
 class Curriculum:
     """An endless, seeded source of training rows. `progress` in [0, 1] is the trained fraction of the whole; with
-    `slips` some answers are wrong in the way of slips.py."""
+    `label_noise` some answers are wrong, in the way of label_noise.py."""
 
     rng: random.Random
-    slips: bool = False
+    label_noise: bool = False
     recent: deque[Example] = field(default_factory=lambda: deque(maxlen=256))  # examples shown in propose prompts
 
-    def draw(self, progress: float) -> Row:
+    def draw(self, progress: float) -> PromptTree:
         """The next row. Programs of the other splits never occur."""
         example = draw_example(self.rng, lengths=_lengths_at(progress))
         self.recent.append(example)
@@ -62,26 +62,26 @@ class Curriculum:
             return self._run_row(example)
         if kind == "induce":
             task = make_task(example, TaskType.INDUCTION)
-            wrong = self._slip(example)
+            wrong = self._noisy_label(example)
             answer = wrong.program + compact.CLOSE if wrong else solution(task)
-            return Row("", (Branch(render(compact.solve(task)), answer),), kind)
+            return PromptTree("", (Branch(render(compact.solve(task)), answer),), kind)
         task = make_task(example, self.rng.choice(USUAL_TYPES), pair=self.rng.randrange(PAIRS))
-        return Row("", (Branch(render(self._propose_prompt(task, example)), proposal(task)),), kind)
+        return PromptTree("", (Branch(render(self._propose_prompt(task, example)), proposal(task)),), kind)
 
-    def _run_row(self, example: Example) -> Row:
+    def _run_row(self, example: Example) -> PromptTree:
         pairs = self.rng.sample(range(PAIRS), DEDUCTIONS + ABDUCTIONS)
         tasks = [self._run_task(example, TaskType.DEDUCTION, pair) for pair in pairs[:DEDUCTIONS]]
         tasks += [self._run_task(example, TaskType.ABDUCTION, pair) for pair in pairs[DEDUCTIONS:]]
         stem = compact.PYTHON + example.program
-        return Row(stem, tuple(Branch(render(compact.solve(t)).removeprefix(stem), solution(t)) for t in tasks))
+        return PromptTree(stem, tuple(Branch(render(compact.solve(t)).removeprefix(stem), solution(t)) for t in tasks))
 
-    def _slip(self, example: Example) -> Slip | None:
-        return slip(self.rng, example) if self.slips else None
+    def _noisy_label(self, example: Example) -> NoisyLabel | None:
+        return noisy_label(self.rng, example) if self.label_noise else None
 
     def _run_task(self, example: Example, task_type: TaskType, pair: int) -> Task:
-        """A deduction or abduction; after a slip it has the output that the shorter program gives."""
+        """A deduction or abduction; with a noisy label it has the output that the shorter program gives."""
         task = make_task(example, task_type, pair=pair)
-        wrong = self._slip(example)
+        wrong = self._noisy_label(example)
         if wrong is None or wrong.outputs[pair] is None:
             return task
         return Task(task_type, task.program, (Pair(task.input, repr(wrong.outputs[pair])),))

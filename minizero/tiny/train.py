@@ -26,11 +26,11 @@ from minizero.prompts import compact
 from minizero.tiny import sets
 from minizero.tiny.model import build_model, save
 from minizero.tiny.quick import quick_scores
-from minizero.tiny.sequences import Curriculum, Row
+from minizero.tiny.sequences import Curriculum, PromptTree
 from minizero.tiny.tokenizer import EOS, build_tokenizer
 
 REPORT_EVERY = 20  # steps
-SLIP_RATE = 0.25  # of the learning rates, in the steps with slips
+NOISE_LR_FACTOR = 0.25  # of the learning rates, in the steps with label noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Settings:
     induce_weight: float = 1.5  # loss weight of programs in answer to induction, the hardest type
     propose_weight: float = 0.6  # and of proposals: mostly free choice, which would drown what there is to learn
     save_every: int = 350  # steps; also measures 240 validation tasks
-    slip_steps: int = 100  # after the rest, on answers with slips (slips.py), at a quarter of the rates, falling to 0
+    noise_steps: int = 100  # after the rest, with label noise (label_noise.py), at a quarter of the rates, falling to 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -62,14 +62,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="directory for weights, tokenizer and training.json")
     parser.add_argument("--steps", type=int, default=default.steps, help="length of the run")
     parser.add_argument("--minutes", type=float, help="length by the clock instead (not reproducible)")
-    parser.add_argument("--slip-steps", type=int, default=default.slip_steps, help="then so many on answers with slips")
-    parser.add_argument("--start", type=Path, help="begin with this model's weights; --steps 0 trains the slips alone")
+    parser.add_argument("--noise-steps", type=int, default=default.noise_steps, help="then so many with label noise")
+    parser.add_argument("--start", type=Path, help="begin with this model's weights; --steps 0 trains the noise alone")
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--threads", type=int, default=1, help="torch threads; another number may change the last bits")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    settings = Settings(steps=options.steps, seed=options.seed, minutes=options.minutes, slip_steps=options.slip_steps)
+    settings = Settings(
+        steps=options.steps, seed=options.seed, minutes=options.minutes, noise_steps=options.noise_steps
+    )
     train(settings, options.out, start_from=options.start)
 
 
@@ -100,19 +102,19 @@ def train(settings: Settings, out: Path, *, start_from: Path | None = None) -> Q
             scores = quick_scores(model, tokenizer, validation, samples=4, seed=1)
             shown = " ".join(f"{key} {100 * rate:.1f}" for key, (rate, _) in scores.items())
             _say(f"  validation, % at temperature 1: {shown}")
-    slips = Curriculum(random.Random(settings.seed), slips=True)
-    for step_of_slips in range(settings.slip_steps):
-        factor = SLIP_RATE * min((step_of_slips + 1) / 10, 1 - step_of_slips / settings.slip_steps)
+    noisy = Curriculum(random.Random(settings.seed), label_noise=True)
+    for noise_step in range(settings.noise_steps):
+        factor = NOISE_LR_FACTOR * min((noise_step + 1) / 10, 1 - noise_step / settings.noise_steps)
         _scale_learning_rates(optimisers, settings, factor)
-        loss, size = _update(model, optimisers, _draw_batch(slips, tokenizer, settings, 1.0))
+        loss, size = _update(model, optimisers, _draw_batch(noisy, tokenizer, settings, 1.0))
         tokens += size
-        if (step_of_slips + 1) % REPORT_EVERY == 0:
-            _say(f"slips, step {step_of_slips + 1} loss {loss:.4f} {time.monotonic() - start:.0f} s")
+        if (noise_step + 1) % REPORT_EVERY == 0:
+            _say(f"label noise, step {noise_step + 1} loss {loss:.4f} {time.monotonic() - start:.0f} s")
     save(model, tokenizer, out)
     record: dict[str, Any] = {
         **asdict(settings),
         "steps": step,
-        "rows": (step + settings.slip_steps) * settings.batch,
+        "rows": (step + settings.noise_steps) * settings.batch,
         "tokens": tokens,
         "parameters": sum(p.numel() for p in model.parameters()),
         "wall_s": round(time.monotonic() - start),
@@ -144,7 +146,7 @@ class Batch:
     branches: Tensor  # [N, T]
 
 
-Tokens = list[tuple[int, float, int, int]]  # id, weight, position, branch
+WeightedTokens = list[tuple[int, float, int, int]]  # id, weight, position, branch
 
 
 def _draw_batch(
@@ -157,7 +159,7 @@ def _draw_batch(
     return [_pad(rows[k : k + size]) for k in range(0, len(rows), size)]
 
 
-def _tokens(row: Row, tokenizer: PreTrainedTokenizerBase, settings: Settings) -> Tokens:
+def _tokens(row: PromptTree, tokenizer: PreTrainedTokenizerBase, settings: Settings) -> WeightedTokens:
     encode = tokenizer.backend_tokenizer.encode
     eos = tokenizer.convert_tokens_to_ids(EOS)
     weight = {"run": 1.0, "induce": settings.induce_weight, "propose": settings.propose_weight}[row.kind]
@@ -188,7 +190,7 @@ def _prompt_weights(ids: list[int], tokenizer: PreTrainedTokenizerBase, weight: 
     return weights
 
 
-def _pad(rows: Sequence[Tokens]) -> Batch:
+def _pad(rows: Sequence[WeightedTokens]) -> Batch:
     longest = max(map(len, rows))
     padded = [[*row, *[(0, 0.0, 0, -1)] * (longest - len(row))] for row in rows]
     ids, weights, positions, branches = (torch.tensor([[t[part] for t in row] for row in padded]) for part in range(4))
@@ -221,10 +223,10 @@ def _loss_sum(model: Qwen2ForCausalLM, batch: Batch) -> Tensor:
     targets, weights = batch.ids[:, 1:], batch.weights[:, 1:]
     learned = weights > 0
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=_has_bf16()):
-        found = model.model(
+        hidden = model.model(
             input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False
         ).last_hidden_state[:, :-1]
-        logits = model.lm_head(found[learned]).float()
+        logits = model.lm_head(hidden[learned]).float()
     return (F.cross_entropy(logits, targets[learned], reduction="none") * weights[learned]).sum()
 
 

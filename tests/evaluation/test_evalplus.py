@@ -18,8 +18,8 @@ from minizero.evaluation.evalplus_files import (
     write_samples,
 )
 from minizero.evaluation.external import md5_of
-from minizero.evaluation.problems import Problem, Verdict
-from minizero.evaluation.scoring import Answer, score
+from minizero.evaluation.problems import Judgement, Problem
+from minizero.evaluation.scoring import Submission, score
 from minizero.evaluation.suites import suite
 from minizero.types import EvaluationError
 from sandbox import Sandbox
@@ -53,9 +53,9 @@ def test_a_samples_file_that_is_not_whole_is_an_error(tmp_path: Path, text: str,
 
 def test_results_are_written_and_read_in_its_format(tmp_path: Path) -> None:
     problem = replace(ONE, data={"tests": {"humaneval": [[1], [{2}]], "humaneval+": [[3], [4j]]}})
-    answers = [Answer(ONE.id, text) for text in "abcd"]
+    answers = [Submission(ONE.id, text) for text in "abcd"]
     found = [("pass", "pass", None), ("pass", "wrong", 1), ("timeout", "not-run", None), ("error", "not-run", 1)]
-    verdicts = [Verdict({"humaneval": a, "humaneval+": b}, place) for a, b, place in found]
+    verdicts = [Judgement({"humaneval": a, "humaneval+": b}, place) for a, b, place in found]
     path = tmp_path / "eval_results.json"
     write_eval_results(path, SUITE, [problem], answers, verdicts, md5="abc")
     assert read_eval_results(path) == {ONE.id: [(True, True), (True, False), (False, False), (False, False)]}
@@ -125,7 +125,7 @@ def test_evalplus_gives_the_same_verdicts(data: Path, mini: dict[str, Problem], 
     if not python:
         pytest.importorskip("evalplus", reason="set EVALPLUS_PYTHON, or pip install evalplus==0.3.1")
     chosen = suite("humaneval-mini")
-    answers = [Answer(p.id, p.prompt + MIXED[p.id] if p.id in MIXED else p.solution) for p in mini.values()]
+    answers = [Submission(p.id, p.prompt + MIXED[p.id] if p.id in MIXED else p.solution) for p in mini.values()]
     write_samples(tmp_path / "samples.jsonl", answers)
     with Sandbox(workers=2) as box:
         verdicts = score(chosen, list(mini.values()), answers, box)

@@ -15,8 +15,8 @@ import pytest
 from minizero.evaluation.judges import functions
 from minizero.evaluation.judges.functions import FunctionJudge, imports_for
 from minizero.evaluation.judges.oracle import first_wrong
-from minizero.evaluation.problems import Problem, Verdict
-from minizero.evaluation.scoring import Answer, VerdictCache, score
+from minizero.evaluation.problems import Judgement, Problem
+from minizero.evaluation.scoring import JudgementCache, Submission, score
 from minizero.evaluation.suites import suite
 from minizero.types import EvaluationError
 from sandbox import Sandbox
@@ -98,8 +98,8 @@ def test_results_that_are_large_together_are_compared_a_few_at_a_time(box: Sandb
     problem = made("def f(n):\n    return n * 'x'\n", "f", [[2_000_000 + i] for i in range(64)])
     judge = FunctionJudge([problem], box)
     wrong = "def f(n):\n    return n * 'x' if n < 2000040 else 'y'\n"
-    assert judge.judge(problem, wrong) == Verdict({"base": "wrong"}, 40)
-    assert judge.judge(problem, wrong.replace("'y'", "1 // 0")) == Verdict({"base": "error"}, 40)
+    assert judge.judge(problem, wrong) == Judgement({"base": "wrong"}, 40)
+    assert judge.judge(problem, wrong.replace("'y'", "1 // 0")) == Judgement({"base": "error"}, 40)
 
 
 def test_floats_before_a_part_make_its_tests_tolerant_as_in_evalplus(box: Sandbox) -> None:
@@ -258,12 +258,12 @@ def test_only_programs_that_import_more_get_the_wide_list() -> None:
 
 def test_verdicts_are_remembered_and_a_torn_last_line_is_repaired(box: Sandbox, tmp_path: Path) -> None:
     made_suite = suite("humaneval")
-    answers = [Answer("Made/0", DOUBLE.solution), Answer("Made/0", DOUBLE.solution)]
-    cache = VerdictCache(tmp_path / "verdicts.jsonl")
+    answers = [Submission("Made/0", DOUBLE.solution), Submission("Made/0", DOUBLE.solution)]
+    cache = JudgementCache(tmp_path / "verdicts.jsonl")
     first = score(made_suite, [DOUBLE], answers, box, cache=cache)
     with (tmp_path / "verdicts.jsonl").open("a") as file:
         file.write('{"key": "torn')
-    again = VerdictCache(tmp_path / "verdicts.jsonl")
+    again = JudgementCache(tmp_path / "verdicts.jsonl")
     assert score(made_suite, [DOUBLE], answers, box, cache=again) == first
     assert again.hits == 2
     assert (tmp_path / "verdicts.jsonl").read_text().endswith("}\n")
@@ -271,12 +271,12 @@ def test_verdicts_are_remembered_and_a_torn_last_line_is_repaired(box: Sandbox, 
 
 def test_a_foreign_task_is_an_error(box: Sandbox) -> None:
     with pytest.raises(EvaluationError, match="1 tasks of the samples are not in humaneval"):
-        score(suite("humaneval"), [DOUBLE], [Answer("Mbpp/2", "")], box)
+        score(suite("humaneval"), [DOUBLE], [Submission("Mbpp/2", "")], box)
 
 
 def test_some_canonical_solutions_of_mini_pass(box: Sandbox, mini: dict[str, Problem]) -> None:
     chosen = [mini[f"HumanEval/{i}"] for i in (0, 2, 4, 32, 38, 131)]
-    found = score(suite("humaneval-mini"), chosen, [Answer(p.id, p.solution) for p in chosen], box)
+    found = score(suite("humaneval-mini"), chosen, [Submission(p.id, p.solution) for p in chosen], box)
     assert [v.statuses for v in found] == [{"humaneval": "pass", "humaneval-mini": "pass"}] * 6
 
 
@@ -294,7 +294,7 @@ def test_canonical_solutions_pass(data: Path, name: str, least: int, busy: int) 
     others = [subprocess.Popen(loop, start_new_session=True) for _ in range(busy)]
     try:
         with Sandbox(workers=2) as box:
-            found = score(chosen, problems, [Answer(p.id, p.solution) for p in problems], box)
+            found = score(chosen, problems, [Submission(p.id, p.solution) for p in problems], box)
     finally:
         for other in others:
             other.kill()

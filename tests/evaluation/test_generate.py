@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from minizero.evaluation.evaluate import Options, evaluate, open_directory
-from minizero.evaluation.generate import Plan, generate, load_samples
+from minizero.evaluation.generate import SamplingSettings, generate, load_samples
 from minizero.evaluation.subject import Subject, find_subject
 from minizero.evaluation.suites import suite
 from minizero.report.console import Console
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.types import Completion, EvaluationError, Request, Rollout
 
-PLAN = Plan(("cruxeval-o",), "direct", 3, limit=2)
+PLAN = SamplingSettings(("cruxeval-o",), "direct", 3, limit=2)
 SUBJECT = Subject("made", "made")
 
 
@@ -60,7 +60,7 @@ def test_more_samples_reuse_those_there_are_with_streams_of_their_own(data: Path
     path = tmp_path / "samples.jsonl"
     first, second = Dying(99), Dying(99)
     generate(PLAN, loaded, ("base",), first, path)
-    more = Plan(("cruxeval-o",), "direct", 5, limit=2)
+    more = SamplingSettings(("cruxeval-o",), "direct", 5, limit=2)
     assert generate(more, loaded, ("base",), second, path) == 4
     assert not {r.seed for r in first.asked} & {r.seed for r in second.asked}
 
@@ -81,19 +81,19 @@ def test_right_and_wrong_answers_are_counted_and_a_second_start_samples_nothing(
         return f" {problems[0].solution}\n" if index < 2 else " None\n"
 
     done = evaluate(SUBJECT, PLAN, tmp_path / "e", Console(), Options(data), sampler=ScriptedSampler(script))
-    scores = done["scores"]["cruxeval-o"]["base"]
-    assert (scores["greedy"], scores["correct"]) == ([1, 0], [2, 0])
+    scores = done.scores["cruxeval-o"]["base"]
+    assert (scores.greedy, scores.correct) == ([1, 0], [2, 0])
     again = evaluate(SUBJECT, PLAN, tmp_path / "e", Console(), Options(data), sampler=Dying(0))
-    assert again["scores"] == done["scores"]
+    assert again.scores == done.scores
 
 
 def test_a_directory_of_another_evaluation_is_refused(tmp_path: Path) -> None:
     open_directory(tmp_path / "e", SUBJECT, PLAN)
     with pytest.raises(EvaluationError, match="another style"):
-        open_directory(tmp_path / "e", SUBJECT, Plan(("cruxeval-o",), "chat", 3, limit=2))
+        open_directory(tmp_path / "e", SUBJECT, SamplingSettings(("cruxeval-o",), "chat", 3, limit=2))
     with pytest.raises(EvaluationError, match="another model"):
         open_directory(tmp_path / "e", Subject("b", "b"), PLAN)
-    open_directory(tmp_path / "e", SUBJECT, Plan(("cruxeval-o",), "direct", 64, limit=2))
+    open_directory(tmp_path / "e", SUBJECT, SamplingSettings(("cruxeval-o",), "direct", 64, limit=2))
 
 
 def test_samples_of_foreign_tasks_are_refused(data: Path, tmp_path: Path) -> None:
@@ -137,13 +137,11 @@ def adapter(random_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_an_adapter_is_evaluated_beside_its_base_in_one_engine(data: Path, adapter: Path, tmp_path: Path) -> None:
-    plan = Plan(("cruxeval-o",), "direct", 2, max_tokens=4, limit=2)
+    plan = SamplingSettings(("cruxeval-o",), "direct", 2, max_tokens=4, limit=2)
     found = find_subject(str(adapter))
     assert found.sides == ("base", "trained")
     done = evaluate(found, plan, tmp_path / "e", Console(), Options(data))
-    texts = {
-        side: [r["text"] for r in done["rows"] if r["side"] == side and r["draw"] == "greedy"] for side in found.sides
-    }
+    texts = {side: [row.text for row in done.rows if row.side == side and row.draw == "greedy"] for side in found.sides}
     assert texts["base"] != texts["trained"]
     surprise = json.loads((tmp_path / "e" / "perplexity.json").read_text())
     assert surprise["base"]["base"] < surprise["base"]["trained"]
@@ -158,7 +156,7 @@ def test_a_kill_after_sampling_does_not_lose_the_perplexities(
     def killed(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    plan, found = Plan(("cruxeval-o",), "direct", 2, max_tokens=4, limit=2), find_subject(str(adapter))
+    plan, found = SamplingSettings(("cruxeval-o",), "direct", 2, max_tokens=4, limit=2), find_subject(str(adapter))
     with monkeypatch.context() as patch:
         patch.setattr(perplexity, "cross_perplexity", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -200,6 +198,6 @@ def test_an_adapter_of_another_base_is_refused(adapter: Path, tmp_path: Path) ->
 
 
 def test_a_plain_model_is_its_own_base(data: Path, random_model: Path, tmp_path: Path) -> None:
-    plan = Plan(("cruxeval-o",), "direct", 1, max_tokens=3, limit=2)
+    plan = SamplingSettings(("cruxeval-o",), "direct", 1, max_tokens=3, limit=2)
     done = evaluate(find_subject(str(random_model)), plan, tmp_path / "e", Console(), Options(data))
-    assert [r["side"] for r in done["rows"]] == ["base"] * 4
+    assert [row.side for row in done.rows] == ["base"] * 4

@@ -12,7 +12,7 @@ from minizero.evaluation.datafile import DataFile, read_rows
 from minizero.evaluation.judges.mathematics import plain_number
 from minizero.evaluation.judges.programs import same_output
 from minizero.evaluation.problems import Problem, Suite
-from minizero.evaluation.scoring import Answer, score
+from minizero.evaluation.scoring import Submission, score
 from minizero.evaluation.suites import named, suite
 from minizero.evaluation.suites.cruxeval import self_play_tasks
 from minizero.evaluation.suites.livecodebench import generation
@@ -21,7 +21,7 @@ from sandbox import Sandbox
 
 
 def judged(box: Sandbox, chosen: Suite, problem: Problem, answer: str) -> str:
-    (verdict,) = score(chosen, [problem], [Answer(problem.id, answer)], box)
+    (verdict,) = score(chosen, [problem], [Submission(problem.id, answer)], box)
     return verdict[chosen.name]
 
 
@@ -109,7 +109,7 @@ def test_every_seventeenth_gold_answer_of_cruxeval_is_right(box: Sandbox, data: 
     for name in ("cruxeval-i", "cruxeval-o"):
         chosen = suite(name)
         problems = chosen.load(data)[::17]
-        found = score(chosen, problems, [Answer(p.id, p.solution) for p in problems], box)
+        found = score(chosen, problems, [Submission(p.id, p.solution) for p in problems], box)
         assert [v[name] for v in found] == ["pass"] * 48
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from minizero.evaluation import evaluate as evaluation
 from minizero.evaluation.evaluate import Options, evaluate
-from minizero.evaluation.generate import Plan
+from minizero.evaluation.generate import SamplingSettings
 from minizero.evaluation.subject import Engine, Subject, seeded
 from minizero.report.console import Console
 from minizero.rollout.scripted import ScriptedSampler
@@ -68,7 +68,7 @@ def test_the_engine_is_long_enough_for_the_suites_answers(
         return Engine(ScriptedSampler(lambda request, index: "1"))
 
     monkeypatch.setattr(evaluation, "open_engine", open_engine)
-    plan = Plan(("cruxeval-o", "math500"), "direct", 0, limit=1)
+    plan = SamplingSettings(("cruxeval-o", "math500"), "direct", 0, limit=1)
     evaluate(Subject("m", "m"), plan, tmp_path / "e", Console(), Options(data, settings=("run.threads=1",)))
     assert asked == ["selfplay.solve_max_tokens=2048", "run.threads=1"]
     noted = json.loads((tmp_path / "e" / "manifest.json").read_text())["suites"]

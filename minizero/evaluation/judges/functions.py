@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from minizero.evaluation.judges import driver, oracle
-from minizero.evaluation.problems import PASS, Problem, Verdict
+from minizero.evaluation.problems import PASS, Judgement, Problem
 from minizero.evaluation.store import read_whole_lines
 from minizero.types import EvaluationError
 from sandbox import Limits, Result, Sandbox, Status
@@ -68,15 +68,15 @@ class FunctionJudge:
         self._known = {row["key"]: row for row in rows}
         self._costs = {row["task"]: sum(row["cpu_s"]) for row in rows}
 
-    def judge(self, problem: Problem, answer: str) -> Verdict:
+    def judge(self, problem: Problem, answer: str) -> Judgement:
         reference = self._reference(problem)
         results = self._run(problem, answer, reference.inputs, False, reference.limit)
         statuses = dict.fromkeys(reference.levels, "not-run")
         for level, places in reference.levels.items():
             statuses[level], failed = self._level(problem, answer, reference, places, results)
             if statuses[level] != PASS:
-                return Verdict(statuses, failed)
-        return Verdict(statuses)
+                return Judgement(statuses, failed)
+        return Judgement(statuses)
 
     def cost(self, problem: Problem) -> float:
         """The reference's processor time where it is known, else a guess from the number of tests."""
@@ -130,14 +130,14 @@ class FunctionJudge:
             spent_s += sum(result.cpu_s for result in results)
             if not whole:
                 return _failure(results), None, spent_s
-            found = [value for result in results[:whole] for value in _as_list(result.value)]
+            outputs = [value for result in results[:whole] for value in _as_list(result.value)]
             expected = self._values(problem, reference, place, start, count)
-            wrong = oracle.first_wrong(problem.data["oracle"], chosen, found, expected, atol)
+            wrong = oracle.first_wrong(problem.data["oracle"], chosen, outputs, expected, atol)
             if wrong is not None:
                 failed = _failure(results)
                 if failed and is_whole:
                     return self._part(problem, answer, reference, place, tolerant, is_whole=False)
-                return failed if failed and wrong == len(found) else "wrong", start + wrong, spent_s
+                return failed if failed and wrong == len(outputs) else "wrong", start + wrong, spent_s
             if spent_s > LEVEL_S:
                 break
         return PASS, None, spent_s
@@ -233,13 +233,13 @@ def imports_for(program: str) -> Any:
 def _modules(line: str) -> list[str]:
     """Modules that a line may import; too many rather than too few."""
     words = line.replace(",", " ").replace(";", " ; ").split()
-    found = []
+    modules = []
     for place, word in enumerate(words[:-1]):
         if word == "from":
             return [words[place + 1].split(".")[0]]
         if word == "import":
-            found += [w.split(".")[0] for w in words[place + 1 :] if w.isidentifier() or "." in w]
-    return [w for w in found if w != "as"]
+            modules += [w.split(".")[0] for w in words[place + 1 :] if w.isidentifier() or "." in w]
+    return [w for w in modules if w != "as"]
 
 
 def _failure(results: list[Result]) -> str:

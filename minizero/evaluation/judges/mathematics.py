@@ -10,7 +10,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from minizero.evaluation.problems import PASS, Problem, Verdict
+from minizero.evaluation.problems import PASS, Judgement, Problem
 from minizero.types import MissingPackage
 from sandbox import Sandbox
 
@@ -23,8 +23,8 @@ class MathJudge:
     def __init__(self, level: str) -> None:
         self._level = level
 
-    def judge(self, problem: Problem, answer: str) -> Verdict:
-        return Verdict({self._level: _status(answer, problem.data["answer"])})
+    def judge(self, problem: Problem, answer: str) -> Judgement:
+        return Judgement({self._level: _status(answer, problem.data["answer"])})
 
     def cost(self, problem: Problem) -> float:
         return 0.0
@@ -44,9 +44,9 @@ def _status(answer: str, right: str) -> str:
         return "unparsable"
     if _tidy(answer) == _tidy(right):
         return PASS
-    found, expected = plain_number(answer), plain_number(right)
-    if found is not None and expected is not None:
-        return PASS if found == expected else "wrong"
+    given, expected = plain_number(answer), plain_number(right)
+    if given is not None and expected is not None:
+        return PASS if given == expected else "wrong"
     try:
         from math_verify import parse, verify
     except ImportError:

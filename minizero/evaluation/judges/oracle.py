@@ -19,11 +19,11 @@ FLOAT_TOLERANCE = 1e-6  # for floats in tasks that name no tolerance
 
 
 def first_wrong(
-    oracle: str, inputs: Sequence[Any], found: Sequence[Any], expected: Sequence[Any], atol: float
+    oracle: str, inputs: Sequence[Any], results: Sequence[Any], expected: Sequence[Any], atol: float
 ) -> int | None:
     """The place of the first result that is not right; None when all are. As in EvalPlus, the first float makes later
     tests tolerant too."""
-    for place, (arguments, out, right) in enumerate(zip(inputs, found, expected, strict=False)):
+    for place, (arguments, out, right) in enumerate(zip(inputs, results, expected, strict=False)):
         if oracle != "root" and atol == 0 and _is_floats(right):
             atol = FLOAT_TOLERANCE
         try:
@@ -31,7 +31,7 @@ def first_wrong(
                 return place
         except (TypeError, ValueError, OverflowError, ArithmeticError):
             return place  # the result is of a kind that the rule cannot be applied to
-    return None if len(found) == len(expected) else min(len(found), len(expected))
+    return None if len(results) == len(expected) else min(len(results), len(expected))
 
 
 def is_right(oracle: str, arguments: Any, out: Any, expected: Any, atol: float) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minizero.evaluation.judges.functions import imports_for
-from minizero.evaluation.problems import PASS, Problem, Verdict
+from minizero.evaluation.problems import PASS, Judgement, Problem
 from sandbox import Job, Limits, Result, Sandbox, Status
 from sandbox.values import InvalidValue, equal, parse_value, render
 
@@ -28,14 +28,14 @@ class ProgramJudge:
         self._level, self._box = level, box
         self._limits = Limits(cpu_s=CPU_S, wall_s=30 + 12 * CPU_S, memory_mib=memory_mib, result_bytes=16 << 20)
 
-    def judge(self, problem: Problem, answer: str) -> Verdict:
+    def judge(self, problem: Problem, answer: str) -> Judgement:
         if not answer.strip():
-            return Verdict({self._level: "unparsable"})
+            return Judgement({self._level: "unparsable"})
         for place, case in enumerate(problem.data["cases"]):
             status = self._case(problem, answer, case)
             if status != PASS:
-                return Verdict({self._level: status}, place)
-        return Verdict({self._level: PASS})
+                return Judgement({self._level: status}, place)
+        return Judgement({self._level: PASS})
 
     def cost(self, problem: Problem) -> float:
         return float(len(problem.data["cases"]))
@@ -57,8 +57,8 @@ class ProgramJudge:
         )
         if failed := _failed(result):
             return failed
-        found = list(result.value) if type(result.value) is tuple else result.value
-        return PASS if equal(found, expected) else "wrong"
+        given = list(result.value) if type(result.value) is tuple else result.value
+        return PASS if equal(given, expected) else "wrong"
 
 
 # LeetCode's form has the function in a class Solution; other sets have it bare.
@@ -79,9 +79,9 @@ def make(level: str) -> Any:
     return judge
 
 
-def same_output(found: str, expected: str) -> bool:
+def same_output(given: str, expected: str) -> bool:
     """Whether two standard outputs are the same: line by line stripped, or token by token as numbers."""
-    ours, theirs = ([line.strip() for line in text.strip().splitlines()] for text in (found, expected))
+    ours, theirs = ([line.strip() for line in text.strip().splitlines()] for text in (given, expected))
     if ours == theirs:
         return True
     if len(ours) != len(theirs):
@@ -89,11 +89,11 @@ def same_output(found: str, expected: str) -> bool:
     return all(_same_line(a.split(), b.split()) for a, b in zip(ours, theirs, strict=True))
 
 
-def _same_line(found: list[str], expected: list[str]) -> bool:
-    if found == expected:
+def _same_line(given: list[str], expected: list[str]) -> bool:
+    if given == expected:
         return True
     try:
-        return [Decimal(word) for word in found] == [Decimal(word) for word in expected]
+        return [Decimal(word) for word in given] == [Decimal(word) for word in expected]
     except InvalidOperation:
         return False
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from minizero.config.tasks import AdmissionConfig
-from minizero.evaluation.problems import PASS, Problem, Verdict
+from minizero.evaluation.problems import PASS, Judgement, Problem
 from minizero.tasks.admission import check
 from minizero.tasks.event_loop import run_all
 from minizero.types import Answer, Pair, ParseError, Task, TaskType
@@ -30,10 +30,10 @@ class ValueJudge:
         self._type, self._level, self._box = task_type, level, box
         self._settings = AdmissionConfig()
 
-    def judge(self, problem: Problem, answer: str) -> Verdict:
+    def judge(self, problem: Problem, answer: str) -> Judgement:
         parsed = Answer(self._type, answer) if answer.strip() else ParseError("no_answer")
         (verdict,) = run_all([check(as_task(problem, self._type), parsed, self._box, self._settings)])
-        return Verdict({self._level: _WORDS.get(verdict.reason, verdict.reason)})
+        return Judgement({self._level: _WORDS.get(verdict.reason, verdict.reason)})
 
     def cost(self, problem: Problem) -> float:
         return 0.0

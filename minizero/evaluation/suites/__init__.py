@@ -34,14 +34,14 @@ def suite(name: str) -> Suite:
         close = get_close_matches(name, NAMES, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise EvaluationError(f"{name} is not a suite.{hint} There are {', '.join(NAMES)}.")
-    found = import_module(f"minizero.evaluation.suites.{_FILES[name]}").SUITES[name]
-    assert isinstance(found, Suite)
-    return found
+    loaded = import_module(f"minizero.evaluation.suites.{_FILES[name]}").SUITES[name]
+    assert isinstance(loaded, Suite)
+    return loaded
 
 
 def named(names: str) -> list[Suite]:
     """The suites of a list such as `humaneval+,cruxeval`; groups are spelled out, each suite once."""
-    found = [part for name in names.split(",") if name for part in GROUPS.get(name.strip(), (name.strip(),))]
-    if not found:
+    chosen = [part for name in names.split(",") if name for part in GROUPS.get(name.strip(), (name.strip(),))]
+    if not chosen:
         raise EvaluationError(f"no suite is named. There are {', '.join(NAMES)}.")
-    return [suite(name) for name in dict.fromkeys(found)]
+    return [suite(name) for name in dict.fromkeys(chosen)]

@@ -37,13 +37,13 @@ def generation(row: dict[str, Any]) -> Problem:
 def _cases(row: dict[str, Any], column: str) -> list[dict[str, str]]:
     text = row.get(column) or "[]"
     try:
-        found = _json(text)
+        cases = _json(text)
     except ValueError:
         raise EvaluationError(
             f"{row.get('question_id')}: {column} is packed as a pickle, which could run code when it is opened. "
             "Unpack the file with LiveCodeBench's own loader, and give the plain JSON Lines file with --data."
         ) from None
-    return [{"input": c["input"], "output": c["output"], "kind": c.get("testtype", "stdin")} for c in found]
+    return [{"input": c["input"], "output": c["output"], "kind": c.get("testtype", "stdin")} for c in cases]
 
 
 def _json(text: Any) -> Any:
