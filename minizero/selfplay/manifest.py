@@ -16,7 +16,12 @@ TELLERS = {"ablate", "report", "formatting", "cli", "api", "__main__"}
 
 
 def commit() -> str:
-    """`git describe` of the checkout, "-dirty" when it has changes; "" where there is none."""
+    """`git describe` of the checkout, "-dirty" when it has changes, or what a wheel was built from; "" for neither."""
+    built_from = ROOT / "minizero" / "commit.txt"
+    if built_from.is_file():
+        return built_from.read_text()
+    if not (ROOT / ".git").exists():
+        return ""  # git would describe whatever repository lies around the installed package
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty"],

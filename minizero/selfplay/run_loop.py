@@ -44,13 +44,16 @@ class Stopped(Exception):
     """Ctrl-C: the run stopped in good order and can be resumed."""
 
 
-def start(config: Config, *, path: Path | None = None, progress: Progress | None = None) -> Path:
-    """Run self-play from the start in a new directory (runs/<date>-<model>-<name>); returns the directory."""
+def start(config: Config, *, path: Path | None = None, progress: Progress | None = None, origin: str = "") -> Path:
+    """Run self-play from the start in a new directory (runs/<date>-<model>-<name>); returns the directory.
+
+    `origin`: where the settings come from, a sentence for the manifest.
+    """
     path = path or default_path(config)
     locate(config.model.name)  # a wrong model name and a broken reward file are told before anything else starts
     sources = load_terms(config.reward)
     with Sandbox(**sandbox_settings(config)) as box:
-        manifest = make_manifest(config, box)
+        manifest = make_manifest(config, box) | {"settings": origin or "Settings: given from Python."}
         run = RunDirectory.create(path, config_toml=to_toml(config), manifest=manifest)
         for name, text in sources.items():
             run.write_text(name, text)
