@@ -14,7 +14,7 @@ from typing import Annotated
 
 import tyro
 
-from minizero.config.named import MODEL, layers, resolve
+from minizero.config.named import MODEL, layers, origin, resolve
 from minizero.types import MiniZeroError, RunError
 from sandbox import SandboxError
 
@@ -47,6 +47,7 @@ def selfplay(
 
     if dry_run:
         resolved = resolve(model, config, set)
+        print(origin(model, config))
         print(as_table({name: new for name, (_, new) in difference(resolved).items()}))
         return
     if resume and (config or set or model != MODEL):
@@ -62,9 +63,10 @@ def selfplay(
             with console:
                 path = continue_run(resume, progress=console, steps=steps)
         else:
-            settings = resolve(model, config, set)
+            settings, words = resolve(model, config, set), origin(model, config)
             with console:
-                path = start(settings, progress=console)
+                console.say(words)
+                path = start(settings, progress=console, origin=words)
     except Stopped as stopped:
         console.say(str(stopped))
         return
@@ -157,6 +159,7 @@ def ablate(
     from minizero.report.ablation import write_tables
 
     files, overrides = layers(model, config, set)
+    print(origin(model, config))
     command = shlex.join(["minizero", *(word for word in sys.argv[1:] if word != "--tables-only")])
     asked = read_set(variants, model=model, files=files, overrides=overrides, only=only, command=command)
     home = Path("runs") / f"ablate-{asked.name}"
@@ -189,6 +192,7 @@ def plan(
     from minizero.report.console import as_table
 
     found = make_plan(resolve(model, config, set), card)
+    print(origin(model, config))
     print(as_table({name: new for name, (_, new) in difference(found.config).items()}))
     print(found.text())
     if not found.fits:
@@ -255,7 +259,9 @@ def seed(
     from minizero.selfplay.seeding import generate_seeds
 
     with Console() as console:
-        generate_seeds(resolve(model, config, set), out, tasks, progress=console)
+        settings = resolve(model, config, set)
+        console.say(origin(model, config))
+        generate_seeds(settings, out, tasks, progress=console)
 
 
 def evaluate(
@@ -336,9 +342,20 @@ def compare(
     print("\n".join([*words, "", str(out / page)]))
 
 
+def version() -> str:
+    """Version and commit, for a report of a fault: "minizero 0.1.0 (3f2a9c1)"."""
+    import minizero
+    from minizero.selfplay.manifest import commit
+
+    return f"minizero {minizero.__version__}" + (f" ({commit()})" if commit() else "")
+
+
 def main() -> None:
     """Entry point. Errors that a user can mend are one message and exit status 1."""
     commands = (plan, doctor, selfplay, replay, watch, report, evaluate, compare, ablate, export, seed)
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        print(version())
+        return
     try:
         tyro.extras.subcommand_cli_from_dict(
             {command.__name__: command for command in commands},

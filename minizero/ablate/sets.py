@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from minizero.config import Config, load_config, read_toml
+from minizero.config.files import find_file, folders
 from minizero.types import ConfigError, StyleError
 
 Kind = Literal["default", "variant", "control"]
@@ -133,16 +134,19 @@ def _check(asked: AblationSet) -> None:
 
 
 def _find(path: Path) -> Path:
-    shipped = [root / "configs" / "ablations" for root in (Path.cwd(), Path(__file__).parents[2])]
-    for candidate in (path, *(root / path for root in shipped)):
+    """The set at `path`, or of that name in configs/ablations: of the working directory, else of the shipped ones."""
+    sets = [folder / "ablations" for folder in folders()]
+    for candidate in (path, *(folder / path for folder in sets)):
         if candidate.is_dir() or candidate.is_file():
             return candidate
-    folder = next((root for root in shipped if root.is_dir()), None)
-    names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder else []
-    raise ConfigError(
-        f"{path}: no such set. Give a directory of overlays, a TOML file with [variants.NAME] tables, "
-        f"or one of the shipped sets: {', '.join(names) or 'none here'}."
-    )
+    try:
+        return find_file(path)
+    except ConfigError:
+        names = sorted({p.name for folder in sets if folder.is_dir() for p in folder.iterdir() if p.is_dir()})
+        raise ConfigError(
+            f"{path}: no such set. Give a directory of overlays, a TOML file with [variants.NAME] tables, "
+            f"or one of the shipped sets: {', '.join(names) or 'none here'}."
+        ) from None
 
 
 def _from_directory(path: Path) -> tuple[Tree, list[Variant]]:

@@ -16,6 +16,7 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from minizero.config.files import find_file
 from minizero.config.learning import prompt_group_problems, unusable_terms
 from minizero.config.schema import Config
 from minizero.types import ConfigError, Role, StyleError, TaskType
@@ -72,7 +73,7 @@ def load_config(files: Iterable[str | Path | Mapping[str, Any]] = (), overrides:
     tree: Tree = {}
     for name in files:
         try:
-            tree = _merge(tree, name if isinstance(name, Mapping) else read_toml(Path(name)))
+            tree = _merge(tree, name if isinstance(name, Mapping) else read_toml(find_file(Path(name))))
         except ConfigError as error:
             problems += error.problems
     for text in overrides:
@@ -169,10 +170,8 @@ def read_toml(path: Path) -> Tree:
     """One TOML file as a nested dict; ConfigError names file and line."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such configuration file. `ls configs configs/ablations` shows the shipped ones."
-        ) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
 

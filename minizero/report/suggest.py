@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minizero.config import load_config
+from minizero.config.files import FOLDER, folders
 from minizero.formatting import visible
 from minizero.selfplay.run_data import RunData
 from minizero.types import ConfigError
@@ -72,8 +73,8 @@ def _overlay(settings: dict[str, Any]) -> tuple[Path, str] | None:
     One that says of itself that it collapses is a cautionary example: it comes after the others.
     """
     found: list[tuple[bool, Path, str]] = []
-    for root in (Path(), Path(__file__).parents[2]):
-        for path in sorted((root / "configs" / "ablations").rglob("*.toml")):
+    for folder in folders():
+        for path in sorted((folder / "ablations").rglob("*.toml")):
             try:
                 text = path.read_text(encoding="utf-8")
                 tree = tomllib.loads(text)
@@ -84,7 +85,7 @@ def _overlay(settings: dict[str, Any]) -> tuple[Path, str] | None:
             if not _holds(settings, tree) and _fits(settings, tree):
                 comments = (line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#"))
                 words = visible(next((words for words in comments if words), path.stem)).rstrip(".:")
-                found.append(("collapse" in words, path, words))
+                found.append(("collapse" in words, FOLDER / path.relative_to(folder), words))
         if found:
             break
     return min(found)[1:] if found else None

@@ -46,7 +46,12 @@ def make_manifest(config: Config, box: Sandbox, argv: Sequence[str] | None = Non
 
 
 def commit() -> str:
-    """`git describe` of the checkout, "-dirty" when it has changes; "" where there is none."""
+    """`git describe` of the checkout, "-dirty" when it has changes, or what a wheel was built from; "" for neither."""
+    built_from = ROOT / "minizero" / "commit.txt"
+    if built_from.is_file():
+        return built_from.read_text()
+    if not (ROOT / ".git").exists():
+        return ""  # git would describe whatever repository lies around the installed package
     try:
         done = subprocess.run(
             ["git", "describe", "--always", "--dirty"],

@@ -42,14 +42,22 @@ class Stopped(Exception):
 
 
 def start(
-    config: Config, *, path: Path | None = None, progress: Progress | None = None, on_step: OnStep | None = None
+    config: Config,
+    *,
+    path: Path | None = None,
+    progress: Progress | None = None,
+    on_step: OnStep | None = None,
+    origin: str = "",
 ) -> Path:
-    """Run self-play from the start in a new directory (runs/<date>-<model>-<name>); returns the directory."""
+    """Run self-play from the start in a new directory (runs/<date>-<model>-<name>); returns the directory.
+
+    `on_step` gets each row of metrics.jsonl. `origin`: where the settings come from, a sentence for the manifest.
+    """
     path = path or default_path(config)
     locate(config.model.name)  # a wrong model name and a broken reward file are told before anything else starts
     sources = load_terms(config.reward)
     with Sandbox(**sandbox_settings(config)) as box:
-        manifest = make_manifest(config, box)
+        manifest = make_manifest(config, box) | {"settings": origin or "Settings: given from Python."}
         run = RunDirectory.create(path, config_toml=to_toml(config), manifest=manifest)
         for name, text in sources.items():
             run.write_text(name, text)
