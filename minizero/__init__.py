@@ -1,3 +1,61 @@
-"""minizero: Absolute-Zero self-play for one person with one graphics card. Start reading at selfplay.py."""
+"""minizero: Absolute-Zero self-play (arXiv 2505.03335) for one person with one graphics card.
+
+    import minizero
+
+    run = minizero.train("tiny", steps=20, on_step=print)
+    print(run.verdict)
+
+The names below load what they need when they are first used; `import minizero` alone takes no time. Reading the code
+starts at minizero/selfplay/step.py.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minizero.api import Evaluation, Run, compare, evaluate, load_config, resume, train
+    from minizero.config import Config
+    from minizero.learn.policy import Policy
+    from minizero.report.console import Console
+    from minizero.rollout.scripted import ScriptedSampler
+    from minizero.selfplay.buffer import TaskBuffer
+    from minizero.selfplay.run_loop import Stopped
+    from minizero.selfplay.step import SelfPlay
+    from minizero.selfplay.validation import Validation
+    from minizero.types import AnswerOutcome, MiniZeroError, ProposalOutcome, Task, TaskType
+    from sandbox import Sandbox
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "AnswerOutcome", "Config", "Console", "Evaluation", "MiniZeroError", "Policy", "ProposalOutcome", "Run", "Sandbox",
+    "ScriptedSampler", "SelfPlay", "Stopped", "Task", "TaskBuffer", "TaskType", "Validation", "compare", "evaluate",
+    "load_config", "resume", "train",
+]  # fmt: skip
+
+_HOMES = {
+    "minizero.api": ("Evaluation", "Run", "compare", "evaluate", "load_config", "resume", "train"),
+    "minizero.config": ("Config",),
+    "minizero.learn.policy": ("Policy",),
+    "minizero.report.console": ("Console",),
+    "minizero.rollout.scripted": ("ScriptedSampler",),
+    "minizero.selfplay.buffer": ("TaskBuffer",),
+    "minizero.selfplay.run_loop": ("Stopped",),
+    "minizero.selfplay.step": ("SelfPlay",),
+    "minizero.selfplay.validation": ("Validation",),
+    "minizero.types": ("AnswerOutcome", "MiniZeroError", "ProposalOutcome", "Task", "TaskType"),
+    "sandbox": ("Sandbox",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = next((module for module, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"minizero has no {name}. It has: {', '.join(__all__)}")
+    return getattr(import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -273,13 +273,17 @@ def entry_line(task: Task, solve_rate: float | None) -> str:
     return json.dumps(task_to_json(task, solve_rate), ensure_ascii=True) + "\n"
 
 
-def read_entries(path: Path, size: int) -> list[Entry]:
-    """The entries in the first `size` bytes of a tasks.jsonl. Raises CheckpointError when the file is shorter or
-    damaged."""
+def read_entries(path: Path, size: int | None = None) -> list[Entry]:
+    """The entries in the first `size` bytes of a tasks.jsonl, or in all its whole lines.
+
+    Raises CheckpointError when the file is shorter or damaged.
+    """
     try:
         with path.open("rb") as file:
-            data = file.read(size)
-        if len(data) < size:
+            data = file.read() if size is None else file.read(size)
+        if size is None:
+            data = data[: data.rfind(b"\n") + 1]
+        elif len(data) < size:
             raise ValueError(f"{len(data)} bytes of {size}")
         rows = [json.loads(line) for line in data.decode("ascii").splitlines()]
         return [(task_from_json(row), row.get("solve_rate")) for row in rows]

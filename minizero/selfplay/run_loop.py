@@ -19,6 +19,7 @@ from typing import Any
 from minizero.config import Config, config_from, read_toml, to_toml
 from minizero.models.load import locate
 from minizero.rewards import load_terms
+from minizero.rewards.plugins import look_in
 from minizero.selfplay.buffer import entry_line, read_entries
 from minizero.selfplay.build import Parts, build, sandbox_settings
 from minizero.selfplay.manifest import make_manifest
@@ -75,6 +76,7 @@ def resume(
 ) -> Path:
     """Continue a run from its newest whole state, bit for bit (transformers sampler). `steps`: a new, larger total."""
     run, progress = RunDirectory.open(path), progress or Quiet()
+    look_in(path)
     tree = read_toml(path / "config.toml")
     if steps is not None:
         tree.setdefault("selfplay", {})["steps"] = steps
