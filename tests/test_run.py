@@ -63,10 +63,45 @@ def test_without_one_whole_state_the_run_cannot_continue(run: RunDirectory) -> N
 
 
 def test_a_run_killed_before_its_first_state_starts_over(run: RunDirectory) -> None:
-    run.log(1, {"a": 1.0})
+    run.log(0, {"a": 1.0})
     assert run.newest_state(lambda text: None) is None
     run.rewind(None)
     assert run.metrics() == []
+
+
+def test_a_run_whose_states_were_deleted_is_not_started_over(run: RunDirectory) -> None:
+    run.log(7, {"a": 1.0})
+    with pytest.raises(CheckpointError, match=r"no saved state.*Metrics of 7 steps are there, and 0 checkpoints"):
+        run.newest_state(lambda text: None)
+    run.checkpoint(7, lambda path: None)
+    with pytest.raises(CheckpointError, match=r"minizero selfplay --from-checkpoint .*step-000007"):
+        run.newest_state(lambda text: None)
+    assert run.metrics() == [{"step": 7, "a": 1.0}]
+
+
+def test_a_second_writer_is_refused_and_a_killed_one_leaves_no_lock(run: RunDirectory) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, time; from pathlib import Path; from minizero.selfplay.run_directory import RunDirectory\n"
+        "with RunDirectory(Path(sys.argv[1])).locked():\n    print('held', flush=True); time.sleep(60)"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(run.path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    with pytest.raises(RunError, match=rf"process {holder.pid} on host .*, since 20.* has been writing"), run.locked():
+        pass
+    holder.kill()
+    holder.communicate()
+    with run.locked():
+        pass
+
+
+def test_a_place_where_no_directory_can_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunError, match=r"file/run cannot be made: Not a directory\. Give another place"):
+        RunDirectory.create(tmp_path / "file" / "run", config_toml="", manifest={})
 
 
 def test_what_was_written_after_the_state_is_cut_away(run: RunDirectory) -> None:

@@ -35,6 +35,11 @@ class Sampler(Protocol):
         """Completions submitted and not yet returned."""
         ...
 
+    @property
+    def generated(self) -> int:
+        """Tokens generated since the last call of `take_usage`; of open completions too where the engine tells."""
+        ...
+
     def load(self, adapter: Any) -> None:
         """Sample from this policy from now on."""
         ...

@@ -40,6 +40,10 @@ class ScriptedSampler:
     def pending(self) -> int:
         return len(self._queue)
 
+    @property
+    def generated(self) -> int:
+        return int(self._usage["completion_tokens"])
+
     def load(self, adapter: Any) -> None:
         """Nothing to load: the script is the policy."""
 

@@ -94,6 +94,10 @@ class TransformersSampler:
     def resume(self) -> None:
         """Nothing was given back."""
 
+    @property
+    def generated(self) -> int:
+        return int(self._usage["completion_tokens"])
+
     def take_usage(self) -> dict[str, float]:
         usage = self._usage
         self._usage = {"prompt_tokens": 0.0, "completion_tokens": 0.0, "prefill_s": 0.0, "decode_s": 0.0}

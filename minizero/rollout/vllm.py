@@ -176,6 +176,10 @@ class VLLMSampler:
     def _gives_back(self) -> bool:
         return self._config.sampler.release_kv is True and self._policy.device == "cuda"
 
+    @property
+    def generated(self) -> int:
+        return int(self._usage["completion_tokens"])
+
     def take_usage(self) -> dict[str, float]:
         usage = self._usage
         names = ("prompt_tokens", "cached_tokens", "completion_tokens", "prefill_s", "decode_s", "push_s")

@@ -65,7 +65,7 @@ def build(config: Config, box: Sandbox, *, progress: Progress | None = None) -> 
             buffer=buffer,
             style=policy.style if config.prompt.style == "auto" else config.prompt.style,
             held_out=held_out_keys(config),
-            tick=progress.tick,
+            progress=progress,
         )
     except BaseException:
         sampler.close()

@@ -7,6 +7,7 @@ they arrive changes nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -77,6 +78,7 @@ class Round:
         self._answers: dict[str, Promise[list[Answered]]] = {}
         self._greedy: dict[str, Promise[list[Answered]]] = {}
         self._attempts: dict[str, Promise[list[Answered]]] = {}  # by task id
+        self.reasons: Counter[str] = Counter()  # of rejected proposals, and "" of admitted ones, so far
         self._first: dict[str, tuple[tuple[str, int], str]] = {}  # duplicate key -> first request and index, its task
 
     # -- what is asked, and what came of it ---------------------------------------------------------------------------
@@ -110,6 +112,20 @@ class Round:
     # -- a proposal, from its text to its solve rate ------------------------------------------------------------------
 
     async def _proposal(self, asked: Assignment, completion: Completion) -> Proposed:
+        outcome = await self._read(asked, completion)
+        self.reasons[outcome.reason] += 1
+        if outcome.task is None:
+            return outcome, completion
+        key, mine = self._key(outcome.task), ((completion.request_id, completion.index), outcome.task.id)
+        self._first[key] = min(self._first.get(key, mine), mine)
+        verdicts = tuple(answer.verdict for answer, _ in await self._attempt(outcome.task))
+        if not verdicts:
+            return outcome, completion
+        rate = solve_rate(verdicts, self.config.reward.solve.induction)
+        return replace(outcome, verdicts=verdicts, solve_rate=rate), completion
+
+    async def _read(self, asked: Assignment, completion: Completion) -> ProposalOutcome:
+        """Parsed and admitted, or rejected with a reason."""
         text = asked.prompt.prefill + completion.text
         kept_form = format_ok(Role.PROPOSE, asked.task_type, text, style=self.style)
         outcome = ProposalOutcome(
@@ -117,21 +133,13 @@ class Round:
         )
         proposal = self._parse(asked, text)
         if isinstance(proposal, ParseError):
-            return replace(outcome, reason=proposal.reason, detail=proposal.detail), completion
+            return replace(outcome, reason=proposal.reason, detail=proposal.detail)
         outcome = replace(outcome, proposal=proposal)
 
         task = await self._admit(asked, proposal)
         if isinstance(task, Rejection):
-            return replace(outcome, reason=task.reason, detail=task.detail), completion
-        outcome = replace(outcome, task=task, known=self.buffer.describe(task))
-
-        key, mine = self._key(task), ((completion.request_id, completion.index), task.id)
-        self._first[key] = min(self._first.get(key, mine), mine)
-        verdicts = tuple(answer.verdict for answer, _ in await self._attempt(task))
-        if not verdicts:
-            return outcome, completion
-        rate = solve_rate(verdicts, self.config.reward.solve.induction)
-        return replace(outcome, verdicts=verdicts, solve_rate=rate), completion
+            return replace(outcome, reason=task.reason, detail=task.detail)
+        return replace(outcome, task=task, known=self.buffer.describe(task))
 
     def _parse(self, asked: Assignment, text: str) -> Proposal | ParseError:
         proposal = parse_proposal(

@@ -1,7 +1,7 @@
 """The run directory: what a run was asked, what it measured, and states from which it continues bit for bit.
 
-Reading order: RunDirectory.create and open, then log and write_rollouts (append-only), then save_state, newest_state,
-rewind.
+Reading order: RunDirectory.create, open and locked, then log and write_rollouts (append-only), then save_state,
+newest_state, rewind.
 
     config.toml        the resolved settings              metrics.jsonl   one line per step (and per validation)
     manifest.json      versions, machine, seeds, command  tasks.jsonl     the task buffer, append-only
@@ -15,11 +15,14 @@ beside its place and renamed. A state counts only with its seal, the checksums o
 from __future__ import annotations
 
 import errno
+import fcntl
 import gzip
 import hashlib
 import json
 import os
+import platform
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,7 +59,15 @@ class RunDirectory:
                 f"{path} exists. Continue it with  --resume {path} , or give this run another --set run.name=..."
             )
         with run._writing("the run directory"):
-            path.mkdir(parents=True)
+            try:
+                path.mkdir(parents=True)
+            except OSError as error:
+                if _is_full_disk(error):
+                    raise
+                raise RunError(
+                    f"{path} cannot be made: {error.strerror or error}. Give another place, "
+                    "--set run.dir=DIR , that is a directory you may write to"
+                ) from None
             for name in ("rollouts", "checkpoints", "state", "eval"):
                 (path / name).mkdir()
             for name in GROWING:
@@ -71,6 +82,26 @@ class RunDirectory:
         if not (path / "config.toml").is_file():
             raise RunError(f"{path} is not a run directory: it has no config.toml. `ls runs` shows the runs there are.")
         return cls(path)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the directory for writing. Raises RunError when a living process, here or on another machine that locks
+        the same file system, holds it; a killed one leaves no lock behind."""
+        with (self.path / "lock").open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise RunError(
+                    f"{file.read().strip() or 'another process'} has been writing {self.path}. Wait for it, or end it "
+                    "(Ctrl-C there finishes its step); minizero watch shows how far it is"
+                ) from None
+            file.truncate(0)
+            file.write(
+                f"process {os.getpid()} on host {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')},\n"
+            )
+            file.flush()
+            yield
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -87,9 +118,13 @@ class RunDirectory:
             file.write(text)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a torn last line is left out."""
+        """The lines of metrics.jsonl; a torn last line is left out. Raises RunError when the file is missing."""
         rows = []
-        for line in (self.path / "metrics.jsonl").read_text().splitlines():
+        try:
+            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError as error:
+            raise RunError(f"{self.path / 'metrics.jsonl'} cannot be read: {error.strerror}.") from None
+        for line in lines:
             try:
                 rows.append(json.loads(line))
             except json.JSONDecodeError:
@@ -144,7 +179,7 @@ class RunDirectory:
     def newest_state(self, notice: Callable[[str], None]) -> State | None:
         """The newest whole state; torn ones are passed over with a notice. None when no step was ever finished.
 
-        Raises CheckpointError when there are states and none is whole.
+        Raises CheckpointError when there are states and none is whole, or steps and no state; it says what can be done.
         """
         candidates = self._states()
         for path in candidates:
@@ -153,12 +188,25 @@ class RunDirectory:
                 data = json.loads((path / "state.json").read_text())
                 return State(path, int(data["step"]), data)
             notice(f"{path}: {problem}. Falling back to the state before it.")
-        if candidates:
+        problem = f"none of {len(candidates)} states is whole" if candidates else "there is no saved state"
+        if candidates or self.has_steps():
             raise CheckpointError(
-                f"{self.path / 'state'}: none of {len(candidates)} states is whole. checkpoints/ holds "
-                "adapters of earlier steps: start a new run from one of them."
+                f"{self.path / 'state'}: {problem}, so the run cannot be continued where it was. {self._what_is_left()}"
             )
         return None
+
+    def has_steps(self) -> bool:
+        """Whether anything of a self-play step is written here: a resume without a state would overwrite it."""
+        written = bool(self.rollout_steps()) or any((self.path / "checkpoints").glob("step-*[0-9]"))
+        return written or any(row["step"] for row in self.metrics())
+
+    def _what_is_left(self) -> str:
+        steps = max((int(row["step"]) for row in self.metrics()), default=0)
+        checkpoints = sorted((self.path / "checkpoints").glob("step-*[0-9]"))
+        there = f"Metrics of {steps} steps are there, and {len(checkpoints)} checkpoints"
+        if not checkpoints:
+            return f"{there}. Start a new run; this directory stays as it is."
+        return f"{there}. A new run starts from the newest with  minizero selfplay --from-checkpoint {checkpoints[-1]}"
 
     def rewind(self, state: State | None) -> None:
         """Cut the growing files back to the state, and remove what was written after it (None: back to the very

@@ -8,6 +8,7 @@ stay small and inherit nothing of the trainer.
 from __future__ import annotations
 
 import resource
+import shlex
 import shutil
 import signal
 import time
@@ -28,7 +29,7 @@ from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
 from minizero.selfplay.trackers import Tracker, open_trackers
 from minizero.selfplay.validation import Validation, validate
-from minizero.types import MiniZeroError, Progress, Quiet
+from minizero.types import MiniZeroError, Progress, Quiet, RunError
 from sandbox import Sandbox
 
 OnStep = Callable[[dict[str, float]], object]  # gets the row that metrics.jsonl gets
@@ -39,7 +40,8 @@ class Stopped(Exception):
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        super().__init__(f"stopped after step {step}. Continue with  --resume {path}")
+        command = shlex.join(["minizero", "selfplay", "--resume", str(path)])
+        super().__init__(f"Stopped after step {step}. Continue with:\n  {command}")
 
 
 def start(
@@ -63,9 +65,10 @@ def start(
         for name, text in sources.items():
             run.write_text(name, text)
         try:
-            _play(config, run, box, progress or Quiet(), on_step, None)
+            with run.locked():
+                _play(config, run, box, progress or Quiet(), on_step, None)
         except MiniZeroError:
-            if run.newest_state(lambda text: None) is None:
+            if not run.has_steps() and run.newest_state(lambda text: None) is None:
                 shutil.rmtree(path)  # nothing was done yet, so there is nothing to continue
             raise
     return path
@@ -77,16 +80,20 @@ def resume(
     """Continue a run from its newest whole state, bit for bit (transformers sampler). `steps`: a new, larger total."""
     run, progress = RunDirectory.open(path), progress or Quiet()
     look_in(path)
-    tree = read_toml(path / "config.toml")
-    if steps is not None:
-        tree.setdefault("selfplay", {})["steps"] = steps
-    config = config_from(tree)
-    if steps is not None:
-        run.write_text("config.toml", to_toml(config))
-    with Sandbox(**sandbox_settings(config)) as box:
+    with run.locked():
+        tree = read_toml(path / "config.toml")
         state = run.newest_state(progress.say)
-        run.rewind(state)
-        _play(config, run, box, progress, on_step, state)
+        if steps is not None:
+            done = state.step if state else 0
+            if steps < done:
+                raise RunError(f"--steps {steps}: {path} has {done} steps already. Give a larger total, or none.")
+            tree.setdefault("selfplay", {})["steps"] = steps
+        config = config_from(tree)
+        with Sandbox(**sandbox_settings(config)) as box:
+            if steps is not None:
+                run.write_text("config.toml", to_toml(config))
+            run.rewind(state)
+            _play(config, run, box, progress, on_step, state)
     return path
 
 
@@ -131,6 +138,7 @@ class RunLoop:
 
     def run(self) -> None:
         """Steps until the last one. Ctrl-C finishes the step and raises Stopped; pressed twice, KeyboardInterrupt."""
+        self.progress.steps(self.done, self.config.selfplay.steps)
         with self._interruptible():
             while self.done < self.config.selfplay.steps:
                 self.step()
@@ -142,7 +150,6 @@ class RunLoop:
     def step(self) -> None:
         """One self-play step, written down: rollouts, buffer, metrics, then the state that a resume starts from."""
         number, run, parts = self.done + 1, self.config.run, self.parts
-        self.progress.phase(f"step {number}/{self.config.selfplay.steps}")
         started = time.perf_counter()
         result = parts.selfplay.step(number)
         pushing = time.perf_counter()

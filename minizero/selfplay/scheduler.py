@@ -28,8 +28,14 @@ class Scheduler(EventLoop):
         self._sampler, self._tick = sampler, tick
         self._turns: list[tuple[str, Promise[None]]] = []  # request id, what its coroutine waits for
         self._completions: dict[tuple[str, int], Promise[Completion]] = {}
+        self.completed = 0
         self.sampling_s = 0.0
         self.waiting_s = 0.0  # with nothing to generate, for the sandbox alone
+
+    @property
+    def generated(self) -> int:
+        """Tokens that the sampler has generated since its usage was last taken, those of open completions too."""
+        return self._sampler.generated
 
     async def sample(
         self, request: Request, read: Callable[[Completion], Job[T]], *, unless: Callable[[], bool] = lambda: False
@@ -68,5 +74,6 @@ class Scheduler(EventLoop):
         started = time.perf_counter()
         completions = self._sampler.poll()
         self.sampling_s += time.perf_counter() - started
+        self.completed += len(completions)
         for completion in completions:
             self.keep(self._completions.pop((completion.request_id, completion.index)), completion)

@@ -76,7 +76,7 @@ def grow_seeds(
             box=box,
             buffer=buffer,
             style=style,
-            tick=progress.tick,
+            progress=progress,
         )
         game.rng.seed(f"{config.run.rng_seed}/seeding/{number}")
         progress.phase(f"seeding, round {number}: " + ", ".join(f"{k} {len(t)}/{count}" for k, t in found.items()))

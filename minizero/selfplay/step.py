@@ -22,12 +22,13 @@ from minizero.config.schema import Config
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.buffer import Entry, TaskBuffer
 from minizero.selfplay.round import Assignment, Round, to_solve
-from minizero.selfplay.scheduler import Scheduler, Tick
+from minizero.selfplay.scheduler import Scheduler
 from minizero.selfplay.scoring import Scored, score, step_metrics
 from minizero.tasks.composites import schedule
-from minizero.types import Role, Rollout, TaskType
+from minizero.types import Progress, Quiet, Role, Rollout, TaskType
 from sandbox import Sandbox
 
+WORTH_SAYING = 6  # proposals without one that was admitted
 REDRAWS = 4  # times that examples are drawn for one prompt, until it is short enough
 
 
@@ -61,16 +62,19 @@ class SelfPlay:
         buffer: TaskBuffer,
         style: str,
         held_out: frozenset[str] = frozenset(),
-        tick: Tick = lambda pending: None,
+        progress: Progress | None = None,
     ) -> None:
         self.config, self.policy, self.sampler, self.box, self.buffer = config, policy, sampler, box, buffer
-        self.style, self.held_out, self.tick = style, held_out, tick
+        self.style, self.held_out, self.progress = style, held_out, progress or Quiet()
         self.rng = random.Random(stream_seed(config.run.rng_seed, "selfplay"))
 
     def step(self, number: int) -> StepResult:
         """Propose tasks and solve tasks with the current policy, score both, update the policy, store the new tasks."""
         play, started = self.config.selfplay, time.perf_counter()
-        scheduler = Scheduler(self.sampler, tick=self.tick)
+        self.progress.phase(f"step {number}: sampling")
+        scheduler = Scheduler(
+            self.sampler, tick=lambda pending: self.progress.tick(pending, sampling(scheduler, round_))
+        )
         round_ = Round(
             self.config,
             number,
@@ -98,6 +102,7 @@ class SelfPlay:
         sampled = time.perf_counter()
 
         scored = score(proposals, round_.answers(), round_.attempts(), round_.greedy_answers(), self.config, self.rng)
+        self.progress.phase(f"step {number}: learning")
         self.sampler.release()
         learned = self.policy.update([s.rollout for s in scored if s.is_trained])
         self.sampler.resume()
@@ -161,6 +166,19 @@ class SelfPlay:
 
     def _fits(self, asked: Assignment) -> bool:
         return len(self.sampler.prompt_ids(asked.prompt)) <= self.config.selfplay.max_prompt_tokens
+
+
+def sampling(scheduler: Scheduler, round_: Round) -> str:
+    """How far a step's sampling is, for whoever watches: what was completed, and why nothing was admitted so far."""
+    seconds, reasons = scheduler.sampling_s, round_.reasons
+    words = f"{scheduler.completed} completions"
+    if seconds > 1:
+        words += f", {scheduler.generated / seconds:,.0f} tok/s"
+    rejected = reasons.total() - reasons[""]
+    if rejected >= WORTH_SAYING and not reasons[""]:
+        often = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(3) if count)
+        words += f"; none of {rejected} admitted: {often}"
+    return words
 
 
 def _usage(sampler: Sampler, scheduler: Scheduler) -> dict[str, float]:
