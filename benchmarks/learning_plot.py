@@ -1,7 +1,7 @@
 """The picture of README.md: held-out tasks solved along self-play, beside both controls, for light and dark pages.
 
     python benchmarks/learning_plot.py         draw docs/images/learning-{light,dark}.svg from benchmarks/learning/
-    python benchmarks/learning_plot.py run     first make the runs with points on the way (about an hour)
+    python benchmarks/learning_plot.py run     first make the runs that give points on the way (an hour of one core)
 
 What is drawn: with the runs of `run` (benchmarks/learning/curves/), the solve rate on 300 validation tasks every ten
 steps; without them, what benchmarks/learning_bench.py has measured before and after, on 1,200 held-out tasks. Reading

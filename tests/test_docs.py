@@ -1,7 +1,9 @@
-"""The documents do what they say: the walk-through of docs/rewards.md is extracted and run."""
+"""The documents do what they say: links lead somewhere, named files are there, what is marked as runnable runs, and the
+walk-through of docs/rewards.md is extracted and run."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -83,3 +85,120 @@ def test_the_walk_through_runs_as_printed(workplace: Path) -> None:
     }  # fmt: skip
     assert "| bonus | 1 |" in (home / "table.md").read_text()
     assert "my_rewards.py:uses_input" in (next((workplace / "runs").glob("*-look")) / "report.html").read_text()
+
+
+# -- links, paths, citations ------------------------------------------------------------------------------------------
+
+DOCUMENTS = sorted(
+    {*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/*.md"), ROOT / "sandbox" / "README.md",
+     ROOT / "tests" / "README.md"}
+)  # fmt: skip
+CODE = sorted(
+    path for folder in ("minizero", "sandbox", "tests", "configs") for path in (ROOT / folder).rglob("*.[pt]*")
+)
+FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings: lower case, letters, digits and hyphens."""
+    headings = re.findall(r"^#+ (.*)$", FENCED.sub("", path.read_text(encoding="utf-8")), flags=re.MULTILINE)
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", heading).strip().lower()) for heading in headings}
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=name_of)
+def test_every_link_leads_to_a_file_and_a_heading_that_are_there(page: Path) -> None:
+    text = FENCED.sub("", page.read_text(encoding="utf-8"))
+    links = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    broken = []
+    for link in links:
+        place, _, anchor = link.partition("#")
+        if "://" in link:
+            continue
+        target = (page.parent / place) if place else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert broken == []
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=name_of)
+def test_every_path_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    names = re.findall(r"`((?:minizero|sandbox|tests|configs|benchmarks|docs)/[\w/.*+-]*)`", text)
+    assert [name for name in names if "NAME" not in name and not list(ROOT.glob(name.rstrip("/")))] == []
+
+
+def test_every_citation_in_the_code_leads_to_a_section_of_the_documents() -> None:
+    sections = set(re.findall(r"^#+ (\d(?:\.\d)?) ", (ROOT / "docs" / "algorithm.md").read_text(), flags=re.MULTILINE))
+    assert {"1", "2.1", "3.6", "5.4", "6.3"} <= sections
+    cited, wrong = 0, []
+    for path in CODE:
+        text = path.read_text(encoding="utf-8")
+        for page, first, last in re.findall(r"\b(docs/[\w-]+\.md)(?: (\d(?:\.\d)?)\b(?: to (\d\.\d))?)?", text):
+            cited += 1
+            known = (ROOT / page).is_file() and {first, last} - {""} <= sections
+            wrong += [] if known else [f"{name_of(path)}: {page} {first}"]
+    assert cited >= 37
+    assert wrong == []
+
+
+def test_nothing_cites_what_lies_outside_the_repository() -> None:
+    outside = re.compile(r"azr-spec|\b(?:notes|shared|drafts)/|\bdesign\.md")
+    others = [path for path in (*CODE, *DOCUMENTS) if path != Path(__file__)]
+    assert [name_of(path) for path in others if outside.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_the_readme_is_short() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert max(map(len, text.splitlines())) <= 120
+    assert len(FENCED.sub("", text).split()) <= 650
+
+
+def test_the_table_of_settings_says_name_type_default_and_source() -> None:
+    spec = importlib.util.spec_from_file_location("settings_tables", ROOT / "docs" / "site" / "settings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = module.tables()
+    assert "## selfplay" in text
+    assert "## composites.scheduler" in text
+    assert "| `proposals` | `int` | `64` | Propose completions per task type and step (AZR: 64). |" in text
+    assert '| `quantization` | `"none" or "nf4"` | `"none"` |' in text
+
+
+# -- blocks that are marked runnable ----------------------------------------------------------------------------------
+
+RUNNABLE = [
+    pytest.param(language, body, id=f"{name_of(page)}-{number}", marks=[pytest.mark.slow] * (language == "python"))
+    for page in DOCUMENTS
+    if page.name != "README.ko.md"
+    for number, (language, body) in enumerate(
+        re.findall(r"^<!-- runnable -->\n```(\w+)\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    )
+]
+
+
+@pytest.mark.parametrize(("language", "body"), RUNNABLE)
+def test_a_block_that_is_marked_runnable_runs(language: str, body: str, tmp_path: Path) -> None:
+    for folder in ("configs", "docs"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    if language == "python":
+        (tmp_path / "block.py").write_text(body.replace("steps=20", "steps=3"))
+        command = [sys.executable, "block.py"]
+    else:
+        start = f'minizero() {{ {shlex.quote(sys.executable)} -m minizero "$@"; }}\n'
+        command = ["bash", "-euo", "pipefail", "-c", start + body]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path, "COLUMNS": "80"},
+        capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_the_readme_and_the_first_steps_have_runnable_blocks() -> None:
+    assert len(RUNNABLE) >= 5
