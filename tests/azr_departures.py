@@ -81,8 +81,7 @@ EXTRACTION = {
 
 # label: (score here, why). None stands for a task that cannot exist here.
 VERDICTS: dict[str, tuple[float | None, str]] = {
-    "deduction/int_expr": (0.0, "An answer is a value, not an expression: no text of a model is evaluated."),
-    "deduction/walrus_prediction": (0.0, "An answer is a value, not an expression."),
+    "deduction/walrus_prediction": (0.0, "An answer is a value, or arithmetic on constants: no text is evaluated."),
     "deduction/str_content_eval_hack": (0.0, "AZR evaluates the content of the strings, so '2' equals '1+1'."),
     "deduction/driver_self_reachable": (0.0, "AZR evaluates the answer inside its trainer."),
     "deduction/nan": (1.0, "nan equals nan, so that a task with this output can be solved."),
