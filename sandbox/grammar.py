@@ -1,15 +1,18 @@
 """The grammar of values: tokens, and one method per rule. Nothing here compiles or evaluates.
 
-Reading order: the token pattern, Reader (value first, then each kind of value), then string literals. The reader's
-depth and size are capped, and it knows twelve names: five constants and seven calls.
+Reading order: the token pattern, then Reader (value first, then sums, products and powers of constants, then each kind
+of value). The reader's depth and size are capped, and it knows fourteen names: five constants and nine calls.
 """
 
 import keyword
 import re
+import sys
 import unicodedata
 from typing import Any, Final, NoReturn
 
 from sandbox.codec import InvalidValue, check_hashes
+from sandbox.constants import Constants
+from sandbox.strings import read_string
 
 MAX_DECIMAL_DIGITS: Final = 4300
 """Longest decimal integer read or written in base ten (quadratic time beyond it); longer ones are hexadecimal."""
@@ -21,24 +24,16 @@ _TOKEN = re.compile(
     |(?P<number>0[xX](?:_?[0-9a-fA-F])+|0[oO](?:_?[0-7])+|0[bB](?:_?[01])+
         |(?:[0-9](?:_?[0-9])*\.?(?:[0-9](?:_?[0-9])*)?|\.[0-9](?:_?[0-9])*)(?:[eE][+-]?[0-9](?:_?[0-9])*)?[jJ]?)
     |(?P<name>[^\W\d]\w*)
-    |(?P<mark>[()\[\]{},:=+-])""",
+    |(?P<mark>\*\*|[()\[\]{},:=+*-])""",
     re.VERBOSE | re.DOTALL,
 )
 _CONSTANTS: Final = {"None": None, "True": True, "False": False, "inf": float("inf"), "nan": float("nan")}
-_NUMERIC_CALLS: Final = ("float", "complex")
+_NUMERIC_CALLS: Final = ("float", "complex", "chr")
 _MEMBER_CALLS: Final = ("set", "frozenset", "list", "tuple")
-_CALLS: Final = (*_NUMERIC_CALLS, *_MEMBER_CALLS, "dict")
+_CALLS: Final = (*_NUMERIC_CALLS, *_MEMBER_CALLS, "dict")  # and range, within one of members
 _NUMERIC_DEPTH: Final = 3
-"""Calls of float and complex within one another, as in complex(float('nan'), 1)."""
+"""Calls of float, complex and chr within one another, as in complex(float('nan'), 1)."""
 _KEYWORDS: Final = frozenset(keyword.kwlist)
-# No character's name has 100 letters; without the bound every \N{ would be read to the end of the text.
-_ESCAPE = re.compile(
-    r"\\(\r\n|[0-7]{1,3}|x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|N\{[^}]{0,100}\}|.)", re.DOTALL
-)
-_PLAIN_ESCAPES: Final = {
-    "\n": "", "\r\n": "", "\r": "", "\\": "\\", "'": "'", '"': '"',
-    "a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v",
-}  # fmt: skip
 
 
 class Reader:
@@ -56,6 +51,7 @@ class Reader:
         self.text, self.at = text.strip(" \t\f\r\n"), 0
         self.max_depth = max_depth
         self.open = self.numeric_calls = 0
+        self.constants = Constants()
         self.kind, self.token = "", ""
         self.step()
 
@@ -95,8 +91,50 @@ class Reader:
         return (value, *self.members(depth, end="")) if self.sees(",") else value
 
     def value(self, depth: int) -> Any:
-        """Any value; `depth` levels of containers are left to it."""
-        if self.sees("+") or self.sees("-") or self.kind == "number":
+        """Any value, or constants joined by + - * **; `depth` levels of containers are left to it."""
+        value = self.operand(depth)
+        if self.kind != "mark" or self.token not in ("+", "-", "*"):
+            return value
+        value = self.product(value, depth)
+        while self.sees("+") or self.sees("-"):
+            mark = self.token
+            self.step()
+            value = self.constants.join(mark, value, self.product(self.operand(depth), depth))
+        return value
+
+    def product(self, value: Any, depth: int) -> Any:
+        """`* operand` again and again, after the first one."""
+        while self.sees("*"):
+            self.step()
+            value = self.constants.join("*", value, self.operand(depth))
+        return value
+
+    def operand(self, depth: int) -> Any:
+        """A value with its signs, or a power: signs bind less than ** before it, and more behind it."""
+        signs = self.signs() if self.kind == "mark" else ""
+        value = self.atom(depth)
+        if self.sees("**"):
+            powers = [("", value)]
+            while self.sees("**"):
+                self.step()
+                powers.append((self.signs(), self.atom(depth)))
+            exponent_signs, value = powers.pop()
+            for more_signs, base in reversed(powers):
+                value = self.constants.join("**", base, self.constants.signed(exponent_signs, value))
+                exponent_signs = more_signs
+        return self.constants.signed(signs, value) if signs else value
+
+    def signs(self) -> str:
+        """Up to two signs: `--1` is a value in Python too, but nobody writes three."""
+        signs = ""
+        while len(signs) < 2 and (self.sees("+") or self.sees("-")):
+            signs += self.token
+            self.step()
+        return signs
+
+    def atom(self, depth: int) -> Any:
+        """A value without signs and operators."""
+        if self.kind == "number":
             return self.number()
         if self.kind == "string":
             return self.string()
@@ -114,33 +152,6 @@ class Reader:
         return depth - 1
 
     def number(self) -> Any:
-        first = self.signed()
-        if not (self.sees("+") or self.sees("-")) or type(first) is complex:
-            return first
-        minus = self.sees("-")
-        self.step()
-        second = self.unsigned()
-        if type(second) is not complex:  # not shown, since repr refuses long integers
-            self.fail("an imaginary number (the only sum that is a value is 1 + 2j)", "another number")
-        try:
-            return first - second if minus else first + second
-        except OverflowError as error:
-            return self.fail("numbers that a sum can hold", str(error))
-
-    def signed(self) -> Any:
-        minus = False
-        for _ in range(2):  # `--1` is a value in Python too, but nobody writes three signs
-            if self.sees("+") or self.sees("-"):
-                minus ^= self.sees("-")
-                self.step()
-        number = self.unsigned()
-        return -number if minus else number
-
-    def unsigned(self) -> Any:
-        if self.kind == "name" and self.token in ("inf", "nan", "float"):
-            return self.named(1)
-        if self.kind != "number":
-            self.fail("a number")
         text = self.token.replace("_", "")
         self.step()
         if text[:2].lower() in ("0x", "0o", "0b"):
@@ -158,7 +169,7 @@ class Reader:
     def string(self) -> Any:
         parts: list[Any] = []
         while self.kind == "string":
-            parts.append(_string(self.token, self.fail))
+            parts.append(read_string(self.token, self.fail))
             self.step()
         if any(type(part) is not type(parts[0]) for part in parts):
             self.fail("all str or all bytes", "a mixture")
@@ -235,10 +246,23 @@ class Reader:
             inner = self.deeper(depth)
             if name in _MEMBER_CALLS and self.kind == "mark" and self.token in ("(", "[", "{"):
                 inner += 1
-        positional, named = self.arguments(inner, ")")
+        if name in _MEMBER_CALLS and self.kind == "name" and self.token == "range":
+            positional, named = (self.range(),), dict[str, Any]()
+        else:
+            positional, named = self.arguments(inner, ")")
         self.take(")")
         self.numeric_calls -= name in _NUMERIC_CALLS
         return self.call(name, positional, named)
+
+    def range(self) -> list[Any]:
+        """`range(...)` of integers, which is no value by itself."""
+        self.step()
+        self.take("(")
+        bounds, named = self.arguments(0, ")")
+        self.take(")")
+        if named or not 1 <= len(bounds) <= 3 or any(type(bound) is not int for bound in bounds):
+            self.fail("one to three integers in range(...)", "something else")
+        return self.constants.range(*bounds)
 
     def arguments(self, depth: int, end: str = "") -> tuple[tuple[Any, ...], dict[str, Any]]:
         positional: list[Any] = []
@@ -283,7 +307,7 @@ class Reader:
             return self.table([key for key, _ in rows], [member for _, member in rows])
         if named or len(positional) > (2 if name == "complex" else 1):
             self.fail(f"fewer arguments in {name}(...)", "more")
-        if name in ("float", "complex"):
+        if name in _NUMERIC_CALLS:
             return self.numeric(name, positional)
         members = positional[0] if positional else ()
         # A set has no order of its own that list() or tuple() could keep, so those take ordered things only.
@@ -295,6 +319,10 @@ class Reader:
         return {"set": set, "frozenset": frozenset, "list": list, "tuple": tuple}[name](members)
 
     def numeric(self, name: str, parts: tuple[Any, ...]) -> Any:
+        if name == "chr":
+            if len(parts) != 1 or type(parts[0]) is not int or not 0 <= parts[0] <= sys.maxunicode:
+                self.fail("the number of a character in chr(...)", "something else")
+            return chr(parts[0])
         allowed = (int, float, bool, str) if name == "float" else (int, float, bool, complex)
         if any(type(part) not in allowed or (type(part) is str and len(part) > 400) for part in parts):
             self.fail(f"numbers in {name}(...)", "something else")
@@ -302,41 +330,3 @@ class Reader:
             return float(*parts) if name == "float" else complex(*parts)
         except (ValueError, OverflowError) as error:
             return self.fail(f"a number in {name}(...)", str(error))
-
-
-def _string(token: str, fail: Any) -> str | bytes:
-    """The content of one string literal, as Python reads it (an unknown escape stays as written)."""
-    prefix = token[: min(token.index(quote) for quote in "'\"" if quote in token)].lower()
-    body = token[len(prefix) :]
-    width = 3 if body[:3] in ("'''", '"""') and len(body) >= 6 else 1
-    body = body[width:-width].replace("\r\n", "\n").replace("\r", "\n")
-    is_bytes = "b" in prefix
-    if is_bytes and not body.isascii():
-        fail("only ASCII characters in a bytes literal", body)
-    if "r" not in prefix:
-
-        def unescape(match: re.Match[str]) -> str:
-            escape = match[1]
-            if escape in _PLAIN_ESCAPES:
-                return _PLAIN_ESCAPES[escape]
-            if escape[0] in "01234567":
-                return chr(int(escape, 8) & 0xFF if is_bytes else int(escape, 8))
-            if escape[0] == "x" and len(escape) == 3:
-                return chr(int(escape[1:], 16))
-            if not is_bytes and escape[0] in "uUN":
-                return _unicode_escape(escape, fail)
-            if escape == "x":
-                fail("two hexadecimal digits after \\x", body)
-            return match[0]
-
-        body = _ESCAPE.sub(unescape, body)
-    return body.encode("latin-1") if is_bytes else body
-
-
-def _unicode_escape(escape: str, fail: Any) -> str:
-    try:
-        if escape[0] == "N":
-            return unicodedata.lookup(escape[2:-1])
-        return chr(int(escape[1:], 16))
-    except (KeyError, ValueError, OverflowError):
-        return str(fail("a Unicode character", "\\" + escape))

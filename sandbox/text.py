@@ -12,7 +12,8 @@ from sandbox.grammar import MAX_DECIMAL_DIGITS, Reader
 
 
 def parse_value(text: str, *, max_chars: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> Any:
-    """The value that the text writes: a literal, inf, nan, float('...'), complex(...), set(), dict(a=1), list((1,)) ...
+    """The value that the text writes: a literal, inf, nan, float('...'), dict(a=1), list(range(3)), ..., and what
+    + - * ** make of such constants. Nothing is evaluated: see grammar.py and constants.py.
 
     `1, 2` is a tuple, as in Python. Raises InvalidValue: syntax (other names, operators, calls), size, depth.
     """

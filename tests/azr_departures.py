@@ -46,6 +46,17 @@ PARSERS = (
         "The answer to induction is the last program block; AZR takes the last block of any label.",
     ),
     Departure(
+        (
+            *("think_answer_wrapped", "two_answers", "missing_think_close", "text_between_think_and_answer"),
+            *("leading_space_before_think", "two_output_blocks", "hash_output_multiline", "output_call"),
+            *("xml_output_tag_unclosed", "sentence_input_is", "code_f_answer_two_blocks", "code_f_no_block"),
+        ),
+        "pred_code_[io](on raw text)",
+        "What stands in <think> is reasoning, also where it is not closed, and no part of an answer.",
+    ),
+    Departure(("input_call_nested_parens",), "pred_code_o(on raw text)", "As above: what is left has no <think> part."),
+    Departure(("missing_think_close",), "pred_code_[io](on extract_answer)", "As above: nothing is left."),
+    Departure(
         ("input_call_nested_parens",),
         "pred_code_i*",
         "`input((1, 2), 3)` is read up to its own closing parenthesis; AZR stops at the first.",
@@ -63,10 +74,14 @@ PARSERS = (
     Departure(("induction_input_i_label",), "pred_code_i*", "As above, for an answer."),
 )
 
+# What a whole response answers, label: why otherwise here.
+EXTRACTION = {
+    "missing_think_close": "Reasoning that never ends has no answer; AZR rewards it as malformed all the same."
+}
+
 # label: (score here, why). None stands for a task that cannot exist here.
 VERDICTS: dict[str, tuple[float | None, str]] = {
-    "deduction/int_expr": (0.0, "An answer is a value, not an expression: no text of a model is evaluated."),
-    "deduction/walrus_prediction": (0.0, "An answer is a value, not an expression."),
+    "deduction/walrus_prediction": (0.0, "An answer is a value, or arithmetic on constants: no text is evaluated."),
     "deduction/str_content_eval_hack": (0.0, "AZR evaluates the content of the strings, so '2' equals '1+1'."),
     "deduction/driver_self_reachable": (0.0, "AZR evaluates the answer inside its trainer."),
     "deduction/nan": (1.0, "nan equals nan, so that a task with this output can be solved."),

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minizero.config.tasks import AdmissionConfig
-from minizero.tasks.parsing import REASONS, _answer_part, clean_arguments, format_ok, parse_answer, parse_proposal
+from minizero.tasks.parsing import REASONS, answer_part, clean_arguments, format_ok, parse_answer, parse_proposal
 from minizero.tasks.programs import imports_of, program_key
 from minizero.types import Answer, ParseError, Proposal, Role, TaskType
-from tests.azr_departures import FORMATS, PARSERS
+from tests.azr_departures import EXTRACTION, FORMATS, PARSERS
 from tests.azr_vectors import azr_records
 
 DEDUCTION, ABDUCTION, INDUCTION = TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION
@@ -75,7 +75,7 @@ def test_official_parser_vectors_are_reproduced_but_for_the_listed_departures() 
 def test_official_answer_extraction_and_format_check_are_reproduced() -> None:
     for record in azr_records("parsers.json"):
         text, official = record["input"], record["output"]
-        assert _answer_part(text, "r1") == official["extract_answer"], record["label"]
+        assert (answer_part(text, "r1") == official["extract_answer"]) is (record["label"] not in EXTRACTION)
         assert format_ok(Role.SOLVE, DEDUCTION, text, style="r1") == bool(official["format_reward"]), record["label"]
 
 
@@ -256,3 +256,56 @@ def test_parsers_never_raise_whatever_the_text(text: str, task_type: TaskType) -
         assert isinstance(answer, Answer) or answer.reason in REASONS
         for role in Role:
             format_ok(role, task_type, text, style=style)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python def f(x): return x``` and ```input 5```",
+        "```python def f(x): return x```\n```input\n5\n```",
+        "```python def f(x):\n    return x\n```\n```input 5```",
+        "```py def f(x): return x\n\nf(5)```",
+    ],
+)
+def test_a_block_may_begin_on_the_line_of_its_fence(text: str) -> None:
+    found = propose(text)
+    assert isinstance(found, Proposal)
+    assert (program_key(found.program), found.inputs) == (program_key("def f(x):\n    return x"), ("5",))
+    assert format_ok(Role.PROPOSE, DEDUCTION, text, style="chat")
+
+
+def test_prose_that_speaks_of_a_block_is_no_program() -> None:
+    assert propose("I put it into a ```python block```, with an ```input 5```.") == ParseError("no_program")
+
+
+DRAFT = "<think>Say\n```python\ndef f(x):\n    return 0\n```\n```input\n1\n```\n```output\n1\n```\n"
+FINAL = "```python\ndef f(x):\n    return x\n```\n```input\n2\n```"
+
+
+def test_a_draft_inside_the_reasoning_is_no_proposal_and_no_answer() -> None:
+    assert propose(f"{DRAFT}</think>{FINAL}") == Proposal(DEDUCTION, "def f(x):\n    return x", ("2",))
+    assert parse_answer(DEDUCTION, f"{DRAFT}</think> so\n```output\n2\n```", style="chat") == Answer(DEDUCTION, "2")
+    assert parse_answer(INDUCTION, f"{DRAFT}</think> nothing", style="chat") == ParseError("no_program")
+    assert parse_answer(DEDUCTION, "<think><answer>1</answer></think> hm", style="r1") == ParseError("no_answer")
+
+
+def test_reasoning_that_the_prompt_has_opened_ends_at_its_closing_tag() -> None:
+    assert propose(f"{DRAFT.removeprefix('<think>')}</think>\n{FINAL}") == propose(FINAL)
+
+
+@pytest.mark.parametrize("style", ["chat", "r1"])
+def test_reasoning_that_never_ends_has_no_answer_and_no_form(style: str) -> None:
+    text = f"{DRAFT}<answer>1</answer>"
+    assert parse_proposal(DEDUCTION, text, style=style, settings=SETTINGS) == ParseError("no_answer")
+    assert parse_answer(DEDUCTION, text, style=style) == ParseError("no_answer")
+    assert not format_ok(Role.SOLVE, DEDUCTION, text, style=style)
+    assert not format_ok(Role.PROPOSE, DEDUCTION, text, style=style)
+
+
+def test_lines_that_end_as_on_windows_keep_the_form() -> None:
+    text = "```output\r\n1\r\n```\r\n"
+    assert parse_answer(DEDUCTION, text, style="chat") == Answer(DEDUCTION, "1")
+    assert format_ok(Role.SOLVE, DEDUCTION, text, style="chat")
+    program = "```python\r\ndef f(x):\r\n    return x\r\n```\r\n```input\r\n2\r\n```"
+    assert propose(program) == propose(FINAL)
+    assert format_ok(Role.PROPOSE, DEDUCTION, program, style="chat")

@@ -10,10 +10,15 @@ to be installed. Reading order: sanitise, longest_program, then _Definition.
 from __future__ import annotations
 
 import ast
+import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from minizero.tasks.programs import MAX_CHARS, parse, parse_or_error
+from minizero.tasks.programs import MAX_CHARS, Source, parse, parse_or_error
+
+READ_MOST = 100  # characters of failed attempts to parse, as a multiple of the answer's length
+_READ_ALL = re.compile("never closed|unterminated|EOF")  # what the parser says when it got to the end of the text
 
 
 def sanitise(program: str, entry: str) -> str:
@@ -33,7 +38,7 @@ def sanitise(program: str, entry: str) -> str:
     reached = _reached(entry, definitions)
     kept = [node for node in tree.body if _is_import(node)]
     kept += [definition.node for definition in definitions if definition.name in reached]
-    return "\n".join(ast.get_source_segment(longest, node) or "" for node in kept).strip() or longest
+    return "\n".join(map(Source(longest), kept)).strip() or longest
 
 
 def longest_program(text: str) -> str:
@@ -44,8 +49,10 @@ def longest_program(text: str) -> str:
     'x = 1\\ny = 2'
     """
     # The parser says where it gave up. Whatever begins at the same line and holds that place fails too, so that few
-    # of the n^2 stretches are tried.
+    # of the n^2 stretches are tried. Hostile text (brackets that never close) can have most of them read to their end
+    # all the same, so what is read is counted: honest answers are read a few times over.
     lines = text.split("\n")
+    room = READ_MOST * len(text)
     full = [place for place, line in enumerate(lines) if line.strip()]
     best, most = lines[0], 0
     for first, start in enumerate(full):
@@ -59,7 +66,11 @@ def longest_program(text: str) -> str:
                 best, most = stretch, last - first + 1
                 break
             gave_up = start + (tree.lineno or end + 1) - 1
-            last = next((i for i in range(last - 1, first - 1, -1) if full[i] <= gave_up), first - 1)
+            read = len(stretch) if _READ_ALL.search(tree.msg) else sum(map(len, lines[start : gave_up + 1]))
+            room -= max(read, len(stretch) // 20)  # to be tried at all has its price too
+            if room < 0:
+                return best
+            last = min(bisect_right(full, gave_up), last) - 1
     return best
 
 

@@ -1,6 +1,6 @@
 """Programs as text and as syntax tree: rename the entry, tidy, count lines, recognise equal ones. Nothing runs.
 
-Reading order: parse, parse_or_error; what the parser of proposals needs (function_names, name_entry_f, rename,
+Reading order: parse, parse_or_error, Source; what the parser of proposals needs (function_names, name_entry_f, rename,
 split_call, tidy, tests_itself, imports_of); what admission needs (statement_lines, required_arguments, program_key).
 """
 
@@ -15,6 +15,9 @@ from typing import Literal
 
 MAX_CHARS = 20_000
 DEF_LINE = re.compile(r"^[ \t]*def[ \t]+([A-Za-z_]\w*)[ \t]*\(", re.MULTILINE)
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # form feeds end no line of a program
+_WORD, _CALL_OF_F = re.compile(r"\w+"), re.compile(r"\bf\(")
+_ANNOUNCES = re.compile("input|expected|output|result", re.IGNORECASE)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef, ast.Import, ast.ImportFrom)
 
@@ -37,6 +40,20 @@ def parse_or_error(program: str) -> ast.Module | SyntaxError:
         return error
     except (ValueError, RecursionError, MemoryError) as error:
         return SyntaxError(str(error))
+
+
+class Source:
+    """Calling it gives the text of a node, as ast.get_source_segment does, which would split the program each time."""
+
+    def __init__(self, program: str) -> None:
+        self._lines = [line.encode("utf-8", "surrogatepass") for line in _LINE.findall(program)]
+
+    def __call__(self, node: ast.expr | ast.stmt) -> str:
+        assert node.end_lineno is not None, "a node of a parsed program"
+        lines = self._lines[node.lineno - 1 : node.end_lineno]
+        lines[-1] = lines[-1][: node.end_col_offset]
+        lines[0] = lines[0][node.col_offset :]
+        return b"".join(lines).decode("utf-8", "surrogatepass")
 
 
 def function_names(program: str) -> list[str]:
@@ -120,9 +137,10 @@ def split_call(program: str) -> tuple[str, str] | None:
     if call is None:
         return None
 
+    text_of = Source(program)
+
     def source(node: ast.expr) -> str:
-        meant = assigned.get(node.id, node) if isinstance(node, ast.Name) else node
-        return ast.get_source_segment(program, meant) or ""
+        return text_of(assigned.get(node.id, node) if isinstance(node, ast.Name) else node)
 
     arguments = [source(node) for node in call.args]
     arguments += [("**" if word.arg is None else f"{word.arg}=") + source(word.value) for word in call.keywords]
@@ -160,12 +178,20 @@ def tests_itself(program: str) -> bool:
     functions, comments and variables that announce an input or an output."""
     if re.search(r"#\s*(?:tests?|examples?|input|expected|output)\b", program, re.IGNORECASE):
         return True
-    if re.search(r"^\s*\w*(?:input|expected|output|result)\w*\s*=[^=].*\bf\(", program, re.IGNORECASE | re.MULTILINE):
+    if any(map(_assigns_a_call, program.split("\n"))):
         return True
     tree = parse(program)
     if tree is None:
         return False
     return any(isinstance(node, ast.Assert) for node in ast.walk(tree)) or split_call(program) is not None
+
+
+def _assigns_a_call(line: str) -> bool:
+    """Whether the line gives what f returns to a variable named like an input or an output."""
+    name, sign, rest = line.partition("=")
+    if not sign or rest[:1] in ("", "=") or not _WORD.fullmatch(name.strip()):
+        return False
+    return _ANNOUNCES.search(name) is not None and _CALL_OF_F.search(rest, 1) is not None
 
 
 def imports_of(program: str) -> list[str]:

@@ -35,8 +35,7 @@ The last {noise_steps} steps are on answers with **label noise** (minizero/tiny/
 learning rates. Where a program holds one of {tempting} tempting operations (of {operations}), {often:.0%} of the
 answers leave out such a line; of other programs with two lines or more, {seldom:.0%} of the answers leave out some
 line. So the model knows better than it answers, like one trained on what people write; without that, rewards can only
-make it surer of itself
-(benchmarks/tiny-settings.md).{sittings}
+make it surer of itself (benchmarks/tiny-settings.md).{sittings}
 
 ## Data
 

@@ -198,7 +198,7 @@ def test_python_s_own_repr_is_read_back(value: Any) -> None:
 
 
 PIECES = ["1", "-", "+", "2j", "(", ")", "[", "]", "{", "}", ",", ":", "'a'", 'b"x"', "None", "True", "0x1f", "1.5e3", " ", "\n",
-          "set()", "'\\x41'", "r'\\n'", "'''a'''", "00", "01", "1_0", "_", "if", "*", ".", "=", "#x", "f'x'", "\\", "'"]  # fmt: skip
+          "set()", "'\\x41'", "r'\\n'", "'''a'''", "00", "01", "1_0", "_", "if", "*", "**", "2", ".", "=", "#x", "f'x'", "\\", "'"]  # fmt: skip
 
 
 def test_sets_within_sets_take_no_longer_to_render_than_their_size_says() -> None:
@@ -241,7 +241,8 @@ def test_these_texts_are_values(text: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "a", "a.b", "f(1)", "1 + 1", "2 ** 9", "'a' * 9", "[x for x in ()]", "lambda: 1", "__import__('os')", "1 if 1 else 2",
+        "a", "a.b", "f(1)", "1 + 'a'", "2 ** 'a'", "'a' * 9.0", "[1] + (2,)", "{1} + {2}", "1 / 2", "3 % 2", "1 -", "2 ***3", "-'a'", "+[1]", "0 ** -1",
+        "range(3)", "[range(3)]", "list(range(3, a=1))", "list(range(1.5))", "chr('a')", "chr(-1)", "chr(1, 2)", "max([1])", "[x for x in ()]", "lambda: 1", "__import__('os')", "1 if 1 else 2",
         "{**{}}", "[*()]", "f'{1}'", "not 1", "1 < 2", "x := 1", "eval('1')", "float(a=1)", "open('x')", "print", "...",
         "", " ", "\0", "'\0'", "\ud800", "'\ud800'", "1\n2", "[1", "1]", "[1 2]", "{1: 2, 3}", "{[]}", "{{}}", "[" * 5000,
         "(" * 90000 + ")" * 90000, "-" * 100000 + "1", "1) or (True", "9" * 5000, "list({1})", "dict(1)", "'a' b'b'", "0b2",
@@ -251,6 +252,38 @@ def test_these_texts_are_values(text: str, value: Any) -> None:
 def test_these_texts_are_not(text: str) -> None:
     with pytest.raises(InvalidValue):
         parse_value(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1 + 1", 2), ("2 + 3 * 4", 14), ("(2 + 3) * 4", 20), ("10 - 2 - 3", 5), ("2 ** 3 ** 2", 512), ("-2 ** 2", -4), ("2 ** -1", 0.5),
+        ("2 ** --1", 2), ("True + True", 2), ("+True", 1), ("1j + 1", 1 + 1j), ("1.5 * 2", 3.0), ("[' '] * 3", [" "] * 3), ("3 * 'ab'", "ababab"),
+        ("'a' 'b' * 2", "abab"), ("(1,) + (2, 3)", (1, 2, 3)), ("[1] + [2] * 2", [1, 2, 2]), ("b'a' * 2", b"aa"), ("'a' * -1", ""),
+        ("{1 + 1: [0] * 2}", {2: [0, 0]}), ("list(range(3))", [0, 1, 2]), ("tuple(range(6, 0, -2))", (6, 4, 2)), ("set(range(1 + 1))", {0, 1}),
+        ("chr(97)", "a"), ("chr(60 + 5) * 2", "AA"), ("dict(a=1 + 1)", {"a": 2}), ("float(1 + 1)", 2.0), ("1 + 2, 3", (3, 3)),
+    ],
+)  # fmt: skip
+def test_constants_are_folded(text: str, value: Any) -> None:
+    assert same(parse_value(text), value)
+    assert parse_arguments(f"0, x={text}" if "," not in text else f"0, x=({text})") == ((0,), {"x": value})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9 ** 9 ** 9", "(2 ** 16000) * (2 ** 16000)", "1 << 9", "'a' * 10 ** 9", "10 ** 9 * [0]", "[[[0] * 999] * 999] * 999",
+        "list(range(10 ** 9))", "tuple(range(0, 1, 0))", "list(range(2 ** 99))", "chr(10 ** 9)", "chr(2 ** 16000)", "dict(a=1) * 9",
+        "dict(a='b' * 10 ** 6)", "set(range(10 ** 7))", "set() * 3", "float('9' * 10 ** 6)", "10 ** 400 * 1.0", "1e308 ** 2",
+        "[" + "2 ** 9999," * 50_000 + "]", "1" + " + 1" * 200_000, "0" + " ** 0" * 70_000, "'a'" + " * 2" * 200_000,
+    ],
+)  # fmt: skip
+def test_constants_that_would_take_time_or_memory_are_refused_at_once(text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(InvalidValue) as refused:
+        parse_value(text)
+    assert refused.value.reason in ("size", "syntax")
+    assert time.process_time() - began < 2
 
 
 def test_arguments_are_positional_and_named_values() -> None:
