@@ -61,7 +61,7 @@ def number(value: float) -> str:
         return str(value)
     if value == round(value) and abs(value) < 1e15:
         return f"{int(value):,}".replace("-", "−")
-    if abs(value) >= 1000:
+    if 1000 <= abs(value) < 1e15:
         return f"{value:,.0f}".replace("-", "−")
     return f"{value:.3g}".replace("-", "−", 1) if value < 0 else f"{value:.3g}"
 

@@ -44,7 +44,7 @@ SOLVE_TERMS: Mapping[str, tuple[TaskType, ...]] = {
     "any": ALL,
 }
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]
 Combine = Literal["sum", "multiply", "sum_multiply", "multiply_sum"]
 
 

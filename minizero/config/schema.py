@@ -6,9 +6,10 @@ loss in learning.py.
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from minizero.config.base import Section
 from minizero.config.learning import AdvantageConfig, LossConfig, RewardConfig
@@ -26,6 +27,8 @@ class ModelConfig(Section):
     """Compute type of the weights. auto: float32 on the CPU for models under 0.2 B parameters, else bfloat16."""
     quantization: Literal["none", "nf4"] = "none"
     """nf4 holds the frozen base in 4 bits (QLoRA, arXiv 2305.14314); needs adapter.kind = "lora" and bitsandbytes."""
+    checkpoint: str = ""
+    """A checkpoint of a run (checkpoints/step-N) or a PEFT adapter to start from; "": a new adapter."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the policy lives. auto: cuda when torch sees a card, else cpu."""
 
@@ -185,8 +188,9 @@ class SandboxConfig(Section):
 class EvalConfig(Section):
     """Validation during a run: always before the first step and after the last."""
 
-    every: int = Field(0, ge=0)
-    """Also validate every N steps; 0: only before and after."""
+    every: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """Also validate every N steps, so that the result is a curve; auto: eight times in a run; 0: only before and
+    after."""
     tasks: str = "none"
     """Held-out tasks: "tiny" (shipped with the tiny model), "cruxeval" (a fixed subset, half outputs and half inputs;
     eval.limit = 200 asks 100 + 100), a JSON Lines file of tasks, or "none"."""
@@ -202,7 +206,7 @@ class RunConfig(Section):
     """The run itself."""
 
     name: str = ""
-    """Last part of the run directory's name."""
+    """Last part of the run directory's name: letters, digits, dots, dashes and underscores."""
     dir: str = "runs"
     """Where run directories are made."""
     rng_seed: int = 0
@@ -224,6 +228,16 @@ class RunConfig(Section):
     vram_gib: float = Field(0.0, ge=0)
     """Memory of the card to use, GiB; 0: all it has (on a CPU: three quarters of the machine's). Cache, micro-batches
     and recomputation follow from it where they are left open."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_one_name(cls, value: str) -> str:
+        if (value and not re.fullmatch(r"[\w.-]+", value)) or set(value) == {"."}:
+            raise ValueError(
+                f"{value!r} is no name for a directory: letters, digits, dots, dashes and underscores only. "
+                "Where run directories are made says run.dir"
+            )
+        return value
 
 
 class Config(Section):

@@ -23,6 +23,7 @@ from torch import Tensor
 from minizero.config.schema import AdapterConfig, Config
 from minizero.learn.advantages import estimate
 from minizero.learn.batching import Batch, collate_rows, plan_micro_batches, row_tokens, share_prompts
+from minizero.learn.checkpoint import load_checkpoint
 from minizero.learn.log_probs import chunked_log_probs
 from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
 from minizero.learn.optimiser import MasterAdamW
@@ -53,6 +54,8 @@ class Policy:
         needs_reference = config.loss.kl_weight > 0 and not self.has_adapter
         self._reference = copy.deepcopy(self.model).requires_grad_(False) if needs_reference else None
         self._peft: Any = _with_lora(self.model, config.adapter) if self.has_adapter else None
+        if config.model.checkpoint:
+            load_checkpoint(self.model, self._peft, Path(config.model.checkpoint))
         if config.optim.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
             self.model.enable_input_require_grads()

@@ -32,6 +32,8 @@ from minizero.selfplay.validation import Validation, validate
 from minizero.types import MiniZeroError, Progress, Quiet, RunError
 from sandbox import Sandbox
 
+VALIDATIONS = 8  # of a run with eval.every = auto, the one before the first step not counted
+
 OnStep = Callable[[dict[str, float]], object]  # gets the row that metrics.jsonl gets
 
 
@@ -164,7 +166,7 @@ class RunLoop:
         metrics |= parts.expected.metrics(
             metrics["time/step_s"], [c for c, _ in completions], [c for c, is_trained in completions if is_trained]
         )
-        if _is_due(number, self.config.eval.every) and number < self.config.selfplay.steps:
+        if self.parts.held_out and (_is_due(number, self._eval_every()) or number == self.config.selfplay.steps):
             metrics |= self.validate(number)
         self._log(number, metrics)
         self.done = number
@@ -175,7 +177,7 @@ class RunLoop:
             self._checkpoint(number)
 
     def finish(self) -> None:
-        """After the last step: the checkpoint that is the run's result, and the last validation. Safe to repeat."""
+        """After the last step: the checkpoint that is the run's result. Safe to repeat."""
         if self.parts.held_out and self.done and not self._is_validated(self.done):
             self._log(self.done, self.validate(self.done))
         self._checkpoint(self.done)
@@ -214,6 +216,10 @@ class RunLoop:
             yield
         if is_other:
             sampler.load(policy)
+
+    def _eval_every(self) -> int:
+        every, steps = self.config.eval.every, self.config.selfplay.steps
+        return max(1, -(-steps // VALIDATIONS)) if every == "auto" else every
 
     def _log(self, step: int, metrics: Mapping[str, float]) -> None:
         self.directory.log(step, metrics)

@@ -1,8 +1,8 @@
 """Where things stand in the text of a completion: reasoning, fenced blocks, sections, tags. Nothing is interpreted.
 
 Reading order: without_reasoning, fenced blocks (closed, written from the fence's own line, without a label, unclosed),
-then section and in_words, which try them in AZR's order (docs/algorithm.md 2.4). The text is hostile: each search takes time
-linear in its length, because no two parts of a pattern that stand side by side can match the same characters.
+then section and in_words, which try them in AZR's order (docs/algorithm.md 2.4). The text is hostile: each search takes
+time linear in its length, because no two parts of a pattern that stand side by side can match the same characters.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """CRUXEval (arXiv 2401.03065): 800 short functions; what a call gives (-o), and which call gives a value (-i).
 
 Seven of the 800 gold inputs are more than constants and arithmetic, two of them a lambda. Answers are values, so five
-of these can still be answered and two cannot (sample_344, sample_364): code in an answer could forge the result that the prompt shows.
-Nor can sample_135, whose call has no arguments: an empty answer is no answer.
+of these can still be answered and two cannot (sample_344, sample_364): code in an answer could forge the result that
+the prompt shows. Nor can sample_135, whose call has no arguments: an empty answer is no answer.
 Reading order: SUITES; self_play_tasks, the fixed subset that validates a run (eval.tasks = "cruxeval").
 """
 

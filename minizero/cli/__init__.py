@@ -1,0 +1,48 @@
+"""The command line; `minizero COMMAND --help` explains each command.
+
+Reading order: main, then runs.py (commands that make something) and results.py (commands that read it).
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from minizero.cli.results import compare, evaluate, replay, report, watch
+from minizero.cli.runs import ablate, doctor, export, plan, seed, selfplay
+from minizero.config import Config, load_config
+from minizero.config.named import MODEL, layers, origin, resolve
+from minizero.types import MiniZeroError
+from sandbox import SandboxError
+
+
+def version() -> str:
+    """Version and commit, for a report of a fault: "minizero 0.1.0 (3f2a9c1)"."""
+    import minizero
+    from minizero.selfplay.manifest import commit
+
+    return f"minizero {minizero.__version__}" + (f" ({commit()})" if commit() else "")
+
+
+def main() -> None:
+    """Entry point. Errors that a user can mend are one message and exit status 1."""
+    commands = (plan, doctor, selfplay, replay, watch, report, evaluate, compare, ablate, export, seed)
+    if sys.argv[1:] in (["--version"], ["-V"]):
+        print(version())
+        return
+    try:
+        tyro.extras.subcommand_cli_from_dict(
+            {command.__name__: command for command in commands},
+            prog="minizero",
+            description="Absolute-Zero self-play for one person with one graphics card.",
+        )
+    except (MiniZeroError, SandboxError) as error:
+        print(f"minizero: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("\nminizero: stopped. A run continues with  --resume RUN", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -1,0 +1,229 @@
+"""Commands that make something: selfplay, ablate, seed, plan, doctor, export. One function per command."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from minizero.config import Config, load_config
+from minizero.config.named import MODEL, layers, origin, resolve
+from minizero.types import RunError
+
+
+def selfplay(
+    model: Annotated[str, tyro.conf.Positional] = MODEL,
+    /,
+    *,
+    config: tuple[Path, ...] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    resume: Path | None = None,
+    steps: int | None = None,
+    from_checkpoint: Path | None = None,
+    dry_run: bool = False,
+) -> None:
+    """Train a model by Absolute-Zero self-play.
+
+    Args:
+        model: tiny (built in, for the CPU), the name of a file in configs/ such as Qwen2.5-Coder-3B, a hub name, or a
+            model directory.
+        config: TOML files stacked over the model's own, for example configs/ablations/estimators/rloo.toml.
+        set: One setting, section.name=value; may be repeated.
+        resume: A run directory to continue, bit for bit, with the settings that it has; only --steps may be given too.
+        steps: With --resume: a new total number of steps.
+        from_checkpoint: RUN/checkpoints/step-N: a new run with that run's settings, from those weights.
+        dry_run: Print the settings that differ from the defaults, and stop.
+    """
+    from minizero.config import difference
+    from minizero.report.console import Console, as_table
+    from minizero.selfplay.run_loop import Stopped, start
+    from minizero.selfplay.run_loop import resume as continue_run
+
+    if from_checkpoint and resume:
+        raise RunError("--resume goes on with a run, --from-checkpoint begins a new one: give one of them.")
+    if dry_run:
+        settings, words = _settings(model, config, set, from_checkpoint)
+        print(words)
+        print(as_table({name: new for name, (_, new) in difference(settings).items()}))
+        return
+    if resume and (config or set or model != MODEL):
+        raise RunError(
+            f"--resume {resume} goes on with the settings in its config.toml; a model, --config and --set have no "
+            "place beside it. Only --steps may change. Start a new run for other settings."
+        )
+    if steps is not None and not resume:
+        raise RunError(f"--steps goes with --resume; a new run takes  --set selfplay.steps={steps}")
+    console = Console()
+    try:
+        if resume:
+            with console:
+                path = continue_run(resume, progress=console, steps=steps)
+        else:
+            settings, words = _settings(model, config, set, from_checkpoint)
+            with console:
+                console.say(words)
+                path = start(settings, progress=console, origin=words)
+    except Stopped as stopped:
+        console.say(str(stopped))
+        return
+    from minizero.report.run_page import write_report
+    from minizero.report.verdict import closing_words
+
+    write_report(path)
+    console.say("")
+    console.say(closing_words(path))
+
+
+def _settings(
+    model: str, config: tuple[Path, ...], set: tuple[str, ...], checkpoint: Path | None
+) -> tuple[Config, str]:
+    """The settings of a new run, and a sentence that says where they come from."""
+    if not checkpoint:
+        return resolve(model, config, set), origin(model, config)
+    source = checkpoint.resolve().parent.parent / "config.toml"
+    if not source.is_file():
+        raise RunError(f"--from-checkpoint {checkpoint}: expected RUN/checkpoints/step-N of a run directory.")
+    own = (f"model.checkpoint={str(checkpoint.resolve())!r}", "run.name=''")
+    return load_config([source, *config], [*own, *set]), f"Settings: {source}, and the weights of {checkpoint}."
+
+
+def ablate(
+    variants: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    seeds: int = 3,
+    jobs: int = 0,
+    model: str = MODEL,
+    config: tuple[Path, ...] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+    only: tuple[str, ...] = (),
+    out: Path | None = None,
+    reuse: tuple[Path, ...] = (),
+    tables_only: bool = False,
+) -> None:
+    """Compare variants over several seeds, beside the default and two controls; repeat the command to go on.
+
+    Args:
+        variants: A directory of overlays such as configs/ablations/rewards, its name, or a TOML file with
+            [variants.NAME] tables.
+        seeds: Runs of each variant, with run.rng_seed = 0, 1, ...
+        jobs: Runs at once; 0: one per core, or one on a card.
+        model: As for selfplay.
+        config: TOML files stacked over the model's own, under every variant.
+        set: One setting for every run, section.name=value; may be repeated. Wins over the variants' own.
+        only: Only these variants of the set (default and controls always run).
+        out: Where summaries, table.md and report.html are kept; without it, beside the runs.
+        reuse: More places, besides the folders beside this set's, where the same runs may have been made already.
+        tables_only: Run nothing; write table and report from the summaries that are there.
+    """
+    from minizero.ablate.sets import read_set
+    from minizero.report.ablation import ablate as run_set
+    from minizero.report.ablation import write_tables
+
+    files, overrides = layers(model, config, set)
+    print(origin(model, config))
+    command = shlex.join(["minizero", *(word for word in sys.argv[1:] if word != "--tables-only")])
+    asked = read_set(variants, model=model, files=files, overrides=overrides, only=only, command=command)
+    home = Path("runs") / f"ablate-{asked.name}"
+    if not tables_only:
+        run_set(asked, seeds=seeds, jobs=jobs, home=home, keep=out, reuse=reuse)
+    elif (page := write_tables(asked, out or home)) is not None:
+        print(page)
+    else:
+        raise RunError(f"{out or home} holds no summary yet. Run the same command without --tables-only.")
+
+
+def seed(
+    model: Annotated[str, tyro.conf.Positional],
+    /,
+    *,
+    out: Path,
+    tasks: int = 64,
+    config: tuple[Path, ...] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+) -> None:
+    """Let a model write its own seed tasks, growing from AZR's zero triplet; no learning.
+
+    Args:
+        model: As for selfplay.
+        out: The JSON Lines file to write; buffer.seeds reads it.
+        tasks: Tasks wanted per task type.
+        config: TOML files stacked over the model's own.
+        set: One setting, section.name=value; may be repeated.
+    """
+    from minizero.report.console import Console
+    from minizero.selfplay.seeding import generate_seeds
+
+    with Console() as console:
+        settings = resolve(model, config, set)
+        console.say(origin(model, config))
+        generate_seeds(settings, out, tasks, progress=console)
+
+
+def plan(
+    model: Annotated[str, tyro.conf.Positional] = MODEL,
+    /,
+    *,
+    card: str = "",
+    config: tuple[Path, ...] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+) -> None:
+    """Tell what a config needs on a card, GiB and minutes of a step; exit status 1 if it does not fit.
+
+    Args:
+        model: As for selfplay. Nothing is downloaded.
+        card: A card such as rtx3090, rtx4090 or a100-80g; without it, this machine's.
+        config: TOML files stacked over the model's own.
+        set: One setting, section.name=value; may be repeated.
+    """
+    from minizero.config import difference
+    from minizero.planner import make_plan
+    from minizero.report.console import as_table
+
+    found = make_plan(resolve(model, config, set), card)
+    print(origin(model, config))
+    print(as_table({name: new for name, (_, new) in difference(found.config).items()}))
+    print(found.text())
+    if not found.fits:
+        raise SystemExit(1)
+
+
+def doctor() -> None:
+    """Check this machine: card, packages, disk, logins, sandbox; each line with its fix. Exit status 1 if bad."""
+    from minizero.planner.doctor import examine
+
+    checks = examine()
+    for check in checks:
+        print(check.line())
+    if any(check.state == "bad" for check in checks):
+        raise SystemExit(1)
+
+
+def export(
+    run: Annotated[Path, tyro.conf.Positional],
+    /,
+    *,
+    merged: bool = False,
+    out: Path | None = None,
+    base: str = "",
+    push: str = "",
+    public: bool = False,
+) -> None:
+    """Write a run's result for others: a plain PEFT adapter (or the whole model) with a model card.
+
+    Args:
+        run: A run directory.
+        merged: Base and adapter as one model, in the base's float type; never into 4 bits.
+        out: Where; without it, RUN/export/adapter or RUN/export/model.
+        base: The base model's name on the hub, where the run used a local directory.
+        push: Publish on the hub as user/name, after checking that the training changed something.
+        public: With --push: for everyone to see.
+    """
+    from minizero.report.export import export as write
+
+    print(write(run, out=out, merged=merged, base=base, push=push, private=not public))
+    if push:
+        print(f"published as {push}")
