@@ -5,17 +5,12 @@ Reading order: main, then runs.py (commands that make something) and results.py 
 
 from __future__ import annotations
 
-import shlex
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import tyro
 
-from minizero.cli.results import compare, evaluate, replay, report, watch
+from minizero.cli.results import compare, evaluate, replay, report, settings, watch
 from minizero.cli.runs import ablate, doctor, export, plan, seed, selfplay
-from minizero.config import Config, load_config
-from minizero.config.named import MODEL, layers, origin, resolve
 from minizero.types import MiniZeroError
 from sandbox import SandboxError
 
@@ -30,7 +25,7 @@ def version() -> str:
 
 def main() -> None:
     """Entry point. Errors that a user can mend are one message and exit status 1."""
-    commands = (plan, doctor, selfplay, replay, watch, report, evaluate, compare, ablate, export, seed)
+    commands = (plan, doctor, selfplay, replay, watch, report, evaluate, compare, ablate, export, seed, settings)
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(version())
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -131,3 +132,16 @@ def compare(
     else:
         words, page = write_comparison(evaluations, out, run=tasks_of, data=data), "comparison.html"
     print("\n".join([*words, "", str(out / page)]))
+
+
+def settings(name: Annotated[str, tyro.conf.Positional] = "", /) -> None:
+    """Print settings: name, type, default, and a sentence with the default's source.
+
+    Args:
+        name: A section such as optim, a setting such as optim.lr or lr; without it, all.
+    """
+    from minizero.config.describe import matching
+
+    for setting in matching(name):
+        print(f"{setting.name} = {setting.default}   ({setting.type})")
+        print(textwrap.fill(setting.sentence, 76, initial_indent="    ", subsequent_indent="    "))

@@ -31,7 +31,7 @@ def selfplay(
         model: tiny (built in, for the CPU), the name of a file in configs/ such as Qwen2.5-Coder-3B, a hub name, or a
             model directory.
         config: TOML files stacked over the model's own, for example configs/ablations/estimators/rloo.toml.
-        set: One setting, section.name=value; may be repeated.
+        set: One setting, section.name=value; may be repeated. `minizero settings` lists them.
         resume: A run directory to continue, bit for bit, with the settings that it has; only --steps may be given too.
         steps: With --resume: a new total number of steps.
         from_checkpoint: RUN/checkpoints/step-N: a new run with that run's settings, from those weights.

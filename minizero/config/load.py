@@ -224,11 +224,14 @@ def _sentence(error: Any) -> str:
         near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
         everywhere = [".".join(path) for path in _all_names() if path[-1] == last]
         hint = f"Did you mean {ELSEWHERE[last]}?" if last in ELSEWHERE else ""
-        hint = hint or (f"Did you mean {'.'.join([*parents, near[0]])}?" if near else "")
         if not hint and everywhere:
-            hint = f"Did you mean {everywhere[0]}?"
-        if not hint:
+            hint = f"Did you mean {' or '.join(everywhere)}?"
+        hint = hint or (f"Did you mean {'.'.join([*parents, near[0]])}?" if near else "")
+        if not hint and known:
             hint = f"Known here: {', '.join(known)}."
+        if not hint:
+            hint = f"{'.'.join(parents)} has no settings inside. A name with dots needs quotes: "
+            hint += """--set 'reward.propose.terms."my_rewards.py:short"=0.2'"""
         return f"{name} is not a setting. {hint}"
     shown = json.dumps(error["input"], default=str)[:80]
     return f"{name} = {shown}: {error['msg'].removeprefix('Value error, ')}."
