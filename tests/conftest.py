@@ -23,6 +23,18 @@ settings.register_profile("search", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "landing"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--light", action="store_true", help="only what needs no torch (tests/light.py)")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if not config.getoption("--light") or not collection_path.name.startswith("test_"):
+        return None
+    from tests.light import light_files
+
+    return True if collection_path not in light_files() else None
+
+
 @pytest.fixture(scope="session")
 def box() -> Iterator[Sandbox]:
     with Sandbox(workers=2, limits=Limits(cpu_s=2, wall_s=20)) as sandbox:

@@ -309,8 +309,9 @@ def test_closing_ends_every_process_and_every_waiting_job() -> None:
 
 
 HOST = """
-import os, sys, time
+import os, signal, sys, time
 from sandbox import Sandbox, Job, Limits
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background of a shell ignores it
 box = Sandbox(workers=2)
 loop = Job("def f():\\n    while True: pass", args="", limits=Limits(cpu_s=60, wall_s=60))
 waiting = [box.submit(loop) for _ in range(4)]
