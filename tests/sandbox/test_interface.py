@@ -281,7 +281,8 @@ def test_a_lost_zygote_is_replaced_and_its_job_repeated() -> None:
     others = set(children(os.getpid()))
     with Sandbox(workers=1) as own:
         slow: list[Future[Result]] = [
-            own.submit(Job("def f(): return sum(range(20_000_000))", args="")) for _ in range(4)
+            own.submit(Job("def f(): return sum(range(20_000_000))", args="", limits=Limits(cpu_s=10, wall_s=60)))
+            for _ in range(4)
         ]
         time.sleep(0.3)
         for pid in set(children(os.getpid())) - others:
