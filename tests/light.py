@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
-LIGHT = {"pydantic", "pydantic_core", "numpy", "pytest", "hypothesis", "tomli_w"}
+LIGHT = {"pydantic", "pydantic_core", "numpy", "jinja2", "tomli_w", "complexipy", "radon", "pytest", "hypothesis"}
 
 
 @cache
@@ -51,7 +51,9 @@ def _conftests(test: Path) -> list[Path]:
 
 def _of_fixtures(test: Path) -> Iterator[str]:
     """What the bodies of those conftest fixtures import whose names are parameters in the file."""
-    asked = {argument.arg for node in ast.walk(_tree(test)) if isinstance(node, ast.arguments) for argument in node.args}
+    asked = {
+        argument.arg for node in ast.walk(_tree(test)) if isinstance(node, ast.arguments) for argument in node.args
+    }
     for conftest in _conftests(test):
         for node in _tree(conftest).body:
             if isinstance(node, ast.FunctionDef) and node.name in asked:
