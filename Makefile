@@ -35,10 +35,12 @@ define environment
 	@test -x $(BIN)/python || $(if $(UV),$(UV) venv -q --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV))
 endef
 
+# vLLM's mistral_common wants an older numpy on Python 3.11 than we test with.
 define install
 	$(environment)
 	@echo "installing minizero$(1) into $(VENV) (the first time: 1 to 10 minutes)"
-	@$(PIP_INSTALL) -c $(or $(2),constraints.txt) -e '.$(1)'
+	@grep -v '$(if $(findstring vllm,$(1)),^numpy==,^$$)' constraints.txt > $(VENV)/constraints.txt
+	@$(PIP_INSTALL) -c $(VENV)/constraints.txt -e '.$(1)'
 endef
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -66,8 +68,7 @@ CARD := $(if $(filter tiny,$(MODEL)),,$(shell command -v nvidia-smi 2>/dev/null)
 EXTRA := $(if $(shell grep -s 'quantization = "nf4"' configs/$(notdir $(MODEL)).toml),vllm-qlora,vllm)
 
 $(VENV)/installed-$(EXTRA): $(VENV)/installed
-	@grep -v '^numpy==' constraints.txt > $(VENV)/constraints-card.txt # vLLM's mistral_common wants < 2.4 on Python 3.11
-	$(call install,[$(EXTRA)],$(VENV)/constraints-card.txt)
+	$(call install,[$(EXTRA)])
 	@touch $@
 
 selfplay: $(if $(CARD),$(VENV)/installed-$(EXTRA),$(VENV)/installed)  ## Train MODEL by self-play (default: the built-in tiny model, on the CPU, minutes)
@@ -140,8 +141,8 @@ $(VENV)/installed-notebook: pyproject.toml constraints.txt
 	@touch $@ $(VENV)/installed
 
 examples: $(VENV)/installed-notebook  ## Run the examples, the notebook too
-	@for script in examples/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
-	@for notebook in examples/*.ipynb; do echo "== $$notebook"; $(BIN)/jupyter-execute $$notebook || exit 1; done
+	@for script in $(wildcard examples/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for notebook in $(wildcard examples/*.ipynb); do echo "== $$notebook"; $(BIN)/jupyter-execute $$notebook || exit 1; done
 
 check: $(VENV)/installed-dev  ## Style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy minizero sandbox

@@ -17,7 +17,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TESTS = ROOT / "tests"
-LIGHT = {"pydantic", "pydantic_core", "numpy", "jinja2", "tomli_w", "complexipy", "radon", "pytest", "hypothesis"}
+LIGHT = {
+    "pydantic",
+    "pydantic_core",
+    "numpy",
+    "jinja2",
+    "tomli_w",
+    "complexipy",
+    "radon",
+    "pytest",
+    "hypothesis",
+    "packaging",
+}
 
 
 @cache
