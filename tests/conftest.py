@@ -23,6 +23,29 @@ settings.register_profile("search", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "landing"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--light", action="store_true", help="only what needs no torch (tests/light.py)")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    if not config.getoption("--light") or not collection_path.name.startswith("test_"):
+        return None
+    from tests.light import light_files  # not before it is asked for: reading every file takes a second
+
+    return True if collection_path not in light_files() else None
+
+
+# Processes share the files (make test): what takes longest begins first, so that none has to wait for another's last.
+LONGEST = (
+    "test_resume.py", "test_interface.py", "test_attacks.py", "test_wheel.py", "test_layers.py", "test_tiny_train.py",
+    "test_tiny_world.py", "test_command.py", "test_functions.py", "test_outsider.py", "test_verdict.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def box() -> Iterator[Sandbox]:
     with Sandbox(workers=2, limits=Limits(cpu_s=2, wall_s=20)) as sandbox:

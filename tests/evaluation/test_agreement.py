@@ -18,6 +18,7 @@ import pytest
 
 from minizero.evaluation.problems import Problem
 
+pytestmark = pytest.mark.full
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "agreement.py"
 
 

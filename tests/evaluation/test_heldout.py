@@ -49,6 +49,7 @@ def test_right_and_wrong_answers_to_cruxeval_are_told_apart(
         assert (values[f"eval/greedy{kind}"], values[f"eval/solve_rate{kind}"]) == (1.0, 0.5)
 
 
+@pytest.mark.full
 def test_a_run_validates_on_cruxeval_at_step_0_and_is_paired_with_it(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

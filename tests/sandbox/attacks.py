@@ -258,10 +258,11 @@ CRASHES = _table(
         "an early exit": "def f():\n    os._exit(0)",
         "its own execution": "def f():\n    os.kill(os.getpid(), 9)\n    ctypes.string_at(0)",
         "hostile bytecode": (
-            "def g(): pass\ndef f():\n    g.__code__ = g.__code__.replace(co_code=bytes([100, 255] * 400), co_consts=())\n    return g()"
+            "import opcode\ndef g(): pass\ndef f():\n    load = opcode.opmap['LOAD_CONST']\n"
+            "    g.__code__ = g.__code__.replace(co_code=bytes([load, 255] * 400), co_consts=())\n    return g()"
         ),
-        "recursion through C": "def f():\n    sys.setrecursionlimit(1 << 30)\n    x = []\n    for _ in range(100_000): x = [x]\n    return repr(x)",
-        "an overwritten None": "def f():\n    ctypes.memset(id(None), 255, 4096)\n    return [None] * 3",
+        "recursion through C": "def f():\n    x = iter([])\n    for _ in range(300_000): x = map(abs, x)\n    return list(x)",
+        "an overwritten None": "def f():\n    ctypes.memset(id(None), 255, 4096)\n    return repr(None)",
     },
     OS,
 )

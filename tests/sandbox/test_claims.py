@@ -112,9 +112,12 @@ libc = ctypes.CDLL(None)
 libc.sbrk.restype = libc.memmem.restype = ctypes.c_void_p
 libc.memmem.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p, ctypes.c_size_t]
 libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+# MADV_POPULATE_READ says no to a page that is mapped without being readable; before Linux 5.14 there was none.
+advice = 22 if libc.madvise(id(gc) & ~4095, 4096, 22) == 0 else 0
+def readable(page): return libc.madvise(page, 4096, advice) == 0
 def count(pages, needle):
     seen = 0
-    for page in pages:
+    for page in filter(readable, pages):  # asked again, since our own search frees memory as it goes
         at, end = page, page + 4096
         while at < end and (at := libc.memmem(at, end - at, needle, len(needle))):
             seen, at = seen + 1, at + 1
@@ -123,7 +126,7 @@ def f(backwards, unused):
     near = {(id(o) >> 20) + step for o in gc.get_objects() for step in (-1, 0, 1)}
     heap = libc.sbrk(0) & ~4095
     pages = {(number << 20) + offset for number in near for offset in range(0, 1 << 20, 4096)} | set(range(heap - (8 << 20), heap, 4096))
-    pages = sorted(page for page in pages if libc.madvise(page, 4096, 0) == 0)
+    pages = sorted(page for page in pages if readable(page))
     planted = [bytearray(b'planted ' + b'needle')]
     wanted, never = [bytes(reversed(text.encode())) for text in (backwards, unused)]
     return count(pages, wanted) - count(pages, never), len(pages), count(pages, b'the <program>'[4:]) > 0

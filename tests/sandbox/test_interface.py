@@ -281,7 +281,8 @@ def test_a_lost_zygote_is_replaced_and_its_job_repeated() -> None:
     others = set(children(os.getpid()))
     with Sandbox(workers=1) as own:
         slow: list[Future[Result]] = [
-            own.submit(Job("def f(): return sum(range(20_000_000))", args="")) for _ in range(4)
+            own.submit(Job("def f(): return sum(range(20_000_000))", args="", limits=Limits(cpu_s=10, wall_s=60)))
+            for _ in range(4)
         ]
         time.sleep(0.3)
         for pid in set(children(os.getpid())) - others:
@@ -309,8 +310,9 @@ def test_closing_ends_every_process_and_every_waiting_job() -> None:
 
 
 HOST = """
-import os, sys, time
+import os, signal, sys, time
 from sandbox import Sandbox, Job, Limits
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background of a shell ignores it
 box = Sandbox(workers=2)
 loop = Job("def f():\\n    while True: pass", args="", limits=Limits(cpu_s=60, wall_s=60))
 waiting = [box.submit(loop) for _ in range(4)]

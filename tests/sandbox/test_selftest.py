@@ -32,7 +32,7 @@ SABOTAGE = {
 
 
 def try_copy(directory: Path, arguments: str = "") -> str:
-    script = f"from sandbox import Sandbox\nwith Sandbox(workers=1{arguments}) as box: print('RAN', box.report)"
+    script = f"from sandbox import Sandbox\nwith Sandbox(workers=1{arguments}) as box: print('RA' + 'N', box.report)"
     done = subprocess.run(
         [sys.executable, "-B", "-c", script],
         cwd=directory,
