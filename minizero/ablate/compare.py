@@ -1,6 +1,6 @@
 """The numbers of a set: each variant's change over seeds, and its difference to the default, paired by seed and task.
 
-Reading order: compare (summaries in, Comparison out), Row; then interval, the only statistics here.
+Reading order: compare (summaries in, AblationResult out), VariantResult; then interval, the only statistics here.
 
 All runs of a set answer the same held-out tasks with the same random streams, so everything is paired.
 """
@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from minizero.ablate.sets import CONTROLS, DEFAULT
-from minizero.ablate.summary import Measurement, Summary
+from minizero.ablate.summary import Measurement, RunSummary
 from minizero.statistics import Interval
 from minizero.types import EvaluationError, TaskType
 
@@ -38,13 +38,13 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class VariantResult:
     """One variant. `cells` is keyed by "all" and task type; `greedy` is the most likely answers over all tasks."""
 
     variant: str
     kind: str
     about: str
-    runs: tuple[Summary, ...]
+    runs: tuple[RunSummary, ...]
     paired: int  # seeds shared with the default
     cells: Mapping[str, Cell]
     greedy: Cell
@@ -78,26 +78,26 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class AblationResult:
     """A set's table: the default first, then variants by name, the controls last."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[VariantResult, ...]
     cautions: tuple[str, ...]
 
-    def row(self, name: str) -> Row | None:
+    def row(self, name: str) -> VariantResult | None:
         return next((row for row in self.rows if row.variant == name), None)
 
 
-def compare(summaries: Sequence[Summary]) -> Comparison:
+def compare(summaries: Sequence[RunSummary]) -> AblationResult:
     """Group by variant and pair with the default. Raises EvaluationError when runs asked different tasks."""
     _check_tasks(summaries)
-    groups: dict[str, list[Summary]] = {}
+    groups: dict[str, list[RunSummary]] = {}
     for summary in summaries:
         groups.setdefault(summary.variant, []).append(summary)
     place = {DEFAULT: 0, **{name: 2 + i for i, name in enumerate(CONTROLS)}}
     names = sorted(groups, key=lambda name: (place.get(name, 1), name))
     default = groups.get(DEFAULT, [])
-    return Comparison(tuple(_row(groups[name], default) for name in names), tuple(_cautions(groups)))
+    return AblationResult(tuple(_row(groups[name], default) for name in names), tuple(_cautions(groups)))
 
 
 def interval(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]]) -> Interval:
@@ -123,7 +123,7 @@ def _standard_error(values: Sequence[float]) -> float:
     return math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n) if n > 1 else 0.0
 
 
-def _row(runs: Sequence[Summary], default: Sequence[Summary]) -> Row:
+def _row(runs: Sequence[RunSummary], default: Sequence[RunSummary]) -> VariantResult:
     first = runs[0]
     kinds = first.after.kinds()
     groups = {ALL: list(range(len(kinds)))}
@@ -132,10 +132,10 @@ def _row(runs: Sequence[Summary], default: Sequence[Summary]) -> Row:
     cells = {name: _cell(runs, rival, places, greedy=False) for name, places in groups.items()}
     greedy = _cell(runs, rival, groups[ALL], greedy=True)
     paired = sum(run.seed in rival for run in runs)
-    return Row(first.variant, first.kind, first.about, tuple(runs), paired, cells, greedy)
+    return VariantResult(first.variant, first.kind, first.about, tuple(runs), paired, cells, greedy)
 
 
-def _cell(runs: Sequence[Summary], rival: Mapping[int, Summary], places: Sequence[int], *, greedy: bool) -> Cell:
+def _cell(runs: Sequence[RunSummary], rival: Mapping[int, RunSummary], places: Sequence[int], *, greedy: bool) -> Cell:
     def rates(found: Measurement) -> list[float]:
         every = [float(digit) for digit in found.greedy] if greedy else found.solve_rates()
         return [every[i] for i in places]
@@ -150,7 +150,7 @@ def _cell(runs: Sequence[Summary], rival: Mapping[int, Summary], places: Sequenc
     return Cell(len(places), *means, interval(before, after), against, changes)
 
 
-def _check_tasks(summaries: Sequence[Summary]) -> None:
+def _check_tasks(summaries: Sequence[RunSummary]) -> None:
     kinds = {(s.after.tasks, s.after.samples) for s in summaries} | {
         (s.before.tasks, s.before.samples) for s in summaries
     }
@@ -162,11 +162,11 @@ def _check_tasks(summaries: Sequence[Summary]) -> None:
         )
 
 
-def _key(summary: Summary) -> tuple[str, int]:
+def _key(summary: RunSummary) -> tuple[str, int]:
     return summary.after.tasks, summary.after.samples
 
 
-def _cautions(groups: Mapping[str, Sequence[Summary]]) -> list[str]:
+def _cautions(groups: Mapping[str, Sequence[RunSummary]]) -> list[str]:
     """What a reader must know before comparing rows."""
     every = [run for runs in groups.values() for run in runs]
     found = []

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from minizero.config import Config, difference
 from minizero.config.reward import Extremes, ProposeReward, SolveReward
-from minizero.formatting import percent, points, visible
+from minizero.formatting import percent, visible
+from minizero.report.claims import in_points
 from minizero.report.verdict import Change, Findings
 from minizero.selfplay.run_data import RunData
 from minizero.types import RunError
@@ -105,8 +106,13 @@ def _evaluation(found: Findings) -> str:
 
 
 def _row(how: str, change: Change) -> tuple[str, ...]:
-    interval = f"{points(change.points)} ({points(change.low)} to {points(change.high)})"
-    return f"{change.label} ({change.tasks})", how, percent(change.before), percent(change.after), interval
+    return (
+        f"{change.label} ({change.tasks})",
+        how,
+        percent(change.before),
+        percent(change.after),
+        in_points(change.difference),
+    )
 
 
 def _settings(config: Config) -> str:

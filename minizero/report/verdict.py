@@ -1,7 +1,8 @@
-"""What a run showed, in words that a newcomer understands and no careful reader can object to.
+"""What a run showed, in words that a newcomer understands and a careful reader can check.
 
 Reading order: Change, Alarm and Findings (the data), verdict (from a run directory), closing_words (the console's last
-lines); then where the numbers come from, and how the sentences are chosen. What to try next: report/suggest.py.
+lines); then where the numbers come from, and how the sentences are chosen (claims.py: what an interval allows). What to
+try next: suggest.py.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from typing import Literal
 
 from minizero.formatting import percent, points
 from minizero.metrics import alarms
+from minizero.report.claims import FEW, Direction, direction, ends, in_points, place, with_interval
 from minizero.report.suggest import Suggestion, command, suggest
 from minizero.selfplay.run_data import RunData, read_run
 from minizero.selfplay.validation import Validation, check_pairing
+from minizero.statistics import Interval
 from minizero.types import EvaluationError, TaskType
 
 Kind = Literal["better", "worse", "unclear", "unmeasured"]
-FEW = 20  # tasks below which no interval is believed
 RESAMPLES = 4000  # moves an end of an interval by less than a tenth of its width; eight intervals in half a second
 OFTEN = 0.25  # share of steps from which an alarm is worth a line on the console
 HEADLINES: dict[Kind, str] = {
@@ -34,24 +36,18 @@ HEADLINES: dict[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Held-out skill before and after, in fractions; the paired change and its 95 % interval, in points."""
+    """Held-out skill before and after, in fractions, and the paired difference with its 95 % interval."""
 
     label: str  # "all" or a task type
     tasks: int
     before: float
     after: float
-    low: float
-    high: float
+    difference: Interval
 
     @property
-    def points(self) -> float:
-        return 100 * (self.after - self.before)
-
-    @property
-    def kind(self) -> Kind:
-        if self.tasks < FEW:  # the bootstrap of few tasks is too narrow: with one task it has no width at all
-            return "unclear"
-        return "better" if self.low > 0 else "worse" if self.high < 0 else "unclear"
+    def kind(self) -> Direction:
+        """What it shows; unclear where the tasks are too few, whatever the interval."""
+        return direction(self.difference, self.tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +92,8 @@ def judge(run: RunData) -> Findings:
     solve_rate, greedy, samples, problem = _changes(run.validations)
     main = solve_rate or greedy
     kind: Kind = main[0].kind if main else "unmeasured"
-    found = tuple(_alarms(run))
-    is_collapsing = any(alarm.is_often and "collapse" in alarm.words for alarm in found)
+    raised = tuple(_alarms(run))
+    is_collapsing = any(alarm.is_often and "collapse" in alarm.words for alarm in raised)
     return Findings(
         kind,
         HEADLINES[kind],
@@ -105,7 +101,7 @@ def judge(run: RunData) -> Findings:
         solve_rate,
         greedy,
         samples,
-        found,
+        raised,
         (*run.problems, *([problem] if problem else []), *_cautions(run, main)),
         suggest(run, is_better=kind == "better", is_falling=kind == "worse" or (is_collapsing and kind != "better")),
     )
@@ -139,12 +135,10 @@ def _table(found: Findings) -> list[str]:
     lines = [f"{title:<28}{'before':>9}{'after':>9}   change (95 % interval)"]
     for change in changes:
         name = f"  {change.label}, {change.tasks} tasks"
-        lines.append(f"{name:<28}{percent(change.before):>9}{percent(change.after):>9}   {_with_interval(change)}")
+        lines.append(
+            f"{name:<28}{percent(change.before):>9}{percent(change.after):>9}   {in_points(change.difference)}"
+        )
     return lines
-
-
-def _with_interval(change: Change) -> str:
-    return f"{points(change.points)} ({points(change.low)} to {points(change.high)})"
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------
@@ -182,9 +176,9 @@ def _change(label: str, before: list[float], after: list[float]) -> Change:
 
     from minizero.statistics import paired_bootstrap
 
-    found = paired_bootstrap(before, after, np.random.default_rng(0), resamples=RESAMPLES)
+    difference = paired_bootstrap(before, after, np.random.default_rng(0), resamples=RESAMPLES)
     count = len(before)
-    return Change(label, count, sum(before) / count, sum(after) / count, 100 * found.low, 100 * found.high)
+    return Change(label, count, sum(before) / count, sum(after) / count, difference)
 
 
 def _alarms(run: RunData) -> list[Alarm]:
@@ -210,27 +204,32 @@ def _sentences(run: RunData, solve_rate: Sequence[Change], greedy: Sequence[Chan
     moved = {"better": "up from", "worse": "down from", "unclear": "before it was"}[main.kind]
     first = (
         f"{after_steps} the model solves {percent(main.after)} of {main.tasks} held-out tasks ({how}), {moved} "
-        f"{percent(main.before)}: {points(main.points)} points, "
-        f"95 % interval {points(main.low)} to {points(main.high)}."
+        f"{percent(main.before)}: {points(100 * main.difference.value)} points, 95 % interval {ends(main.difference)}."
     )
     return first, _meaning(main, greedy[0] if solve_rate else None)
 
 
 def _meaning(main: Change, greedy: Change | None) -> str:
     """What the interval says, and whether the most likely answers agree with the sampled ones."""
+    if main.tasks < FEW:
+        return (
+            f"The interval {place(main.difference)}, but {main.tasks} tasks are too few to believe it (fewer than "
+            f"{FEW}), so no change can be told from noise; more held-out tasks would say more."
+        )
     if main.kind == "unclear":
         return (
-            "The interval includes zero, so no change can be told from noise; more steps, or more held-out tasks, "
-            "would say more."
+            f"The interval {place(main.difference)}, so no change can be told from noise; more steps, or more held-out "
+            "tasks, would say more."
         )
+    lies = f"The interval {place(main.difference)}"
     if main.kind == "worse":
-        return "The interval lies below zero: the model unlearned, whatever its solve rate on its own tasks says."
-    lies = "The interval lies above zero, so this is more than luck with these tasks"
+        return f"{lies}: the model unlearned, whatever its solve rate on its own tasks says."
+    lies = f"{lies}, so this is more than luck with these tasks"
     if greedy is None:
         return f"{lies}."
     best = (
         f"its single most likely answer is right for {percent(greedy.after)} of them, before for "
-        f"{percent(greedy.before)} ({points(greedy.points)} points, {points(greedy.low)} to {points(greedy.high)})"
+        f"{percent(greedy.before)} ({with_interval(greedy.difference)})"
     )
     if greedy.kind == "better":
         return f"{lies}; {best}, so it does not only choose more surely among answers it knew."
@@ -250,16 +249,18 @@ def _unmeasured(run: RunData, steps: str) -> tuple[str, ...]:
 
 def _cautions(run: RunData, measured: Sequence[Change]) -> list[str]:
     """What a reader must know before believing the numbers."""
-    found = []
+    cautions = []
     config = run.config
     if run.total is not None and not run.is_finished:
-        found.append(f"The run is not finished: step {run.done} of {run.total}.")
+        cautions.append(f"The run is not finished: step {run.done} of {run.total}.")
     if config and config.selfplay.shuffle_rewards:
-        found.append("This run is a control: its rewards were shuffled, so nothing useful could be learned from them.")
+        cautions.append(
+            "This run is a control: its rewards were shuffled, so nothing useful could be learned from them."
+        )
     if config and config.optim.freeze:
-        found.append("This run is a control: the policy was never moved (optim.freeze), so every change is noise.")
+        cautions.append("This run is a control: the policy was never moved (optim.freeze), so every change is noise.")
     if run.manifest.get("unsafe"):
-        found.append("unsafe: model-written programs ran without a real sandbox (sandbox.unsafe).")
+        cautions.append("unsafe: model-written programs ran without a real sandbox (sandbox.unsafe).")
     if measured and measured[0].tasks < FEW:
-        found.append(f"{measured[0].tasks} held-out tasks are too few for an interval to mean much (eval.limit).")
-    return found
+        cautions.append(f"{measured[0].tasks} held-out tasks are too few to believe an interval (eval.limit).")
+    return cautions
