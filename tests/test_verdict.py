@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 
 from minizero.config import load_config
-from minizero.report.verdict import closing_words, verdict
+from minizero.report.verdict import Findings, closing_words, judge
+from minizero.selfplay.run_data import read_run
 from minizero.selfplay.validation import Validation
 from minizero.types import RunError
 from tests.made_run import make_run
+
+
+def verdict(path: Path) -> Findings:
+    return judge(read_run(path))
 
 
 def test_a_clear_gain_is_told_with_its_interval(tmp_path: Path) -> None:

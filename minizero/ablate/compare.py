@@ -8,10 +8,10 @@ All runs of a set answer the same held-out tasks with the same random streams, s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from minizero.ablate.sets import CONTROLS, DEFAULT
+from minizero.ablate.sets import CONTROLS, DEFAULT, FROZEN
 from minizero.ablate.summary import Measurement, RunSummary
 from minizero.statistics import Interval
 from minizero.types import EvaluationError, TaskType
@@ -73,8 +73,8 @@ class VariantResult:
         return _mean([run.run_s for run in self.runs]) / 60
 
     def _curves(self, metric: str) -> list[tuple[list[float], int]]:
-        found = [[value for _, value in run.curves[metric]] for run in self.runs if metric in run.curves]
-        return [(values, max(1, len(values) // 10)) for values in found]
+        curves = [[value for _, value in run.curves[metric]] for run in self.runs if metric in run.curves]
+        return [(values, max(1, len(values) // 10)) for values in curves]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,45 +151,37 @@ def _cell(runs: Sequence[RunSummary], rival: Mapping[int, RunSummary], places: S
 
 
 def _check_tasks(summaries: Sequence[RunSummary]) -> None:
-    kinds = {(s.after.tasks, s.after.samples) for s in summaries} | {
-        (s.before.tasks, s.before.samples) for s in summaries
-    }
+    asked = [{(end.tasks, end.samples) for end in (summary.before, summary.after)} for summary in summaries]
+    kinds = set().union(*asked)
     if len(kinds) > 1:
-        odd = sorted({s.name for s in summaries if (s.after.tasks, s.after.samples) != _key(summaries[0])})
+        odd = sorted({summary.name for summary, mine in zip(summaries, asked, strict=True) if mine != asked[0]})
         raise EvaluationError(
             f"the runs asked {len(kinds)} different sets of held-out tasks, so they cannot stand in one table. "
             f"Unlike {summaries[0].name}: {', '.join(odd)}. Remove their summaries and repeat the command."
         )
 
 
-def _key(summary: RunSummary) -> tuple[str, int]:
-    return summary.after.tasks, summary.after.samples
-
-
-def _cautions(groups: Mapping[str, Sequence[RunSummary]]) -> list[str]:
+def _cautions(groups: Mapping[str, Sequence[RunSummary]]) -> Iterator[str]:
     """What a reader must know before comparing rows."""
     every = [run for runs in groups.values() for run in runs]
-    found = []
     if len({run.model_digest for run in every}) > 1:
-        found.append("The runs began from different weights, so rows differ for another reason than their settings.")
+        yield "The runs began from different weights, so rows differ for another reason than their settings."
     if len({run.steps for run in every}) > 1:
-        found.append("The runs have different numbers of steps.")
+        yield "The runs have different numbers of steps."
     counts = {name: len(runs) for name, runs in groups.items()}
     if len(set(counts.values())) > 1:
         fewest = sorted(name for name, n in counts.items() if n < max(counts.values()))
-        found.append(f"Not every row has all seeds yet; fewer: {', '.join(fewest)}.")
+        yield f"Not every row has all seeds yet; fewer: {', '.join(fewest)}."
     if max(counts.values(), default=0) == 1:
-        found.append("One seed a row: intervals are over tasks only and say nothing of another seed.")
+        yield "One seed a row: intervals are over tasks only and say nothing of another seed."
     missing = [name for name in (DEFAULT, *CONTROLS) if name not in groups]
     if missing:
-        found.append(f"Not there yet: {', '.join(missing)}; without them the table has nothing to be read against.")
-    frozen = groups.get("frozen", ())
-    if any(run.before.correct != run.after.correct for run in frozen):
-        found.append("A frozen run answered differently before and after: something but learning moves the numbers.")
+        yield f"Not there yet: {', '.join(missing)}; without them the table has nothing to be read against."
+    if any(run.before.correct != run.after.correct for run in groups.get(FROZEN, ())):
+        yield "A frozen run answered differently before and after: something but learning moves the numbers."
     commits = {run.commit for run in every}
     if len(commits) > 1:
-        found.append(f"The runs were made by {len(commits)} versions of the code: {', '.join(sorted(commits))}.")
-    return found
+        yield f"The runs were made by {len(commits)} versions of the code: {', '.join(sorted(commits))}."
 
 
 def _mean(values: Sequence[float]) -> float:

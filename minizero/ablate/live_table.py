@@ -71,7 +71,7 @@ class LiveTable:
         return table
 
     def _count(self) -> int:
-        """Runs that have ended, with the one that is being told."""
+        """Runs that have ended, with the one that is being said."""
         return 1 + sum(cell != "·" and "/" not in cell for cell in self.cells.values())
 
     def _set(self, name: str, cell: str, line: str) -> None:

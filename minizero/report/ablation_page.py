@@ -9,10 +9,10 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from minizero.ablate.compare import ALL, AblationResult, Cell, VariantResult
+from minizero.ablate.compare import ALL, AblationResult
 from minizero.ablate.sets import DEFAULT
 from minizero.ablate.summary import CURVES
-from minizero.formatting import percent, points
+from minizero.formatting import percent
 from minizero.metrics import metric_for
 from minizero.report.ablation_words import in_words
 from minizero.report.charts import Series, line_chart
@@ -24,28 +24,21 @@ if TYPE_CHECKING:
     from minizero.ablate.jobs import Failure
 
 LINES = 7  # variants in one chart; more colours could not be told apart
-# What the tables say of the proposer: (column, metric)
-PROPOSER = (
-    ("admitted", "propose/admitted_frac"),
-    ("different", "propose/unique_frac"),
-    ("duplicates", "propose/duplicate_frac"),
-    ("learnable", "propose/learnable_frac"),
-    ("lines", "propose/program_lines"),
-    ("entropy, nats", "policy/entropy"),
-)
-INTERVALS = (
-    "Points of the held-out solve rate at temperature 1. Intervals are 95 %, the wider of Student's t over seeds (the "
-    "luck of training) and the one over tasks (the luck of which were asked). Against the default: paired by seed and "
-    "task."
-)
+PROPOSER = {
+    "admitted": "propose/admitted_frac",
+    "different": "propose/unique_frac",
+    "duplicates": "propose/duplicate_frac",
+    "learnable": "propose/learnable_frac",
+    "lines": "propose/program_lines",
+    "entropy, nats": "policy/entropy",
+}
 
 
 def to_markdown(result: AblationResult, name: str, command: str, failures: Sequence[Failure] = ()) -> str:
     """The whole file."""
     return text(
-        "ablation.md", name=name, words=in_words(result), result=result, command=command, failures=failures,
-        made=made_with(result), kinds=_kinds(result), intervals=INTERVALS, proposer=PROPOSER,
-        seed_by_seed=seed_by_seed, metric_change=metric_change,
+        "ablation.md", name=name, words=in_words(result), rows=result.rows, cautions=result.cautions, command=command,
+        failures=failures, made=made_with(result), kinds=_kinds(result), proposer=_proposer(result),
     )  # fmt: skip
 
 
@@ -55,26 +48,19 @@ def to_page(result: AblationResult, name: str, command: str, failures: Sequence[
     shown = [row.cells[ALL].against_default or row.cells[ALL].change for row in rows]
     reach = 1.05 * max([0.01, *(abs(end) for difference in shown for end in (difference.low, difference.high))])
     commits = sorted({run.commit for row in rows for run in row.runs})
+    held_out = {"rows": list(zip(rows, shown, strict=True)), "reach": reach}
     sections = [
-        Section(
-            "held-out", "Held-out tasks", "held_out",
-            {"rows": list(zip(rows, shown, strict=True)), "reach": reach, "seed_by_seed": seed_by_seed,
-             "intervals": INTERVALS},
-        ),
+        Section("held-out", "Held-out tasks", "held_out", held_out),
         Section("types", "By task type", "by_type", {"rows": rows, "kinds": _kinds(result)}),
-        Section(
-            "proposer", "The proposer, and the cost", "proposer",
-            {"rows": rows, "columns": PROPOSER, "metric_change": metric_change},
-        ),
+        Section("proposer", "The proposer, and the cost", "proposer", _proposer(result)),
         _curves(result),
         _variants(result),
         Section("repeat", "To repeat it", "repeat", {"made": made, "commits": commits, "command": command}),
-    ]  # fmt: skip
+    ]
     over = f"ablation {name} · {len(rows)} rows · {made}"
     warnings = [*result.cautions, *(f"{f.name} crashed: {f.reason} (log: {f.log})" for f in failures)]
-    return page(
-        "ablation", f"ablation {name} · minizero", sections, over=over, words=in_words(result), warnings=warnings
-    )
+    title, words = f"ablation {name} · minizero", in_words(result)
+    return page("ablation", title, sections, over=over, words=words, warnings=warnings)
 
 
 def made_with(result: AblationResult) -> str:
@@ -86,20 +72,17 @@ def made_with(result: AblationResult) -> str:
     return f"{len(runs)} runs of {counts} steps; {', '.join(machines)}; {', '.join(versions)}"
 
 
-def seed_by_seed(cell: Cell) -> str:
-    """Every seed's own change: with three seeds the reader should see all three."""
-    return ", ".join(points(100 * value) for value in cell.by_seed)
+def _proposer(result: AblationResult) -> dict[str, object]:
+    """Metrics of the proposer at the start and at the end of the runs: `93 → 88 %`."""
 
+    def shown(ends: tuple[float, float] | None, metric: str) -> str:
+        if ends is None:
+            return "–"
+        share = f"{percent(ends[0], 0).removesuffix(' %')} → {percent(ends[1], 0)}"
+        return share if is_share(metric) else f"{ends[0]:.2f} → {ends[1]:.2f}"
 
-def metric_change(row: VariantResult, metric: str) -> str:
-    """A metric at the start and at the end of the runs: `93 → 88 %`."""
-    ends = row.ends(metric)
-    if ends is None:
-        return "–"
-    first, last = ends
-    if is_share(metric):
-        return f"{percent(first, 0).removesuffix(' %')} → {percent(last, 0)}"
-    return f"{first:.2f} → {last:.2f}"
+    rows = [(row, [shown(row.ends(metric), metric) for metric in PROPOSER.values()]) for row in result.rows]
+    return {"columns": list(PROPOSER), "rows": rows}
 
 
 def _kinds(result: AblationResult) -> list[str]:

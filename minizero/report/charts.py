@@ -1,28 +1,24 @@
 """Drawings as inline SVG: small, sharp at any size, and coloured by the page's own light or dark palette.
 
-Reading order: line_chart, stacked_chart, change_bar; then a comparison's: pass@k with bands, differences, accuracies,
-coverage; last what they share. Drawn here rather than with a plotting library because forty of its figures would weigh
-megabytes and know no dark mode. A pointer that rests on a shape reads its numbers.
+Reading order: line_chart, stacked_chart; a comparison's: pass@k with bands, differences, accuracies; what they share.
+Drawn here rather than with a plotting library because forty of its figures would weigh megabytes and know no dark mode.
+A pointer that rests on a shape reads its numbers. Simple bars and legends are macros of templates/common.html.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
 from minizero.formatting import number, percent, points, visible
-from minizero.statistics import Coverage, Interval
+from minizero.statistics import Interval
 
 MOST_POINTS = 300  # longer curves are drawn as means of equal bins
 CALM_POINTS = 24  # longer curves are drawn as running means over their own values
 MOST_BARS = 40
-ROW = 34  # height of a row of the coverage figure
-# The cells of statistics.Coverage: words and style
-CELLS = {"both": ("both", "r1"), "only_base": ("only base", "c1"), "only_trained": ("only trained", "c2"),
-         "neither": ("neither", "always")}  # fmt: skip
 Point = tuple[float, float]
 Show = Callable[[float], str]
 Scale = Callable[[float], float]
@@ -76,9 +72,7 @@ def line_chart(series: Sequence[Series], *, show: Show = number, is_fraction: bo
         return Markup('<p class="empty">no values</p>')
     ticks = _ticks(min(values), max(values), is_fraction)
     across, up = SMALL.across(min(steps), max(steps)), SMALL.up(ticks[0], ticks[-1])
-    shapes = [*_grid(SMALL, ticks, up, show), _label(SMALL.left, SMALL.height - 6, f"step {min(steps):.0f}", "start")]
-    if max(steps) > min(steps):
-        shapes.append(_label(across(max(steps)), SMALL.height - 6, f"{max(steps):.0f}", "end"))
+    shapes = _grid(SMALL, ticks, up, show) + _ends(SMALL, f"{min(steps):.0f}", f"{max(steps):.0f}")
     half = window(max(len(s.points) for s in drawn)) // 2
     for s in reversed(drawn):  # the first line lies on top
         places = [(across(x), up(y)) for x, y in s.points]
@@ -122,30 +116,10 @@ def stacked_chart(
             low, high = up(below), up(below + band.values[i])
             below += band.values[i]
             words.append(f"{band.label} {show(band.values[i])}")
-            bars.append(_bar(box.left + i * wide, high, wide - min(1.5, 0.1 * wide), low - high, band.style))
-        shapes.append(_shape("g", _title(f"step {name}: " + ", ".join(reversed(words))), *bars))
-    shapes.append(_label(box.left, box.height - 6, f"step {columns[0]}", "start"))
-    if len(columns) > 1:
-        shapes.append(_label(width - box.right, box.height - 6, columns[-1], "end"))
+            bars.append(_bar(box.left + i * wide, high, wide - min(1.5, 0.1 * wide), low - high, f"bar {band.style}"))
+        shapes.append(_shape("g", *bars, words=f"step {name}: {', '.join(reversed(words))}"))
+    shapes += _ends(box, columns[0], columns[-1])
     return _svg(box, shapes, f"stacked bars over steps {columns[0]} to {columns[-1]}")
-
-
-def change_bar(difference: Interval, reach: float, style: str) -> Markup:
-    """A difference with its interval on an axis from -reach to reach, zero in the middle."""
-    across = _scale(-reach, reach, 4, 196)
-    low, high = across(difference.low), across(difference.high)
-    shapes = [
-        _shape("line", class_="zero", x1=100, x2=100, y1=1, y2=23),
-        _shape("line", class_=f"whisker {style}", x1=low, x2=high, y1=12, y2=12),
-        _dot(across(difference.value), 12, style, 4.5),
-    ]
-    return _shape("svg", *shapes, viewBox="0 0 200 24", class_="change", aria_hidden="true")
-
-
-def swatch(style: str, *, is_line: bool) -> Markup:
-    """The key of a legend."""
-    key = _line([(0, 5), (26, 5)], f"line {style}") if is_line else _bar(0, 0, 26, 10, style)
-    return _shape("svg", key, viewBox="0 0 26 10", class_="key", aria_hidden="true")
 
 
 def binned(places: Sequence[Point], most: int = MOST_POINTS) -> tuple[Point, ...]:
@@ -231,7 +205,7 @@ def histogram_figure(models: Mapping[str, Mapping[str, int]]) -> Markup:
         shapes.append(_label(left + group / 2, BROAD.height - 8, _accuracy(name), "middle"))
         for i, (model, counts) in enumerate(models.items()):
             words, high = f"{model}: {counts[name]} problems with accuracy {name}", up(counts[name])
-            shapes.append(_bar(left + 0.08 * group + i * wide, high, 0.92 * wide, up(0) - high, f"c{i % 8}", words))
+            shapes.append(_bar(left + 0.08 * group + i * wide, high, 0.92 * wide, up(0) - high, f"bar c{i % 8}", words))
     return _svg(BROAD, shapes, "problems by accuracy")
 
 
@@ -243,45 +217,22 @@ def _accuracy(name: str) -> str:
     return name
 
 
-def coverage_figure(rows: Mapping[str, Coverage]) -> Markup:
-    """Who solved what, one bar of all problems per row: both, only base, only trained, neither."""
-    box = Box(BROAD.width, ROW * len(rows) + 6, 0, 0, 0, 0)
-    shapes = []
-    for place, (words, coverage) in enumerate(rows.items()):
-        cells = asdict(coverage)
-        whole, left, top = sum(cells.values()) or 1.0, 0.0, place * ROW
-        shapes.append(_label(0, top + 11, words, "start"))
-        for cell, (name, style) in CELLS.items():
-            wide, count = cells[cell] / whole * box.width, f"{cells[cell]:.1f}".removesuffix(".0")
-            shapes.append(_bar(left, top + 15, wide, 15, style, f"{name}: {count} problems"))
-            if wide > 22:
-                inside = "dark" if style == "always" else "inside"
-                shapes.append(_label(left + wide / 2, top + 26.5, count, "middle", inside))
-            left += wide
-    return _svg(box, shapes, "coverage of two models")
-
-
 # -- what they share --------------------------------------------------------------------------------------------------
 
 
-def _shape(name: str, *children: Markup, **attributes: object) -> Markup:
-    """An element: `class_` is class, `text_anchor` text-anchor; numbers with one decimal; every text is escaped."""
-    parts = [Markup("<") + name]
+def _shape(name: str, *inside: Markup, words: str = "", **attributes: object) -> Markup:
+    """An element with `words` to read on it. `class_` is class, `text_anchor` text-anchor; every text is escaped."""
+    parts = [Markup("<{}").format(name)]
     for key, value in attributes.items():
         written = key if key == "viewBox" else key.rstrip("_").replace("_", "-")
-        parts.append(
-            Markup(' {}="{}"').format(written, f"{value:.1f}" if isinstance(value, float) else visible(str(value)))
-        )
-    inside = Markup("").join(children)
-    return Markup("").join([*parts, Markup(">"), inside, Markup("</{}>").format(name)])
+        shown = f"{value:.1f}" if isinstance(value, float) else visible(str(value))
+        parts.append(Markup(' {}="{}"').format(written, shown))
+    title = Markup("<title>{}</title>").format(visible(words)) if words else Markup()
+    return Markup().join([*parts, Markup(">"), title, *inside, Markup("</{}>").format(name)])
 
 
 def _svg(box: Box, shapes: Iterable[Markup], words: str) -> Markup:
     return _shape("svg", *shapes, viewBox=f"0 0 {box.width} {box.height}", role="img", aria_label=words)
-
-
-def _title(words: str) -> Markup:
-    return Markup("<title>{}</title>").format(visible(words))
 
 
 def _line(places: Iterable[Point], style: str, name: str = "polyline") -> Markup:
@@ -289,29 +240,30 @@ def _line(places: Iterable[Point], style: str, name: str = "polyline") -> Markup
 
 
 def _dot(x: float, y: float, style: str, radius: float, words: str = "") -> Markup:
-    return _shape(
-        "circle", *([_title(words)] if words else []), class_=f"dot {style}", cx=float(x), cy=float(y), r=radius
-    )
+    return _shape("circle", words=words, class_=f"dot {style}", cx=x, cy=y, r=radius)
 
 
 def _bar(x: float, y: float, wide: float, high: float, style: str, words: str = "") -> Markup:
-    title = [_title(words)] if words else []
-    size = {"x": float(x), "y": float(y), "width": float(wide), "height": max(0.0, high)}
-    return _shape("rect", *title, class_=f"bar {style}", **size)
+    return _shape("rect", words=words, class_=style, x=x, y=y, width=wide, height=max(0.0, high))
 
 
-def _label(x: float, y: float, text: str, anchor: str, style: str = "") -> Markup:
-    place = {"x": float(x), "y": float(y), "text_anchor": anchor} | ({"class_": style} if style else {})
-    return _shape("text", Markup("{}").format(visible(text)), **place)
+def _label(x: float, y: float, text: str, anchor: str) -> Markup:
+    return _shape("text", Markup("{}").format(visible(text)), x=x, y=y, text_anchor=anchor)
 
 
 def _grid(box: Box, ticks: Iterable[float], up: Scale, show: Show, *, is_signed: bool = False) -> list[Markup]:
     shapes = []
     for tick in ticks:
-        style, y = "zero" if is_signed and not tick else "grid", float(up(tick))
+        style, y = "zero" if is_signed and not tick else "grid", up(tick)
         shapes.append(_shape("line", class_=style, x1=box.left, x2=box.width - box.right, y1=y, y2=y))
         shapes.append(_label(box.left - 5, y + 3.5, show(tick), "end"))
     return shapes
+
+
+def _ends(box: Box, first: str, last: str) -> list[Markup]:
+    """The first and the last step under the axis."""
+    labels = [_label(box.left, box.height - 6, f"step {first}", "start")]
+    return labels + ([_label(box.width - box.right, box.height - 6, last, "end")] if last != first else [])
 
 
 def _readings(series: Sequence[Series], across: Scale, show: Show) -> list[Markup]:
@@ -323,12 +275,10 @@ def _readings(series: Sequence[Series], across: Scale, show: Show) -> list[Marku
     if len(at) > 80:
         return []
     wide, high = (SMALL.width - SMALL.left - SMALL.right) / len(at), SMALL.height - SMALL.top - SMALL.bottom
-    columns = []
-    for x in sorted(at):
-        title = _title(f"step {x:.0f}: {', '.join(at[x])}")
-        place = {"x": across(x) - wide / 2, "y": float(SMALL.top), "width": wide, "height": float(high)}
-        columns.append(_shape("rect", title, class_="reading", **place))
-    return columns
+    return [
+        _bar(across(x) - wide / 2, SMALL.top, wide, high, "reading", f"step {x:.0f}: {', '.join(at[x])}")
+        for x in sorted(at)
+    ]
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -6,7 +6,6 @@ Reading order: write_comparison, write_published, run_overlap; then what the pag
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -25,12 +24,12 @@ from minizero.evaluation.overlap import Hit, find_overlap
 from minizero.evaluation.problems import PASS
 from minizero.evaluation.published import Published, describe, read_tables
 from minizero.evaluation.suites import suite
-from minizero.report.charts import CELLS, coverage_figure, curve_figure, difference_figure, histogram_figure
+from minizero.report.charts import curve_figure, difference_figure, histogram_figure
 from minizero.report.claims import as_share
 from minizero.report.conclusions import greedy_direction, headline, sentences
 from minizero.report.pages import Section, page
+from minizero.selfplay.run_data import own_programs
 from minizero.statistics import Interval
-from minizero.types import EvaluationError
 
 EXAMPLES = 6
 Keys = list[tuple[str, str]]
@@ -80,24 +79,12 @@ def write_published(paths: Sequence[Path], out: Path) -> list[str]:
 
 def run_overlap(run: Path, suites: Sequence[str], data: Path | None) -> list[Hit]:
     """Benchmark problems that a run's own tasks repeat."""
-    from minizero.evaluation.store import read_whole_lines
-    from minizero.selfplay.buffer import task_from_json
-
-    path = run / "tasks.jsonl"
-    if not path.is_file():
-        raise EvaluationError(f"{run} has no tasks.jsonl: overlap is looked for in the tasks of a self-play run.")
-    programs = []
-    for line in read_whole_lines(path):
-        try:
-            programs.append(task_from_json(json.loads(line)).program)
-        except (ValueError, KeyError, TypeError):
-            continue  # a line of the buffer that is no task, such as an eviction
     benchmark = {
         problem.id: problem.data.get("program", problem.solution)
         for name in suites
         for problem in suite(name).load(data)
     }
-    return find_overlap(programs, benchmark)
+    return find_overlap(own_programs(run), benchmark)
 
 
 def _level_section(name: str, level: LevelComparison) -> Section:
@@ -128,22 +115,18 @@ def _pair(pair: PairComparison, problems: int) -> dict[str, object]:
     gap = pair.greedy_difference
     drawn: dict[str, object] = {"pair": pair, "kind": greedy_direction(pair, problems)}
     drawn["reach"] = max(0.1, -gap.low, gap.high)
-    if pair.difference is None or pair.coverage is None or pair.n is None:
+    if pair.difference is None or pair.n is None:
         return drawn
     ks = _chosen_ks([pair.n])
-    coverage = {
-        f"all {pair.n} samples": pair.coverage,
+    expected = {
         "expected, half of the samples": pair.coverage_at_half,
         f"null: {pair.base} against itself, half and half": pair.null_split,
     }
-    shown = {words: cells for words, cells in coverage.items() if cells}
     return drawn | {
         "ks": ks,
         "gaps": [pair.difference[k - 1] for k in ks],
         "differences": difference_figure(pair.trained, _by_k(pair.difference), steady=pair.n // 2),
-        "coverage": coverage_figure(shown),
-        "cells": [(style, name) for name, style in CELLS.values()],
-        "expected": list(shown.items())[1:],
+        "expected": [(words, coverage) for words, coverage in expected.items() if coverage],
     }
 
 

@@ -25,44 +25,20 @@ class Group:
     """Metrics of one section: those that begin with a prefix (the first group that fits), `first` shown at once."""
 
     title: str
-    lead: str
     prefixes: tuple[str, ...]
     first: tuple[str, ...]
 
 
 GROUPS = (
-    Group(
-        "Held-out skill",
-        "Tasks that the run never trained on, the same ones each time: the only evidence here.",
-        ("eval/",),
-        ("eval/solve_rate", "eval/greedy", "eval/change"),
-    ),
-    Group(
-        "Proposals",
-        "What the proposer writes. It can look good here by making its tasks easy, so watch variety and length too.",
-        ("propose/", "reward/propose", "buffer/"),
-        ("propose/admitted_frac", "propose/rejected", "propose/learnable_frac", "propose/solve_rate",
-         "propose/unique_frac", "propose/program_lines"),
-    ),
-    Group(
-        "Solving",
-        "Answers to tasks from the buffer. They say how hard the model's own tasks are for it, not how skilled it is.",
-        ("solve/", "reward/solve"),
-        ("solve/correct_frac", "solve/verdict", "reward/solve"),
-    ),
-    Group(
-        "Policy",
-        "Is learning under way, and is it healthy?",
-        ("advantage/", "policy/"),
-        ("policy/entropy", "policy/grad_norm", "advantage/zero_frac"),
-    ),
-    Group(
-        "Speed",
-        "Time, tokens and memory, step by step.",
-        ("time/", "rollout/", "sandbox/", "memory/"),
-        ("time/step_s", "rollout/completion_tokens", "memory/peak_gib"),
-    ),
-    Group("Other", "Measured by this run and defined nowhere in this version.", ("",), ()),
+    Group("Held-out skill", ("eval/",), ("eval/solve_rate", "eval/greedy", "eval/change")),
+    Group("Proposals", ("propose/", "reward/propose", "buffer/"),
+          ("propose/admitted_frac", "propose/rejected", "propose/learnable_frac", "propose/solve_rate",
+           "propose/unique_frac", "propose/program_lines")),
+    Group("Solving", ("solve/", "reward/solve"), ("solve/correct_frac", "solve/verdict", "reward/solve")),
+    Group("Policy", ("advantage/", "policy/"), ("policy/entropy", "policy/grad_norm", "advantage/zero_frac")),
+    Group("Speed", ("time/", "rollout/", "sandbox/", "memory/"),
+          ("time/step_s", "rollout/completion_tokens", "memory/peak_gib")),
+    Group("Other", ("",), ()),
 )  # fmt: skip
 BY_TERM = ", by term"
 RIGHT_FIRST = ("c2", "c1", "c3", "c5", "c4", "c0", "c6", "c7")
@@ -103,7 +79,7 @@ def curve_sections(rows: Sequence[Row]) -> list[Section]:
         names = [name for figure in (*shown, *rest) for name in by_figure[figure]]
         kinds = [kind for kind in TYPES if any(name.endswith(f"/{kind}") for name in names)]
         data = {
-            "lead": group.lead,
+            "name": group.title,
             "keys": [(kind, kind) for kind in ("all", *kinds)] if kinds else [],
             "shown": [_figure(figure, list(by_figure[figure]), rows) for figure in shown],
             "rest": [_figure(figure, list(by_figure[figure]), rows) for figure in rest],

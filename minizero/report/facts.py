@@ -9,9 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel
-
-from minizero.config import Config, difference
+from minizero.config import difference, sentence_of
 from minizero.formatting import duration, number, percent
 from minizero.report.pages import Section
 from minizero.selfplay.run_data import RunData
@@ -23,7 +21,7 @@ def settings_section(run: RunData) -> Section:
         changed = {name: tuple(pair) for name, pair in run.manifest.get("difference", {}).items()}
     else:
         changed = difference(run.config)
-    rows = [(name, _value(new), _value(old), _help(name)) for name, (old, new) in changed.items()]
+    rows = [(name, _value(new), _value(old), sentence_of(name)) for name, (old, new) in changed.items()]
     text = (run.path / "config.toml").read_text(encoding="utf-8", errors="replace")
     return Section("settings", "Settings", "settings", {"rows": rows, "file": text})
 
@@ -37,21 +35,18 @@ def cost_section(run: RunData) -> Section | None:
     def total(name: str) -> float:
         return float(sum(row.get(name, 0.0) for row in rows))
 
-    whole, tokens = total("time/step_s"), total("rollout/generated_tokens")
+    whole, tokens, trained = total("time/step_s"), total("rollout/generated_tokens"), total("policy/trained_tokens")
     parts = sorted({name for row in rows for name in row if name.startswith("time/step_s/")})
     lines = [("time of all steps", duration(whole), f"{duration(whole / len(rows))} a step")]
     for name in parts:
         share = percent(total(name) / whole, 0) if whole else ""
         lines.append((f"of it {name.rpartition('/')[2]}", duration(total(name)), share))
     lines.append(("generated tokens", number(tokens), f"{number(round(tokens / len(rows)))} a step"))
-    if any("policy/trained_tokens" in row for row in rows):
-        trained = total("policy/trained_tokens")
-        share = f"{percent(trained / tokens, 0)} of the generated ones" if tokens else ""
-        lines.append(("trained tokens", number(trained), share))
-    if any("sandbox/jobs" in row for row in rows):
-        lines.append(("programs run in the sandbox", number(total("sandbox/jobs")), ""))
-    peak = max((row["memory/peak_gib"] for row in rows if "memory/peak_gib" in row), default=None)
-    if peak is not None:
+    if trained and tokens:
+        lines.append(("trained tokens", number(trained), f"{percent(trained / tokens, 0)} of the generated ones"))
+    if jobs := total("sandbox/jobs"):
+        lines.append(("programs run in the sandbox", number(jobs), ""))
+    if peak := max(row.get("memory/peak_gib", 0.0) for row in rows):
         lines.append(("peak memory", f"{peak:.2f} GiB", ""))
     return Section("spent", "What it cost", "spent", {"rows": lines})
 
@@ -93,15 +88,3 @@ def _value(value: Any) -> str:
     else:
         text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 300 else f"{text[:300]} …"
-
-
-def _help(name: str) -> str:
-    """The sentence under a setting in the schema; "" for names inside free tables."""
-    model: Any = Config
-    description = ""
-    for part in name.split("."):
-        fields = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
-        if part not in fields:
-            return ""
-        description, model = fields[part].description or "", fields[part].annotation
-    return " ".join(description.split())

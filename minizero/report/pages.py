@@ -1,12 +1,13 @@
 """Pages and texts from templates/: one self-contained file each, in which every text is escaped and nothing is fetched.
 
-Reading order: Section and page; text (Markdown, which is not escaped but made visible); then what templates may use.
+Reading order: Section and page; text (not escaped but made visible); then what templates may use.
 A page of kind "run" is templates/page.html around the macros of templates/run.html: `header`, and one for each section.
 """
 
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,7 +18,6 @@ from markupsafe import Markup
 
 from minizero.formatting import duration, number, percent, points, short, visible
 from minizero.report import claims, words
-from minizero.report.charts import change_bar, swatch
 
 TEMPLATES = Path(__file__).parent / "templates"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -42,7 +42,7 @@ def page(kind: str, title: str, sections: Sequence[Section | None], **header: ob
 
 
 def text(template: str, **values: object) -> str:
-    """A Markdown text."""
+    """A text for a terminal or Markdown."""
     return _environment(is_html=False).get_template(template).render(**values)
 
 
@@ -55,11 +55,11 @@ def _environment(*, is_html: bool) -> Environment:
     made.filters |= {
         "short": short, "percent": percent, "points": points, "number": number, "duration": duration, "signed": signed,
         "in_points": claims.in_points, "as_share": claims.as_share, "cell": _cell, "json": _json,
+        "wrapped": _wrapped,
     }  # fmt: skip
     made.globals |= {
         "direction": claims.direction, "rejection_words": words.rejection_words, "verdict_words": words.verdict_words,
-        "requested_lines": words.requested_lines, "reward_of": words.reward_of, "change_bar": change_bar,
-        "swatch": swatch,
+        "requested_lines": words.requested_lines, "reward_of": words.reward_of,
     }  # fmt: skip
     return made
 
@@ -81,3 +81,9 @@ def _cell(value: object) -> str:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _wrapped(text: str, mark: str = "") -> str:
+    """Lines for a terminal of 80 columns; words stay whole."""
+    hanging = " " * len(mark)
+    return textwrap.fill(text, 78, initial_indent=mark, subsequent_indent=hanging, break_long_words=False)

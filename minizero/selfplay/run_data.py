@@ -18,7 +18,7 @@ from minizero.config import Config, config_from, read_toml
 from minizero.selfplay.buffer import task_from_json
 from minizero.selfplay.run_directory import RunDirectory
 from minizero.selfplay.validation import Validation
-from minizero.types import MiniZeroError
+from minizero.types import MiniZeroError, RunError, Task
 
 Row = dict[str, Any]
 
@@ -149,17 +149,38 @@ def spread(items: Sequence[int], count: int) -> list[int]:
 
 def find_tasks(path: Path, wanted: set[str]) -> dict[str, Row]:
     """Task id -> its JSON object, from tasks.jsonl, for the ids wanted. Damaged lines are passed over."""
-    found: dict[str, Row] = {}
     file = path / "tasks.jsonl"
     if not wanted or not file.is_file():
-        return found
-    with file.open(encoding="utf-8") as lines:
+        return {}
+    return {task.id: row for row, task in _tasks(file) if task.id in wanted}
+
+
+def newest_checkpoint(path: Path) -> Path:
+    """The adapter or model directory of the run's last checkpoint. Raises RunError when there is none."""
+    found = sorted(p for p in (path / "checkpoints").glob("step-*") if p.suffix != ".partial")
+    inside = [d for p in found[-1:] for d in (p / "adapter", p / "model") if d.is_dir()]
+    if not inside:
+        raise RunError(
+            f"{path}: no checkpoint yet. One is written after the last step, and every run.checkpoint_every steps. "
+            f"Continue the run with  minizero selfplay --resume {path}"
+        )
+    return inside[0]
+
+
+def own_programs(path: Path) -> list[str]:
+    """The programs of the tasks that a run made up, from tasks.jsonl. Raises RunError where there is no such file."""
+    file = path / "tasks.jsonl"
+    if not file.is_file():
+        raise RunError(f"{path} has no tasks.jsonl: overlap is looked for in the tasks of a self-play run.")
+    return [task.program for _, task in _tasks(file)]
+
+
+def _tasks(file: Path) -> Iterator[tuple[Row, Task]]:
+    """Each task with its JSON object. What is no task, such as an eviction or a torn line, is passed over."""
+    with file.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
                 row = json.loads(line)
-                name = task_from_json(row).id
+                yield row, task_from_json(row)
             except (ValueError, KeyError, TypeError):
                 continue
-            if name in wanted:
-                found[name] = row
-    return found

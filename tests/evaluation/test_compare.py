@@ -11,9 +11,9 @@ import pytest
 from minizero.evaluation.compare import compare, read_entries
 from minizero.evaluation.overlap import find_overlap, normal_form
 from minizero.evaluation.perplexity import perplexity
-from minizero.report.charts import BROAD, coverage_figure, difference_figure, histogram_figure
+from minizero.report.charts import difference_figure, histogram_figure
 from minizero.report.comparison import write_comparison, write_published
-from minizero.statistics import Coverage, Interval, accuracy_histogram
+from minizero.statistics import Interval, accuracy_histogram
 from minizero.types import EvaluationError
 
 TASKS = [f"t{i:02d}" for i in range(30)]
@@ -77,12 +77,17 @@ def test_the_page_draws_every_number_and_shows_a_task_with_both_answers(tmp_path
     assert '<span class="wrong">wrong</span> against <span class="right">pass</span>' in page
 
 
-def test_bars_and_cells_are_as_long_as_what_they_count() -> None:
-    cells = Coverage(both=10.0, only_base=5.0, only_trained=0.0, neither=25.0)
-    widths = re.findall(r'<rect class="bar [^>]* width="([\d.]+)"', coverage_figure({"all": cells}))
-    assert [float(width) / BROAD.width for width in widths] == pytest.approx([0.25, 0.125, 0, 0.625])
-    found = {"a": accuracy_histogram([0, 0, 1], 2), "b": accuracy_histogram([2, 2, 2, 2], 2)}
-    heights = [float(h) for h in re.findall(r'<rect class="bar c\d" [^>]*height="([\d.]+)"', histogram_figure(found))]
+def test_bars_and_cells_are_as_long_as_what_they_count(tmp_path: Path) -> None:
+    base = made(tmp_path / "a", "base model", dict.fromkeys(TASKS[:8], 2))
+    trained = made(tmp_path / "b", "trained model", dict.fromkeys(TASKS[4:24], 4))
+    write_comparison([base, trained], tmp_path / "out")
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    cells = re.findall(r'style="flex-grow: ([\d.]+)" title="([a-z ]+): [\d.]+ problems"', page)
+    assert [(name, float(wide)) for wide, name in cells[:4]] == [
+        ("both", 4), ("only base", 4), ("only trained", 16), ("neither", 6),
+    ]  # fmt: skip
+    counts = {"a": accuracy_histogram([0, 0, 1], 2), "b": accuracy_histogram([2, 2, 2, 2], 2)}
+    heights = [float(h) for h in re.findall(r'<rect class="bar c\d" [^>]*height="([\d.]+)"', histogram_figure(counts))]
     assert len(heights) == 2 * 12
     assert sorted(h / max(heights) for h in heights)[-3:] == pytest.approx([0.25, 0.5, 1], abs=0.01)
 
