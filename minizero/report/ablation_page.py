@@ -16,7 +16,7 @@ from minizero.formatting import percent
 from minizero.metrics import metric_for
 from minizero.report.ablation_words import in_words
 from minizero.report.charts import Series, line_chart
-from minizero.report.curves import axis, is_share
+from minizero.report.curves import is_share, show_as
 from minizero.report.pages import Section, page, text
 from minizero.types import TaskType
 
@@ -102,7 +102,7 @@ def _curves(result: AblationResult) -> Section:
         for metric in CURVES:
             lines = [Series(row.variant, style, row.curve(metric)) for style, row in drawn if row and row.curve(metric)]
             if lines:
-                chart = line_chart(lines, show=axis(metric), is_fraction=is_share(metric))
+                chart = line_chart(lines, show=show_as(metric, 0), is_fraction=is_share(metric))
                 cards.append((metric, metric_for(metric).sentence, chart))
         charts.append((keys, cards))
     return Section("curves", "Curves", "curves", {"charts": charts})

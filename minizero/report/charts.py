@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -20,6 +20,7 @@ MOST_POINTS = 300  # longer curves are drawn as means of equal bins
 CALM_POINTS = 24  # longer curves are drawn as running means over their own values
 MOST_BARS = 40
 Point = tuple[float, float]
+Curve = Mapping[int, Interval]  # by k
 Show = Callable[[float], str]
 Scale = Callable[[float], float]
 
@@ -42,7 +43,7 @@ class Box:
         return _scale(low, high, self.height - self.bottom, self.top)
 
 
-SMALL, BROAD = Box(360, 170, 46, 8, 10, 22), Box(680, 300, 52, 12, 12, 26)
+SMALL, WIDE, BROAD = Box(360, 170, 46, 8, 10, 22), Box(760, 170, 46, 8, 10, 22), Box(680, 300, 52, 12, 12, 26)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +96,14 @@ def window(count: int) -> int:
 
 
 def stacked_chart(
-    columns: Sequence[str],
-    bands: Sequence[Band],
-    *,
-    show: Show = number,
-    top: float | None = None,
-    width: int = SMALL.width,
+    columns: Sequence[str], bands: Sequence[Band], *, show: Show, top: float = 0.0, box: Box = SMALL
 ) -> Markup:
     """Stacked bars, the first band at the bottom. `columns` are the steps that each bar stands for."""
     if not columns:
         return Markup('<p class="empty">no values</p>')
-    box = replace(SMALL, width=width)
     height = top or max(sum(band.values[i] for band in bands) for i in range(len(columns))) or 1.0
     ticks = [0.0, height / 2, height] if top else _ticks(0.0, height, is_fraction=height <= 1)
-    up, wide = box.up(0.0, ticks[-1]), (width - box.left - box.right) / len(columns)
+    up, wide = box.up(0.0, ticks[-1]), (box.width - box.left - box.right) / len(columns)
     shapes = _grid(box, ticks, up, show)
     for i, name in enumerate(columns):
         below, words, bars = 0.0, [], []
@@ -145,27 +140,20 @@ def bin_name(group: Sequence[int]) -> str:
 # -- comparisons ------------------------------------------------------------------------------------------------------
 
 
-def curve_figure(curves: Mapping[str, Mapping[int, Interval]], *, steady: int = 0) -> Markup:
+def curve_figure(curves: Mapping[str, Curve], *, steady: int = 0) -> Markup:
     """pass@k over k on a logarithmic axis, from 0 to 1. Beyond `steady` the curves are faint."""
     return _curves(curves, (0.0, 0.25, 0.5, 0.75, 1.0), lambda value: percent(value, 0), steady)
 
 
-def difference_figure(name: str, difference: Mapping[int, Interval], *, steady: int = 0) -> Markup:
+def difference_figure(name: str, difference: Curve, *, steady: int = 0) -> Markup:
     """pass@k of one model minus another's over k, in points, around zero."""
     reach = max((abs(end) for gap in difference.values() for end in (gap.low, gap.high)), default=0.0)
     step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if s * 2 >= reach or s == 0.5)
     ticks = tuple(step * i for i in range(-2, 3))
-    return _curves({name: difference}, ticks, lambda value: points(100 * value), steady, is_signed=True)
+    return _curves({name: difference}, ticks, lambda value: points(100 * value), steady)
 
 
-def _curves(
-    curves: Mapping[str, Mapping[int, Interval]],
-    ticks: Sequence[float],
-    show: Show,
-    steady: int,
-    *,
-    is_signed: bool = False,
-) -> Markup:
+def _curves(curves: Mapping[str, Curve], ticks: Sequence[float], show: Show, steady: int) -> Markup:
     most = max((k for curve in curves.values() for k in curve), default=1)
     along, up = BROAD.across(0, math.log2(most)), BROAD.up(ticks[0], ticks[-1])
 
@@ -175,7 +163,7 @@ def _curves(
     def y(value: float) -> float:
         return up(min(max(value, ticks[0]), ticks[-1]))
 
-    shapes = _grid(BROAD, ticks, y, show, is_signed=is_signed)
+    shapes = _grid(BROAD, ticks, y, show)
     for power in range(int(math.log2(most)) + 1):
         name = str(2**power) if power else "k = 1"
         shapes.append(_label(x(2**power), BROAD.height - 8, name, "middle"))
@@ -251,10 +239,11 @@ def _label(x: float, y: float, text: str, anchor: str) -> Markup:
     return _shape("text", Markup("{}").format(visible(text)), x=x, y=y, text_anchor=anchor)
 
 
-def _grid(box: Box, ticks: Iterable[float], up: Scale, show: Show, *, is_signed: bool = False) -> list[Markup]:
+def _grid(box: Box, ticks: Sequence[float], up: Scale, show: Show) -> list[Markup]:
+    """Lines and labels of the upward axis; zero is dotted where there are values below it."""
     shapes = []
     for tick in ticks:
-        style, y = "zero" if is_signed and not tick else "grid", up(tick)
+        style, y = "zero" if min(ticks) < 0 and not tick else "grid", up(tick)
         shapes.append(_shape("line", class_=style, x1=box.left, x2=box.width - box.right, y1=y, y2=y))
         shapes.append(_label(box.left - 5, y + 3.5, show(tick), "end"))
     return shapes

@@ -10,15 +10,7 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from minizero.evaluation.compare import (
-    Entry,
-    LevelComparison,
-    ModelScores,
-    PairComparison,
-    as_json,
-    compare,
-    read_entries,
-)
+from minizero.evaluation.compare import Entry, LevelComparison, PairComparison, as_json, compare, read_entries
 from minizero.evaluation.evaluate import write_json
 from minizero.evaluation.overlap import Hit, find_overlap
 from minizero.evaluation.problems import PASS
@@ -51,15 +43,14 @@ def write_comparison(
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "comparison.json", as_json(comparison) | {"sentences": words, "overlap": as_json(hits)})
     labels = " against ".join(entry.label for entry in entries)
-    sections = [
-        *(_level_section(name, level) for name, level in comparison.levels.items()),
-        Section("formats", "Formats and lengths", "formats", {"formats": comparison.formats}),
-        Section("perplexity", "Perplexity", "perplexity", {"sides": comparison.perplexity})
-        if comparison.perplexity
-        else None,
-        _examples(list(comparison.levels), entries[0], entries[-1]) if len(entries) > 1 else None,
-        Section("overlap", "Overlap", "overlap", {"hits": hits}) if hits else None,
-    ]
+    sections = [_level_section(name, level) for name, level in comparison.levels.items()]
+    sections.append(Section("formats", "Formats and lengths", "formats", {"formats": comparison.formats}))
+    if comparison.perplexity:
+        sections.append(Section("perplexity", "Perplexity", "perplexity", {"sides": comparison.perplexity}))
+    if len(entries) > 1:
+        sections.append(_examples(list(comparison.levels), entries[0], entries[-1]))
+    if hits:
+        sections.append(Section("overlap", "Overlap", "overlap", {"hits": hits}))
     text = page("comparison", labels, sections, over=labels, headline=headline(comparison), sentences=words)
     (out / "comparison.html").write_text(text, encoding="utf-8")
     return words
@@ -90,9 +81,8 @@ def run_overlap(run: Path, suites: Sequence[str], data: Path | None) -> list[Hit
 def _level_section(name: str, level: LevelComparison) -> Section:
     sampled = {label: model for label, model in level.models.items() if model.curve}
     ks = _chosen_ks([model.n for model in level.models.values()])
-    rows = [(label, as_share(model.greedy), *_pass_at(model, ks)) for label, model in level.models.items()]
     data: dict[str, object] = {
-        "problems": level.problems, "ks": ks, "rows": rows, "keys": _keys(sampled),
+        "level": level, "ks": ks, "keys": _keys(sampled),
         "pairs": [_pair(pair, level.problems) for pair in level.pairs], "curves": "", "accuracies": "", "bins": [],
     }  # fmt: skip
     if sampled:
@@ -104,11 +94,6 @@ def _level_section(name: str, level: LevelComparison) -> Section:
             "bins": [(b, *(counts[b] for counts in bins.values())) for b in next(iter(bins.values()))],
         }
     return Section(name.replace("+", "-plus"), name, "level", data)
-
-
-def _pass_at(model: ModelScores, ks: Sequence[int]) -> list[str]:
-    curve, steady = model.curve or (), model.steady_k or 0
-    return [as_share(curve[k - 1]) + ("" if k <= steady else " *") if curve else "" for k in ks]
 
 
 def _pair(pair: PairComparison, problems: int) -> dict[str, object]:

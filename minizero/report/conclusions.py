@@ -5,7 +5,7 @@ Reading order: headline and sentences, then one function per question: greedy, o
 
 from __future__ import annotations
 
-from minizero.evaluation.compare import Comparison, LevelComparison, ModelScores, PairComparison
+from minizero.evaluation.compare import Comparison, PairComparison
 from minizero.formatting import percent
 from minizero.report.claims import FEW, Direction, direction, place, with_interval
 from minizero.statistics import Interval
@@ -15,11 +15,11 @@ SURE = 0.05  # a greedy difference needs a p-value of McNemar's test below it
 
 def headline(comparison: Comparison) -> str:
     """The first pair's greedy conclusion over all levels; of one model alone its scores."""
-    levels = comparison.levels
+    levels, base = comparison.levels, comparison.entries[0].label
     if len(comparison.entries) < 2:
-        scores = ", ".join(f"{percent(_first(level).greedy.value)} of {name}" for name, level in levels.items())
-        return f"{comparison.entries[0].label} solves {scores} greedily."
-    base, trained = comparison.entries[0].label, comparison.entries[1].label
+        scores = [f"{percent(level.models[base].greedy.value)} of {name}" for name, level in levels.items()]
+        return f"{base} solves {', '.join(scores)} greedily."
+    trained = comparison.entries[1].label
     by_direction: dict[Direction, list[str]] = {"better": [], "worse": [], "unclear": []}
     for name, level in levels.items():
         by_direction[greedy_direction(level.pairs[0], level.problems)].append(name)
@@ -103,7 +103,3 @@ def _claim(pair: PairComparison, gap: Interval) -> str:
         "worse": f"{pair.trained} is worse than {pair.base}",
     }
     return f"{words.get(direction(gap), 'no difference can be told from noise')} ({with_interval(gap)})."
-
-
-def _first(level: LevelComparison) -> ModelScores:
-    return next(iter(level.models.values()))

@@ -77,12 +77,13 @@ def curve_sections(rows: Sequence[Row]) -> list[Section]:
         shown = [figure for figure in group.first if figure in mine] or mine
         rest = sorted(set(mine) - set(shown))
         names = [name for figure in (*shown, *rest) for name in by_figure[figure]]
-        kinds = [kind for kind in TYPES if any(name.endswith(f"/{kind}") for name in names)]
+        drawn = [name for figure in shown if figure not in STACKED for name in by_figure[figure]]
+        kinds = [kind for kind in TYPES if any(name.endswith(f"/{kind}") for name in drawn)]
         data = {
             "name": group.title,
             "keys": [(kind, kind) for kind in ("all", *kinds)] if kinds else [],
-            "shown": [_figure(figure, list(by_figure[figure]), rows) for figure in shown],
-            "rest": [_figure(figure, list(by_figure[figure]), rows) for figure in rest],
+            "shown": [_figure(figure, list(by_figure[figure]), rows, kinds) for figure in shown],
+            "rest": [_figure(figure, list(by_figure[figure]), rows, kinds) for figure in rest],
             "numbers": [_numbers(name, rows) for name in names],
         }
         sections.append(Section(group.title.split()[0].lower(), group.title, "curves", data))
@@ -96,9 +97,9 @@ def _figure_of(name: str) -> str:
     return f"{base}{BY_TERM}" if is_term else base
 
 
-def show_as(name: str) -> Callable[[float], str]:
-    """How values of a metric are written: shares in per cent."""
-    return (lambda value: percent(value, 0 if value in (0, 1) else 1)) if is_share(name) else number
+def show_as(name: str, digits: int = 1) -> Callable[[float], str]:
+    """How values of a metric are written: shares in per cent, on an axis without decimals (digits 0)."""
+    return (lambda value: percent(value, 0 if value in (0, 1) else digits)) if is_share(name) else number
 
 
 def is_share(name: str) -> bool:
@@ -117,8 +118,8 @@ def _group_of(base: str) -> Group:
     return next(group for group in GROUPS if base.startswith(group.prefixes))
 
 
-def _figure(title: str, names: list[str], rows: Sequence[Row]) -> Figure:
-    """One metric with everything that has its name and a suffix."""
+def _figure(title: str, names: list[str], rows: Sequence[Row], known: Sequence[str]) -> Figure:
+    """One metric with everything that has its name and a suffix. `known`: task types in the section's legend."""
     base = title.removesuffix(BY_TERM)
     metric = METRICS.get(base) or Metric(base, "", "neither", "")
     names = sorted(names, key=lambda name: _order(name, base))
@@ -132,15 +133,10 @@ def _figure(title: str, names: list[str], rows: Sequence[Row]) -> Figure:
     if max(len(s.points) for s in series) == 1:
         chart = Markup('<p class="empty">One value, at step {:.0f}.</p>').format(series[0].points[0][0])
         return Figure(title, metric, shown, "", chart, [], True, alarm)
-    is_plain = all(s.style == "all" or s.style in TYPES for s in series)  # the section's own legend has them
+    is_plain = all(s.style in ("all", *known) for s in series)
     keys = [] if is_plain else [(s.style, s.label) for s in series]
-    chart = line_chart(series, show=axis(base), is_fraction=is_share(base))
+    chart = line_chart(series, show=show_as(base, 0), is_fraction=is_share(base))
     return Figure(title, metric, shown, _how_drawn(base, rows), chart, keys, True, alarm)
-
-
-def axis(base: str) -> Callable[[float], str]:
-    """Axis labels: whole per cents of shares."""
-    return (lambda value: percent(value, 0)) if is_share(base) else number
 
 
 def _how_drawn(base: str, rows: Sequence[Row]) -> str:
@@ -176,7 +172,7 @@ def _stacked(base: str, names: list[str], rows: Sequence[Row]) -> tuple[Markup, 
     if merged:
         bands.append(Band(f"{len(merged)} rarer ones", "c7", tuple(mean(merged, group) for group in groups)))
     columns = [bin_name([int(used[i]["step"]) for i in group]) for group in groups]
-    return stacked_chart(columns, bands, show=axis(base)), [(band.style, band.label) for band in bands]
+    return stacked_chart(columns, bands, show=show_as(base, 0)), [(band.style, band.label) for band in bands]
 
 
 def _order(name: str, base: str) -> tuple[int, str]:

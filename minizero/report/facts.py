@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from minizero.config import difference, sentence_of
-from minizero.formatting import duration, number, percent
 from minizero.report.pages import Section
 from minizero.selfplay.run_data import RunData
 
@@ -35,20 +34,14 @@ def cost_section(run: RunData) -> Section | None:
     def total(name: str) -> float:
         return float(sum(row.get(name, 0.0) for row in rows))
 
-    whole, tokens, trained = total("time/step_s"), total("rollout/generated_tokens"), total("policy/trained_tokens")
     parts = sorted({name for row in rows for name in row if name.startswith("time/step_s/")})
-    lines = [("time of all steps", duration(whole), f"{duration(whole / len(rows))} a step")]
-    for name in parts:
-        share = percent(total(name) / whole, 0) if whole else ""
-        lines.append((f"of it {name.rpartition('/')[2]}", duration(total(name)), share))
-    lines.append(("generated tokens", number(tokens), f"{number(round(tokens / len(rows)))} a step"))
-    if trained and tokens:
-        lines.append(("trained tokens", number(trained), f"{percent(trained / tokens, 0)} of the generated ones"))
-    if jobs := total("sandbox/jobs"):
-        lines.append(("programs run in the sandbox", number(jobs), ""))
-    if peak := max(row.get("memory/peak_gib", 0.0) for row in rows):
-        lines.append(("peak memory", f"{peak:.2f} GiB", ""))
-    return Section("spent", "What it cost", "spent", {"rows": lines})
+    data = {
+        "steps": len(rows), "whole_s": total("time/step_s"),
+        "parts": [(name.rpartition("/")[2], total(name)) for name in parts],
+        "tokens": total("rollout/generated_tokens"), "trained": total("policy/trained_tokens"),
+        "jobs": total("sandbox/jobs"), "peak_gib": max(row.get("memory/peak_gib", 0.0) for row in rows),
+    }  # fmt: skip
+    return Section("spent", "What it cost", "spent", data)
 
 
 def manifest_section(run: RunData) -> Section | None:

@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from minizero.formatting import number, percent
-from minizero.report.charts import SMALL, Band, bin_name, bins, stacked_chart
+from minizero.formatting import percent
+from minizero.report.charts import SMALL, WIDE, Band, bin_name, bins, stacked_chart
 from minizero.report.pages import Section
 from minizero.selfplay.run_data import Digest, Row, digests, find_tasks, spread
 from minizero.selfplay.run_directory import RunDirectory
@@ -50,12 +50,12 @@ def _difficulty(read: Sequence[Digest], scope: str) -> Section | None:
     ]
     columns = [bin_name([rated[i].step for i in group]) for group in groups]
     charts = [
-        (screen, stacked_chart(columns, bands, show=lambda value: percent(value, 0), top=1.0, width=width))
-        for screen, width in (("on-desk", 760), ("on-phone", SMALL.width))
+        (screen, stacked_chart(columns, bands, show=lambda value: percent(value, 0), top=1.0, box=box))
+        for screen, box in (("on-desk", WIDE), ("on-phone", SMALL))
     ]
     count = sum(len(digest.solve_rates) for digest in rated)
-    note = f"{scope}; {number(count)} tasks with attempts."
-    data = {"charts": charts, "keys": [(band.style, band.label) for band in bands], "note": note}
+    keys = [(band.style, band.label) for band in bands if any(band.values)]
+    data = {"charts": charts, "keys": keys, "scope": scope, "count": count}
     return Section("difficulty", "How hard its own tasks were", "difficulty", data)
 
 
@@ -109,7 +109,5 @@ def _rejected(read: Sequence[Digest], scope: str) -> Section | None:
     for reason, count in counts.most_common():
         examples = [(d.step, d.rejected_examples[reason]) for d in read if reason in d.rejected_examples]
         rows.append((reason, count, max(2, round(100 * count / most)), percent(count / proposals), examples[-2:]))
-    lead = (
-        f"{scope}: {number(lost)} of {number(proposals)} proposals did not become tasks ({percent(lost / proposals)})."
-    )
-    return Section("rejected", "Rejected proposals", "rejected", {"lead": lead, "rows": rows})
+    data = {"scope": scope, "lost": lost, "proposals": proposals, "rows": rows}
+    return Section("rejected", "Rejected proposals", "rejected", data)
