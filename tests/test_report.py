@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -13,7 +16,7 @@ import pytest
 from minizero.formatting import number, percent
 from minizero.metrics import METRICS
 from minizero.report.charts import Series, binned, bins, line_chart
-from minizero.report.pages import POLICY, Section, page
+from minizero.report.pages import TEMPLATES, Section, page
 from minizero.report.run_page import write_report
 from minizero.selfplay.run_data import spread
 from minizero.types import RunError
@@ -69,10 +72,15 @@ def test_the_report_begins_with_the_verdict_in_words(finished: tuple[Any, Page])
     assert text.index("The model got better at tasks it never trained on.") < text.index("Held-out skill")
 
 
-def test_it_fetches_nothing_and_runs_nothing(finished: tuple[Any, Page]) -> None:
-    seen = finished[1]
-    assert ("content", POLICY) in seen.attributes
-    assert not {"script", "img", "iframe", "link", "object"} & set(seen.seen)
+def test_it_fetches_nothing_and_runs_nothing_but_its_own_script(finished: tuple[Any, Page]) -> None:
+    run, seen = finished
+    (script,) = re.findall(r"<script>(.*?)</script>", (run.path / "report.html").read_text(), flags=re.DOTALL)
+    assert script == (TEMPLATES / "report.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert ("content", policy) in seen.attributes
+    assert seen.seen["script"] == 1
+    assert not {"img", "iframe", "link", "object"} & set(seen.seen)
     assert not [value for name, value in seen.attributes if name == "src" or name.startswith("on")]
     links = [value or "" for name, value in seen.attributes if name == "href"]
     assert all(link.startswith("#") for link in links)
@@ -119,6 +127,32 @@ def test_tasks_answers_settings_cost_and_manifest_are_there(finished: tuple[Any,
         assert words in finished[1].text, words
 
 
+def test_rollouts_can_be_searched_by_role_type_and_outcome(finished: tuple[Any, Page]) -> None:
+    run, seen = finished
+    values = [dict(pairs) for pairs in _items(run.path / "report.html")]
+    assert len(values) == 6 * 8  # eight of each of six steps
+    assert {value["role"] for value in values} == {"propose", "solve", "attempt"}
+    assert {value["type"] for value in values} == {"deduction", "abduction", "induction"}
+    assert {"admitted", "correct", "wrong"} <= {value["outcome"] for value in values}
+    assert ("data-list", "role type outcome") in seen.attributes
+
+
+def _items(path: Path) -> list[list[tuple[str, str]]]:
+    tags = re.findall(r"<details data-item ([^>]*)>", path.read_text())
+    return [re.findall(r'data-(\w+)="([^"]*)"', text) for text in tags]
+
+
+def test_a_legend_names_only_task_types_that_are_drawn(tmp_path: Path) -> None:
+    settings = {"selfplay": {"task_types": ["deduction", "abduction"]}}
+    run = make_run(tmp_path / "run", steps=3, tasks=30, settings=settings)
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    kept = [{name: value for name, value in row.items() if not name.endswith("/induction")} for row in rows]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    legends = re.findall(r'<ul class="legend">(.*?)</ul>', write_report(run.path).read_text(), flags=re.DOTALL)
+    assert any("deduction" in legend for legend in legends)
+    assert not any("induction" in legend or "error</span>" in legend and "deduction" in legend for legend in legends)
+
+
 def test_a_long_run_stays_small(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", steps=20, tasks=60)
     values = {name: value for name, value in run.metrics()[-2].items() if name != "step"}
@@ -135,6 +169,7 @@ def test_what_a_model_wrote_is_text_and_never_markup(tmp_path: Path) -> None:
     seen = report_of(run.path)
     assert "<img src=x onerror=alert(1)>" in seen.text
     assert not seen.seen["img"]
+    assert seen.seen["script"] == 1
     assert not [name for name, _ in seen.attributes if name.startswith("on")]
     raw = (run.path / "report.html").read_bytes()
     for harmful in (b"\x1b", b"\x00", "\u202e".encode()):
@@ -146,7 +181,8 @@ def test_hostile_settings_names_and_messages_are_escaped_too(tmp_path: Path) -> 
     run = make_run(tmp_path / "a&b<i>", steps=1, tasks=9, manifest=manifest, settings={"model": {"name": "<img>"}})
     run.log(1, {"own/<b>": 1.0})
     seen = report_of(run.path)
-    assert not {"img", "i", "script"} & set(seen.seen)
+    assert not {"img", "i"} & set(seen.seen)
+    assert seen.seen["script"] == 1
     assert "own/<b>" in seen.text
 
 
@@ -224,7 +260,8 @@ def test_attributes_titles_and_texts_of_every_kind_of_page_are_escaped() -> None
     )
     text = page("comparison", HOSTILE, [examples], **header)
     seen = Page(text)
-    assert not {"img", "script"} & set(seen.seen)
+    assert not seen.seen["img"]
+    assert seen.seen["script"] == 1
     assert seen.text.count("<img src=x onerror=alert(1)>") == 16
     chart = line_chart([Series(HOSTILE, "all", ((1.0, 2.0), (2.0, 3.0)))])
     assert "<img" not in chart

@@ -34,7 +34,13 @@ def gallery_sections(run: RunDirectory) -> list[Section]:
     if not read:
         return []
     scope = f"From all {len(read)} steps" if len(read) == len(steps) else f"From {len(read)} of {len(steps)} steps"
-    sections = [_difficulty(read, scope), _tasks(read), _answers(read, run.path), _rejected(read, scope)]
+    sections = [
+        _difficulty(read, scope),
+        _tasks(read),
+        _answers(read, run.path),
+        _rejected(read, scope),
+        _rollouts(read, scope),
+    ]
     return [section for section in sections if section]
 
 
@@ -111,3 +117,10 @@ def _rejected(read: Sequence[Digest], scope: str) -> Section | None:
         rows.append((reason, count, max(2, round(100 * count / most)), percent(count / proposals), examples[-2:]))
     data = {"scope": scope, "lost": lost, "proposals": proposals, "rows": rows}
     return Section("rejected", "Rejected proposals", "rejected", data)
+
+
+def _rollouts(read: Sequence[Digest], scope: str) -> Section:
+    """Some rollouts of every step that was read, to be searched and filtered by the page's script."""
+    rows = [(digest.step, row, str(row.get("verdict") or row.get("reason") or "admitted")) for digest in read
+            for row in digest.some]  # fmt: skip
+    return Section("rollouts", "Rollouts to search", "rollouts", {"scope": scope, "rows": rows})

@@ -6,6 +6,8 @@ A page of kind "run" is templates/page.html around the macros of templates/run.h
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ from minizero.formatting import duration, number, percent, points, short, visibl
 from minizero.report import claims, words
 
 TEMPLATES = Path(__file__).parent / "templates"
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'"  # of our own script and no other
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +37,13 @@ class Section:
 
 def page(kind: str, title: str, sections: Sequence[Section | None], **header: object) -> str:
     """The whole HTML text; `header` are the arguments of the macro that draws what stands above the sections."""
-    css = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    css, script = (Markup((TEMPLATES / name).read_text(encoding="utf-8")) for name in ("report.css", "report.js"))
+    policy = POLICY.format(base64.b64encode(hashlib.sha256(script.encode()).digest()).decode())
     shown = [section for section in sections if section]
     template = _environment(is_html=True).get_template("page.html")
-    return template.render(kind=f"{kind}.html", title=title, sections=shown, header=header, css=css, policy=POLICY)
+    return template.render(
+        kind=f"{kind}.html", title=title, sections=shown, header=header, css=css, script=script, policy=policy
+    )
 
 
 def text(template: str, **values: object) -> str:

@@ -21,6 +21,7 @@ from minizero.selfplay.validation import Validation
 from minizero.types import MiniZeroError, RunError, Task
 
 Row = dict[str, Any]
+SOME = 8  # rollouts of a step that a report lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class Digest:
     tasks: dict[str, Row] = field(default_factory=dict)  # task type -> the row of an admitted proposal
     attempts: dict[str, list[Row]] = field(default_factory=dict)  # task id -> rows, for the tasks above
     answers: dict[tuple[str, bool], Row] = field(default_factory=dict)  # (task type, right?) -> a row
+    some: list[Row] = field(default_factory=list)  # SOME of all rows, in their order
 
 
 def digests(run: RunDirectory, steps: Sequence[int]) -> Iterator[Digest]:
@@ -107,31 +109,33 @@ def digests(run: RunDirectory, steps: Sequence[int]) -> Iterator[Digest]:
 
 
 def _digest(step: int, rows: list[Row]) -> Digest:
-    found, rng = Digest(step), random.Random(step)
+    digest, rng = Digest(step), random.Random(step)
     rejected: dict[str, list[Row]] = defaultdict(list)
     admitted: dict[str, list[Row]] = defaultdict(list)
     answers: dict[tuple[str, bool], list[Row]] = defaultdict(list)
     for row in rows:
         if row["role"] == "propose":
-            found.proposals += 1
+            digest.proposals += 1
             if row["reason"]:
                 rejected[row["reason"]].append(row)
             elif "task_content" in row:
                 admitted[row["type"]].append(row)
                 if row["solve_rate"] is not None:
-                    found.solve_rates.append(float(row["solve_rate"]))
+                    digest.solve_rates.append(float(row["solve_rate"]))
         elif row["role"] == "solve":
             answers[row["type"], row["verdict"] == "correct"].append(row)
-    found.rejected.update({reason: len(group) for reason, group in rejected.items()})
+    digest.rejected.update({reason: len(group) for reason, group in rejected.items()})
     # Drawn, not chosen: the reader sees what there is, and the same rows each time.
-    found.rejected_examples = {reason: rng.choice(group) for reason, group in sorted(rejected.items())}
-    found.tasks = {kind: rng.choice(group) for kind, group in sorted(admitted.items())}
-    found.answers = {key: rng.choice(group) for key, group in sorted(answers.items())}
-    shown = {row["task"] for row in found.tasks.values()}
+    digest.rejected_examples = {reason: rng.choice(group) for reason, group in sorted(rejected.items())}
+    digest.tasks = {kind: rng.choice(group) for kind, group in sorted(admitted.items())}
+    digest.answers = {key: rng.choice(group) for key, group in sorted(answers.items())}
+    drawn = sorted(random.Random(step).sample(range(len(rows)), min(SOME, len(rows))))
+    digest.some = [rows[place] for place in drawn]
+    shown = {row["task"] for row in digest.tasks.values()}
     for row in rows:
         if row["role"] == "attempt" and row["task"] in shown:
-            found.attempts.setdefault(row["task"], []).append(row)
-    return found
+            digest.attempts.setdefault(row["task"], []).append(row)
+    return digest
 
 
 def spread(items: Sequence[int], count: int) -> list[int]:
