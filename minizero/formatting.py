@@ -42,13 +42,18 @@ def percent(fraction: float, digits: int = 1) -> str:
 
 
 def points(value: float) -> str:
-    """A difference in percentage points, signed by a true minus sign or plus, zero by neither.
+    """A difference in percentage points, signed by a true minus sign or plus; zero (below 1e-7) by neither.
 
-    >>> points(-0.04), points(4.61)
-    ('0.0', '+4.6')
+    What one decimal would round to zero keeps its first digit, so that the sign of an interval's end stays readable.
+
+    >>> points(-0.04), points(4.61), points(0.0)
+    ('−0.04', '+4.6', '0.0')
     """
-    rounded = round(value, 1)
-    return f"{'−' if rounded < 0 else '+' if rounded > 0 else ''}{abs(rounded):.1f}"
+    size = abs(value)
+    if size < 1e-7:
+        return "0.0"
+    digits = 1 if size >= 0.05 else -math.floor(math.log10(size))
+    return f"{'−' if value < 0 else '+'}{size:.{digits}f}"
 
 
 def number(value: float) -> str:

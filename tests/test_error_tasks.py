@@ -10,7 +10,7 @@ import pytest
 from minizero import prompts
 from minizero.config import config_from, load_config, to_toml
 from minizero.config.tasks import AdmissionConfig, PromptConfig
-from minizero.report.gallery import task_blocks
+from minizero.report.pages import Section, page
 from minizero.rewards import diversity
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.selfplay.buffer import TaskBuffer, entry_line, read_entries
@@ -245,6 +245,8 @@ def test_a_seeds_file_without_them_is_joined_by_azrs_own() -> None:
 
 def test_the_report_says_what_it_raises() -> None:
     row = {"type": "error", "program": PROGRAM, "pairs": [["[]", "ValueError"]]}
-    page = "".join(task_blocks(row, "(to be found)"))
-    assert "raises (to be found)" in page
-    assert "ValueError" in page
+    answer = {"type": "error", "verdict": "correct", "reward": 1.0, "terms": {}}
+    section = Section("answers", "Answers", "answers", {"cards": [(1, answer, row, "ValueError")]})
+    text = page("run", "an answer", [section])
+    assert "raises (to be found)" in text
+    assert "ValueError" in text

@@ -10,7 +10,8 @@ import pytest
 
 from minizero.config import config_from
 from minizero.models.merge import is_adapter, log_prob_change
-from minizero.report.export import export, newest_checkpoint
+from minizero.report.export import export
+from minizero.selfplay.run_data import newest_checkpoint
 from minizero.types import ModelError, RunError
 from tests.made_run import make_run
 

@@ -169,7 +169,7 @@ def test_watching_a_finished_run_tells_all_steps_and_ends(run: RunDirectory) -> 
     file = io.StringIO()
     watch(run.path, console=Console(file=file, width=200), wait=lambda: pytest.fail("it is over"))
     text = file.getvalue()
-    assert [f"step   {n}/3" in text for n in (1, 2, 3)] == [True] * 3
+    assert [f"step {n}/3" in text for n in (1, 2, 3)] == [True] * 3
     assert "held-out after step 0" in text
     assert "held-out after step 3" in text
 
@@ -182,8 +182,8 @@ def test_watching_follows_lines_as_they_are_written_and_never_a_torn_one(tmp_pat
     )
     file = io.StringIO()
     watch(run.path, console=Console(file=file, width=200), wait=lambda: next(looks)())
-    assert file.getvalue().count("step   2/3") == 1
-    assert file.getvalue().count("step   1/3") == 1
+    assert file.getvalue().count("step 2/3") == 1
+    assert file.getvalue().count("step 1/3") == 1
 
 
 def test_ctrl_c_ends_watching_in_good_order(tmp_path: Path) -> None:

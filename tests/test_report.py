@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -12,10 +15,9 @@ import pytest
 
 from minizero.formatting import number, percent
 from minizero.metrics import METRICS
-from minizero.report.charts import binned, bins
-from minizero.report.frame import POLICY
+from minizero.report.charts import Series, binned, bins, line_chart
+from minizero.report.pages import TEMPLATES, Section, page
 from minizero.report.run_page import write_report
-from minizero.report.tags import EMPTY, escape, tag
 from minizero.selfplay.run_data import spread
 from minizero.types import RunError
 from tests.made_run import make_run
@@ -37,7 +39,7 @@ class Page(HTMLParser):
     def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
         self.seen[name] += 1
         self.attributes += attributes
-        if name not in EMPTY - {"rect"}:
+        if name not in ("meta", "br"):
             self._open.append(name)
 
     def handle_startendtag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
@@ -55,14 +57,14 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.words).split())
 
 
-def page(path: Path) -> Page:
+def report_of(path: Path) -> Page:
     return Page(write_report(path).read_text(encoding="utf-8"))
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Page]:
     run = make_run(tmp_path_factory.mktemp("runs") / "run", steps=6, gain=0.25, tasks=150)
-    return run, page(run.path)
+    return run, report_of(run.path)
 
 
 def test_the_report_begins_with_the_verdict_in_words(finished: tuple[Any, Page]) -> None:
@@ -70,10 +72,15 @@ def test_the_report_begins_with_the_verdict_in_words(finished: tuple[Any, Page])
     assert text.index("The model got better at tasks it never trained on.") < text.index("Held-out skill")
 
 
-def test_it_fetches_nothing_and_runs_nothing(finished: tuple[Any, Page]) -> None:
-    seen = finished[1]
-    assert ("content", POLICY) in seen.attributes
-    assert not {"script", "img", "iframe", "link", "object"} & set(seen.seen)
+def test_it_fetches_nothing_and_runs_nothing_but_its_own_script(finished: tuple[Any, Page]) -> None:
+    run, seen = finished
+    (script,) = re.findall(r"<script>(.*?)</script>", (run.path / "report.html").read_text(), flags=re.DOTALL)
+    assert script == (TEMPLATES / "report.js").read_text()
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert ("content", policy) in seen.attributes
+    assert seen.seen["script"] == 1
+    assert not {"img", "iframe", "link", "object"} & set(seen.seen)
     assert not [value for name, value in seen.attributes if name == "src" or name.startswith("on")]
     links = [value or "" for name, value in seen.attributes if name == "href"]
     assert all(link.startswith("#") for link in links)
@@ -120,6 +127,32 @@ def test_tasks_answers_settings_cost_and_manifest_are_there(finished: tuple[Any,
         assert words in finished[1].text, words
 
 
+def test_rollouts_can_be_searched_by_role_type_and_outcome(finished: tuple[Any, Page]) -> None:
+    run, seen = finished
+    values = [dict(pairs) for pairs in _items(run.path / "report.html")]
+    assert len(values) == 6 * 8  # eight of each of six steps
+    assert {value["role"] for value in values} == {"propose", "solve", "attempt"}
+    assert {value["type"] for value in values} == {"deduction", "abduction", "induction"}
+    assert {"admitted", "correct", "wrong"} <= {value["outcome"] for value in values}
+    assert ("data-list", "role type outcome") in seen.attributes
+
+
+def _items(path: Path) -> list[list[tuple[str, str]]]:
+    tags = re.findall(r"<details data-item ([^>]*)>", path.read_text())
+    return [re.findall(r'data-(\w+)="([^"]*)"', text) for text in tags]
+
+
+def test_a_legend_names_only_task_types_that_are_drawn(tmp_path: Path) -> None:
+    settings = {"selfplay": {"task_types": ["deduction", "abduction"]}}
+    run = make_run(tmp_path / "run", steps=3, tasks=30, settings=settings)
+    rows = [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+    kept = [{name: value for name, value in row.items() if not name.endswith("/induction")} for row in rows]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+    legends = re.findall(r'<ul class="legend">(.*?)</ul>', write_report(run.path).read_text(), flags=re.DOTALL)
+    assert any("deduction" in legend for legend in legends)
+    assert not any("induction" in legend or "error</span>" in legend and "deduction" in legend for legend in legends)
+
+
 def test_a_long_run_stays_small(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", steps=20, tasks=60)
     values = {name: value for name, value in run.metrics()[-2].items() if name != "step"}
@@ -133,9 +166,10 @@ HOSTILE = "</script></style></pre><img src=x onerror=alert(1)><svg/onload=alert(
 
 def test_what_a_model_wrote_is_text_and_never_markup(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", steps=3, tasks=30, text=HOSTILE)
-    seen = page(run.path)
+    seen = report_of(run.path)
     assert "<img src=x onerror=alert(1)>" in seen.text
     assert not seen.seen["img"]
+    assert seen.seen["script"] == 1
     assert not [name for name, _ in seen.attributes if name.startswith("on")]
     raw = (run.path / "report.html").read_bytes()
     for harmful in (b"\x1b", b"\x00", "\u202e".encode()):
@@ -146,8 +180,9 @@ def test_hostile_settings_names_and_messages_are_escaped_too(tmp_path: Path) -> 
     manifest = {"command": HOSTILE, "versions": {HOSTILE: HOSTILE}}
     run = make_run(tmp_path / "a&b<i>", steps=1, tasks=9, manifest=manifest, settings={"model": {"name": "<img>"}})
     run.log(1, {"own/<b>": 1.0})
-    seen = page(run.path)
-    assert not {"img", "i", "script"} & set(seen.seen)
+    seen = report_of(run.path)
+    assert not {"img", "i"} & set(seen.seen)
+    assert seen.seen["script"] == 1
     assert "own/<b>" in seen.text
 
 
@@ -174,14 +209,14 @@ def test_hostile_settings_names_and_messages_are_escaped_too(tmp_path: Path) -> 
 )
 def test_every_run_has_a_report(tmp_path: Path, options: dict[str, Any]) -> None:
     run = make_run(tmp_path / "run", **{"steps": 5, "tasks": 30, **options})
-    assert page(run.path).seen["h1"] == 1
+    assert report_of(run.path).seen["h1"] == 1
 
 
 def test_a_torn_metrics_line_and_a_broken_rollouts_file_are_passed_over(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", steps=4, tasks=30)
     run.append("metrics.jsonl", '{"step": 5, "pro')
     (run.path / "rollouts" / "step-000002.jsonl.gz").write_bytes(b"\x1f\x8b torn")
-    assert "4 of 4 steps" in page(run.path).text
+    assert "4 of 4 steps" in report_of(run.path).text
 
 
 def test_values_that_are_not_finite_do_not_break_a_curve(tmp_path: Path) -> None:
@@ -195,17 +230,17 @@ def test_a_config_of_another_version_still_gives_a_report(tmp_path: Path) -> Non
     run = make_run(tmp_path / "run", steps=3, tasks=30)
     with (run.path / "config.toml").open("a") as file:
         file.write("\n[later]\nsetting = 1\n")
-    assert "config.toml cannot be read by this version" in page(run.path).text
+    assert "config.toml cannot be read by this version" in report_of(run.path).text
 
 
 def test_unsafe_is_the_first_thing_on_the_page(tmp_path: Path) -> None:
-    text = page(make_run(tmp_path / "run", tasks=30, manifest={"unsafe": True}).path).text
+    text = report_of(make_run(tmp_path / "run", tasks=30, manifest={"unsafe": True}).path).text
     assert text.index("unsafe:") < text.index("of 6 steps")
 
 
 def test_shuffled_rewards_are_named_where_terms_do_not_add_up(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", tasks=30, settings={"selfplay": {"shuffle_rewards": True}})
-    assert "Rewards were shuffled in this run." in page(run.path).text
+    assert "Rewards were shuffled in this run." in report_of(run.path).text
 
 
 def test_a_folder_that_is_no_run_is_an_error(tmp_path: Path) -> None:
@@ -218,9 +253,20 @@ def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
     assert write_report(run.path).read_bytes() == write_report(run.path).read_bytes()
 
 
-def test_attributes_are_escaped() -> None:
-    assert tag("p", title='"><b>') == '<p title="&quot;&gt;&lt;b&gt;"></p>'
-    assert escape("<a>") == "&lt;a&gt;"
+def test_attributes_titles_and_texts_of_every_kind_of_page_are_escaped() -> None:
+    header = {"over": HOSTILE, "headline": HOSTILE, "sentences": [HOSTILE]}
+    examples = Section(
+        "a", HOSTILE, "examples", {"words": "", "tasks": [(HOSTILE, "x", HOSTILE, [(HOSTILE,) * 3] * 2)]}
+    )
+    text = page("comparison", HOSTILE, [examples], **header)
+    seen = Page(text)
+    assert not seen.seen["img"]
+    assert seen.seen["script"] == 1
+    assert seen.text.count("<img src=x onerror=alert(1)>") == 16
+    chart = line_chart([Series(HOSTILE, "all", ((1.0, 2.0), (2.0, 3.0)))])
+    assert "<img" not in chart
+    assert "\x1b" not in chart
+    assert 'aria-label="&lt;/script&gt;' in chart
 
 
 def test_long_curves_become_means_that_keep_the_overall_mean() -> None:

@@ -9,17 +9,22 @@ from pathlib import Path
 import pytest
 
 from minizero.config import load_config
-from minizero.report.verdict import closing_words, verdict
+from minizero.report.verdict import Findings, closing_words, judge
+from minizero.selfplay.run_data import read_run
 from minizero.selfplay.validation import Validation
 from minizero.types import RunError
 from tests.made_run import make_run
+
+
+def verdict(path: Path) -> Findings:
+    return judge(read_run(path))
 
 
 def test_a_clear_gain_is_told_with_its_interval(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", gain=0.25, tasks=200)
     found = verdict(run.path)
     assert found.kind == "better"
-    assert found.solve_rate[0].low > 0
+    assert found.solve_rate[0].difference.low > 0
     assert "95 % interval" in found.sentences[0]
     assert "above zero" in found.sentences[1]
 
@@ -34,7 +39,8 @@ def test_the_numbers_are_those_of_the_validation_files(tmp_path: Path) -> None:
             full = name if change.label == "all" else f"{name}/{change.label}"
             assert change.before == pytest.approx(before[full])
             assert change.after == pytest.approx(after[full])
-            assert change.low <= change.points <= change.high
+            assert change.difference.value == pytest.approx(change.after - change.before)
+            assert change.difference.low <= change.difference.value <= change.difference.high
 
 
 def test_an_interval_with_zero_in_it_is_called_noise(tmp_path: Path) -> None:

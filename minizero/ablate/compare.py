@@ -1,6 +1,6 @@
 """The numbers of a set: each variant's change over seeds, and its difference to the default, paired by seed and task.
 
-Reading order: compare (summaries in, Comparison out), Row; then interval, the only statistics here.
+Reading order: compare (summaries in, AblationResult out), VariantResult; then interval, the only statistics here.
 
 All runs of a set answer the same held-out tasks with the same random streams, so everything is paired.
 """
@@ -8,11 +8,11 @@ All runs of a set answer the same held-out tasks with the same random streams, s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from minizero.ablate.sets import CONTROLS, DEFAULT
-from minizero.ablate.summary import Measurement, Summary
+from minizero.ablate.sets import CONTROLS, DEFAULT, FROZEN
+from minizero.ablate.summary import Measurement, RunSummary
 from minizero.statistics import Interval
 from minizero.types import EvaluationError, TaskType
 
@@ -38,13 +38,13 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class VariantResult:
     """One variant. `cells` is keyed by "all" and task type; `greedy` is the most likely answers over all tasks."""
 
     variant: str
     kind: str
     about: str
-    runs: tuple[Summary, ...]
+    runs: tuple[RunSummary, ...]
     paired: int  # seeds shared with the default
     cells: Mapping[str, Cell]
     greedy: Cell
@@ -73,31 +73,31 @@ class Row:
         return _mean([run.run_s for run in self.runs]) / 60
 
     def _curves(self, metric: str) -> list[tuple[list[float], int]]:
-        found = [[value for _, value in run.curves[metric]] for run in self.runs if metric in run.curves]
-        return [(values, max(1, len(values) // 10)) for values in found]
+        curves = [[value for _, value in run.curves[metric]] for run in self.runs if metric in run.curves]
+        return [(values, max(1, len(values) // 10)) for values in curves]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class AblationResult:
     """A set's table: the default first, then variants by name, the controls last."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[VariantResult, ...]
     cautions: tuple[str, ...]
 
-    def row(self, name: str) -> Row | None:
+    def row(self, name: str) -> VariantResult | None:
         return next((row for row in self.rows if row.variant == name), None)
 
 
-def compare(summaries: Sequence[Summary]) -> Comparison:
+def compare(summaries: Sequence[RunSummary]) -> AblationResult:
     """Group by variant and pair with the default. Raises EvaluationError when runs asked different tasks."""
     _check_tasks(summaries)
-    groups: dict[str, list[Summary]] = {}
+    groups: dict[str, list[RunSummary]] = {}
     for summary in summaries:
         groups.setdefault(summary.variant, []).append(summary)
     place = {DEFAULT: 0, **{name: 2 + i for i, name in enumerate(CONTROLS)}}
     names = sorted(groups, key=lambda name: (place.get(name, 1), name))
     default = groups.get(DEFAULT, [])
-    return Comparison(tuple(_row(groups[name], default) for name in names), tuple(_cautions(groups)))
+    return AblationResult(tuple(_row(groups[name], default) for name in names), tuple(_cautions(groups)))
 
 
 def interval(before: Sequence[Sequence[float]], after: Sequence[Sequence[float]]) -> Interval:
@@ -123,7 +123,7 @@ def _standard_error(values: Sequence[float]) -> float:
     return math.sqrt(sum((v - mean) ** 2 for v in values) / (n - 1) / n) if n > 1 else 0.0
 
 
-def _row(runs: Sequence[Summary], default: Sequence[Summary]) -> Row:
+def _row(runs: Sequence[RunSummary], default: Sequence[RunSummary]) -> VariantResult:
     first = runs[0]
     kinds = first.after.kinds()
     groups = {ALL: list(range(len(kinds)))}
@@ -132,10 +132,10 @@ def _row(runs: Sequence[Summary], default: Sequence[Summary]) -> Row:
     cells = {name: _cell(runs, rival, places, greedy=False) for name, places in groups.items()}
     greedy = _cell(runs, rival, groups[ALL], greedy=True)
     paired = sum(run.seed in rival for run in runs)
-    return Row(first.variant, first.kind, first.about, tuple(runs), paired, cells, greedy)
+    return VariantResult(first.variant, first.kind, first.about, tuple(runs), paired, cells, greedy)
 
 
-def _cell(runs: Sequence[Summary], rival: Mapping[int, Summary], places: Sequence[int], *, greedy: bool) -> Cell:
+def _cell(runs: Sequence[RunSummary], rival: Mapping[int, RunSummary], places: Sequence[int], *, greedy: bool) -> Cell:
     def rates(found: Measurement) -> list[float]:
         every = [float(digit) for digit in found.greedy] if greedy else found.solve_rates()
         return [every[i] for i in places]
@@ -150,46 +150,38 @@ def _cell(runs: Sequence[Summary], rival: Mapping[int, Summary], places: Sequenc
     return Cell(len(places), *means, interval(before, after), against, changes)
 
 
-def _check_tasks(summaries: Sequence[Summary]) -> None:
-    kinds = {(s.after.tasks, s.after.samples) for s in summaries} | {
-        (s.before.tasks, s.before.samples) for s in summaries
-    }
+def _check_tasks(summaries: Sequence[RunSummary]) -> None:
+    asked = [{(end.tasks, end.samples) for end in (summary.before, summary.after)} for summary in summaries]
+    kinds = set().union(*asked)
     if len(kinds) > 1:
-        odd = sorted({s.name for s in summaries if (s.after.tasks, s.after.samples) != _key(summaries[0])})
+        odd = sorted({summary.name for summary, mine in zip(summaries, asked, strict=True) if mine != asked[0]})
         raise EvaluationError(
             f"the runs asked {len(kinds)} different sets of held-out tasks, so they cannot stand in one table. "
             f"Unlike {summaries[0].name}: {', '.join(odd)}. Remove their summaries and repeat the command."
         )
 
 
-def _key(summary: Summary) -> tuple[str, int]:
-    return summary.after.tasks, summary.after.samples
-
-
-def _cautions(groups: Mapping[str, Sequence[Summary]]) -> list[str]:
+def _cautions(groups: Mapping[str, Sequence[RunSummary]]) -> Iterator[str]:
     """What a reader must know before comparing rows."""
     every = [run for runs in groups.values() for run in runs]
-    found = []
     if len({run.model_digest for run in every}) > 1:
-        found.append("The runs began from different weights, so rows differ for another reason than their settings.")
+        yield "The runs began from different weights, so rows differ for another reason than their settings."
     if len({run.steps for run in every}) > 1:
-        found.append("The runs have different numbers of steps.")
+        yield "The runs have different numbers of steps."
     counts = {name: len(runs) for name, runs in groups.items()}
     if len(set(counts.values())) > 1:
         fewest = sorted(name for name, n in counts.items() if n < max(counts.values()))
-        found.append(f"Not every row has all seeds yet; fewer: {', '.join(fewest)}.")
+        yield f"Not every row has all seeds yet; fewer: {', '.join(fewest)}."
     if max(counts.values(), default=0) == 1:
-        found.append("One seed a row: intervals are over tasks only and say nothing of another seed.")
+        yield "One seed a row: intervals are over tasks only and say nothing of another seed."
     missing = [name for name in (DEFAULT, *CONTROLS) if name not in groups]
     if missing:
-        found.append(f"Not there yet: {', '.join(missing)}; without them the table has nothing to be read against.")
-    frozen = groups.get("frozen", ())
-    if any(run.before.correct != run.after.correct for run in frozen):
-        found.append("A frozen run answered differently before and after: something but learning moves the numbers.")
+        yield f"Not there yet: {', '.join(missing)}; without them the table has nothing to be read against."
+    if any(run.before.correct != run.after.correct for run in groups.get(FROZEN, ())):
+        yield "A frozen run answered differently before and after: something but learning moves the numbers."
     commits = {run.commit for run in every}
     if len(commits) > 1:
-        found.append(f"The runs were made by {len(commits)} versions of the code: {', '.join(sorted(commits))}.")
-    return found
+        yield f"The runs were made by {len(commits)} versions of the code: {', '.join(sorted(commits))}."
 
 
 def _mean(values: Sequence[float]) -> float:

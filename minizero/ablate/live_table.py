@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from minizero.ablate.summary import Summary
+from minizero.ablate.summary import RunSummary
 from minizero.formatting import points
 
 
@@ -40,7 +40,7 @@ class LiveTable:
             self._live.update(self.table())
             self._live.stop()
 
-    def kept(self, name: str, summary: Summary) -> None:
+    def kept(self, name: str, summary: RunSummary) -> None:
         """A summary was there already."""
         self._set(name, _change(summary), f"{name}: done before, {_change(summary)} points")
 
@@ -48,7 +48,7 @@ class LiveTable:
         """A run that goes on. Without a terminal it says nothing: a line per step of every run is too much."""
         self._set(name, f"{done}/{self.steps[name]}", "")
 
-    def finished(self, name: str, summary: Summary) -> None:
+    def finished(self, name: str, summary: RunSummary) -> None:
         """A run that has its summary now."""
         words = f"{name}: {_change(summary)} points in {summary.run_s:.0f} s ({self._count()} of {len(self.cells)})"
         self._set(name, _change(summary), words)
@@ -71,7 +71,7 @@ class LiveTable:
         return table
 
     def _count(self) -> int:
-        """Runs that have ended, with the one that is being told."""
+        """Runs that have ended, with the one that is being said."""
         return 1 + sum(cell != "·" and "/" not in cell for cell in self.cells.values())
 
     def _set(self, name: str, cell: str, line: str) -> None:
@@ -82,6 +82,6 @@ class LiveTable:
             self.console.print(line, markup=False, soft_wrap=True)
 
 
-def _change(summary: Summary) -> str:
+def _change(summary: RunSummary) -> str:
     before, after = summary.before.solve_rates(), summary.after.solve_rates()
     return points(100 * (sum(after) - sum(before)) / len(after))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from minizero.ablate.jobs import Job
-from minizero.ablate.summary import Summary, model_digest, read_summary, settings_of, write_summary
+from minizero.ablate.summary import RunSummary, model_digest, read_summary, settings_of, write_summary
 from minizero.selfplay.manifest import code_digest, versions
 from minizero.types import RunError
 
@@ -23,7 +23,7 @@ def take_over(jobs: Sequence[Job], places: Iterable[Path]) -> dict[str, Path]:
     """Give jobs without a summary that of the same run, looked for in `places` and the folders in them; returns the
     names of those jobs with the file that each came from."""
     missing = [job for job in jobs if not job.summary.is_file()]
-    there: dict[Key, tuple[Path, Summary]] = {}
+    there: dict[Key, tuple[Path, RunSummary]] = {}
     for path, summary in _summaries(places) if missing else ():
         there.setdefault(_key_of(summary), (path, summary))
     digests = {name: model_digest(job.config) for name, job in {job.config.model.name: job for job in missing}.items()}
@@ -39,7 +39,7 @@ def take_over(jobs: Sequence[Job], places: Iterable[Path]) -> dict[str, Path]:
     return taken
 
 
-def _summaries(places: Iterable[Path]) -> Iterable[tuple[Path, Summary]]:
+def _summaries(places: Iterable[Path]) -> Iterable[tuple[Path, RunSummary]]:
     seen = set()
     for place in places:
         for path in sorted([*place.glob("*-*.json"), *place.glob("*/*-*.json")]):
@@ -52,7 +52,7 @@ def _summaries(places: Iterable[Path]) -> Iterable[tuple[Path, Summary]]:
                 continue  # another file, or of another version
 
 
-def _key_of(summary: Summary) -> Key:
+def _key_of(summary: RunSummary) -> Key:
     return (
         summary.seed, summary.steps, json.dumps(summary.settings, sort_keys=True), summary.model_digest,
         summary.code, json.dumps(summary.versions, sort_keys=True),

@@ -1,6 +1,6 @@
 """What is kept of one run of a set: a JSON file of a few kilobytes, small enough to be committed.
 
-Reading order: Summary (with its two Measurements), summarise (from a run directory), read_summaries; then identity:
+Reading order: RunSummary (with its two Measurements), summarise (from a run directory), read_summaries; then identity:
 whether a summary answers the question that is asked now. A task's outcome is one digit in a string, so that runs can
 be compared task by task long after their directories are gone.
 """
@@ -58,7 +58,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class RunSummary:
     """One finished run of a set."""
 
     variant: str
@@ -86,7 +86,7 @@ class Summary:
         return f"{self.variant}-{self.seed}"
 
 
-def summarise(path: Path, variant: Variant) -> Summary:
+def summarise(path: Path, variant: Variant) -> RunSummary:
     """The summary of a finished run directory. Raises RunError when it is not finished or was not measured."""
     run = read_run(path)
     if run.config is None or not run.is_finished:
@@ -97,7 +97,7 @@ def summarise(path: Path, variant: Variant) -> Summary:
     check_pairing(before, after)
     times = [float(row["time/step_s"]) for row in run.step_rows]
     machine = {key: run.manifest.get("machine", {}).get(key) for key in ("processor", "cores")}
-    return Summary(
+    return RunSummary(
         variant.name,
         variant.kind,
         variant.about,
@@ -120,7 +120,7 @@ def summarise(path: Path, variant: Variant) -> Summary:
     )
 
 
-def write_summary(summary: Summary, keep: Path) -> Path:
+def write_summary(summary: RunSummary, keep: Path) -> Path:
     """keep/<variant>-<seed>.json, whole or not at all."""
     path = keep / f"{summary.name}.json"
     partial = path.with_suffix(".partial")
@@ -129,19 +129,19 @@ def write_summary(summary: Summary, keep: Path) -> Path:
     return path
 
 
-def read_summary(path: Path) -> Summary:
+def read_summary(path: Path) -> RunSummary:
     """Read one file. Raises RunError when it is no summary."""
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         data |= {name: Measurement(**data[name]) for name in ("before", "after")}
-        return Summary(**data)
+        return RunSummary(**data)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(
             f"{path} is not a summary of this version ({type(error).__name__}: {error}). Remove it to run it again."
         ) from None
 
 
-def read_summaries(keep: Path) -> list[Summary]:
+def read_summaries(keep: Path) -> list[RunSummary]:
     """Every summary in a directory, by variant and seed."""
     found = [read_summary(path) for path in sorted(keep.glob("*-*.json"))]
     return sorted(found, key=lambda summary: (summary.variant, summary.seed))
@@ -169,7 +169,7 @@ def _own_functions(config: Config) -> list[str]:
     return sorted({n for n in (*names, advantage.propose.function, advantage.solve.function) if is_own_function(n)})
 
 
-def stale(summary: Summary, config: Config) -> str:
+def stale(summary: RunSummary, config: Config) -> str:
     """Why a kept summary does not answer what is asked now, in words; "" when it does."""
     asked = settings_of(config)
     names = [n for n in {**summary.settings, **asked} if summary.settings.get(n) != asked.get(n)]

@@ -1,6 +1,6 @@
 """From files and --set overrides to one validated Config; all problems are told at once.
 
-Reading order: load_config, then resolve (stacking), check (what pydantic cannot see), to_toml and difference.
+Reading order: load_config, check (what pydantic cannot see), to_toml, difference; sentence_of says what a setting is.
 """
 
 from __future__ import annotations
@@ -237,14 +237,28 @@ def _sentence(error: Any) -> str:
     return f"{name} = {shown}: {error['msg'].removeprefix('Value error, ')}."
 
 
+def sentence_of(name: str) -> str:
+    """The sentence that the schema has for a setting; "" for a name inside a free table."""
+    *parents, last = name.split(".")
+    model = _section(parents)
+    field = model.model_fields.get(last) if model else None
+    return " ".join((field.description or "").split()) if field else ""
+
+
 def _fields_of(path: list[str]) -> list[str]:
+    model = _section(path)
+    return list(model.model_fields) if model else []
+
+
+def _section(path: list[str]) -> type[BaseModel] | None:
+    """The model behind a dotted name; None where it is no section."""
     model: Any = Config
     for part in path:
-        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
-        if field is None:
-            return []
-        model = field.annotation
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+        field = model.model_fields.get(part)
+        model = field.annotation if field else None
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return None
+    return model  # type: ignore[no-any-return]
 
 
 def _all_names(model: type[BaseModel] = Config, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

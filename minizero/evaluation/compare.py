@@ -1,6 +1,7 @@
-"""Finished evaluations side by side: every number of the comparison, as plain data for the page and the JSON.
+"""Finished evaluations side by side: every number of the comparison, for the page and the JSON.
 
-Reading order: Entry and read_entries, then compare (the story): one table per level, then each entry against the first.
+Reading order: Entry and read_entries; Comparison and what it is made of; then compare: per level (a benchmark's test
+set, such as humaneval+) each entry alone, and each against the first. as_json is what comparison.json holds.
 """
 # P problems, n samples of each
 
@@ -9,14 +10,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minizero import statistics as passk
+from minizero import statistics
 from minizero.evaluation.problems import PASS
+from minizero.statistics import Interval
 from minizero.types import EvaluationError
 
 RESAMPLES = 4000  # moves an end of an interval by less than a tenth of its width
@@ -39,12 +41,12 @@ class Entry:
 
     def counts(self, level: str, tasks: Sequence[str], n: int) -> list[int]:
         """Right answers among the first n samples of each task."""
-        found = Counter(
+        right = Counter(
             row["task"]
             for row in self.rows
             if row["draw"] == "sampled" and row["sample"] < n and row["verdict"].get(level) == PASS
         )
-        return [found[task] for task in tasks]
+        return [right[task] for task in tasks]
 
     def greedy(self, level: str, tasks: Sequence[str]) -> list[int]:
         """Whether the greedy answer to each task is right."""
@@ -58,33 +60,115 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
     for path in paths:
         file = path / "results.json" if path.is_dir() else path
         try:
-            found = json.loads(file.read_text(encoding="utf-8"))
-            sides = list(dict.fromkeys(side for scores in found["scores"].values() for side in scores))
+            results = json.loads(file.read_text(encoding="utf-8"))
+            sides = list(dict.fromkeys(side for scores in results["scores"].values() for side in scores))
         except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             raise EvaluationError(
                 f"{path}: no finished evaluation ({type(error).__name__}: {error}). Run  minizero evaluate  first."
             ) from None
         beside = file.with_name("perplexity.json")
-        surprise = json.loads(beside.read_text()) if beside.is_file() else {}
+        perplexity = json.loads(beside.read_text()) if beside.is_file() else {}
         for side in sides:
             if len(sides) == 1:
-                label = str(found["name"])
+                label = str(results["name"])
             elif len(paths) == 1:
                 label = side  # "base" and "trained" say it all
             else:
-                label = f"{found['name']}, base" if side == "base" else str(found["name"])
+                label = f"{results['name']}, base" if side == "base" else str(results["name"])
             labels = [entry.label for entry in entries]
             label = f"{label} ({sum(name.startswith(label) for name in labels) + 1})" if label in labels else label
-            rows = [row for row in found["rows"] if row["side"] == side]
-            scores = {level: by_side[side] for level, by_side in found["scores"].items()}
-            style = found["manifest"]["plan"]["style"]
-            told = surprise if side != "base" else {}
-            prompts, sanitiser = found.get("prompts", {}), found.get("sanitiser", "another sanitiser, or none")
-            entries.append(Entry(label, rows, found["n"], scores, style, str(path), told, prompts, sanitiser))
+            rows = [row for row in results["rows"] if row["side"] == side]
+            scores = {level: by_side[side] for level, by_side in results["scores"].items()}
+            style = results["manifest"]["plan"]["style"]
+            prompts, sanitiser = results.get("prompts", {}), results.get("sanitiser", "another sanitiser, or none")
+            under = perplexity if side != "base" else {}
+            entries.append(Entry(label, rows, results["n"], scores, style, str(path), under, prompts, sanitiser))
     return entries
 
 
-def compare(entries: Sequence[Entry], *, exclude: Sequence[str] = ()) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class ModelScores:
+    """One entry on one level. What needs samples is None where n is 0; `..._without_overlap` where nothing overlaps."""
+
+    greedy: Interval
+    n: int  # samples of each problem
+    greedy_without_overlap: Interval | None = None
+    curve_without_overlap: tuple[float, ...] | None = None
+    curve: tuple[Interval, ...] | None = None  # pass@k for k = 1 to n
+    steady_k: int | None = None  # beyond it pass@k rests on about one draw
+    histogram: Mapping[str, int] | None = None  # statistics.BINS -> problems
+    unseen_bound: float | None = None  # the solve rate that a problem without a right sample may still have
+
+
+@dataclass(frozen=True, slots=True)
+class PairComparison:
+    """One entry against the first, on one level. What needs samples is None where either has none."""
+
+    base: str
+    trained: str
+    greedy_difference: Interval
+    mcnemar: statistics.McNemar
+    n: int | None = None  # samples that both have
+    difference: tuple[Interval, ...] | None = None  # pass@k of trained minus base for k = 1 to n
+    coverage: statistics.Coverage | None = None
+    coverage_intervals: Mapping[str, Interval] | None = None
+    coverage_at_half: statistics.Coverage | None = None
+    null_split: statistics.Coverage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelComparison:
+    """Every entry on one level."""
+
+    problems: int
+    models: Mapping[str, ModelScores]  # by label
+    pairs: tuple[PairComparison, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FormatCounts:
+    """How an entry's answers of one draw (greedy or sampled) ended and were read."""
+
+    samples: int
+    finish: Mapping[str, int]
+    mean_tokens: float
+    median_tokens: int
+    no_answer: int
+    statuses: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class EntrySource:
+    """Where an entry comes from."""
+
+    label: str
+    n: int
+    format: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All numbers of a comparison; the first entry is what the others are compared with."""
+
+    entries: tuple[EntrySource, ...]
+    cautions: tuple[str, ...]
+    levels: Mapping[str, LevelComparison]
+    formats: Mapping[str, Mapping[str, FormatCounts]]  # by label and draw
+    perplexity: Mapping[str, Mapping[str, Mapping[str, float]]]  # by label, side that answered, side that scores
+
+
+def as_json(value: Any) -> Any:
+    """Dataclasses as dicts without what is None; everything inside likewise."""
+    if is_dataclass(value):
+        pairs = ((part.name, getattr(value, part.name)) for part in fields(value))
+        return {name: as_json(inner) for name, inner in pairs if inner is not None}
+    if isinstance(value, Mapping):
+        return {key: as_json(inner) for key, inner in value.items()}
+    return [as_json(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def compare(entries: Sequence[Entry], *, exclude: Sequence[str] = ()) -> Comparison:
     """All numbers. `exclude`: tasks that the run's own tasks overlap with; scores without them stand beside.
 
     Raises EvaluationError when there is nothing to compare: no level in common, or other tasks.
@@ -94,33 +178,33 @@ def compare(entries: Sequence[Entry], *, exclude: Sequence[str] = ()) -> dict[st
     levels = [level for level in entries[0].scores if all(level in entry.scores for entry in entries)]
     if not levels:
         raise EvaluationError("these evaluations have no suite in common, so there is nothing to compare.")
-    return {
-        "entries": [{"label": e.label, "n": e.n, "format": e.style, "source": e.source} for e in entries],
-        "cautions": _cautions(entries),
-        "levels": {level: _level(level, entries, frozenset(exclude)) for level in levels},
-        "formats": {entry.label: _format(entry) for entry in entries},
-        "perplexity": {entry.label: entry.perplexity for entry in entries if entry.perplexity},
-    }
+    return Comparison(
+        tuple(EntrySource(e.label, e.n, e.style, e.source) for e in entries),
+        tuple(_cautions(entries)),
+        {level: _level(level, entries, frozenset(exclude)) for level in levels},
+        {entry.label: _formats(entry) for entry in entries},
+        {entry.label: entry.perplexity for entry in entries if entry.perplexity},
+    )
 
 
 def _cautions(entries: Sequence[Entry]) -> list[str]:
-    found = []
+    cautions = []
     styles = {entry.style for entry in entries}
     if len(styles) > 1:
-        found.append(
+        cautions.append(
             f"The prompt formats differ ({', '.join(sorted(styles))}). A format moves scores by tens of points: these "
             "numbers do not tell the models apart."
         )
     if len({entry.sanitiser for entry in entries}) > 1:
-        found.append("The answers were read by different sanitisers. Run  minizero evaluate  again: it scores anew.")
+        cautions.append("The answers were read by different sanitisers. Run  minizero evaluate  again: it scores anew.")
     if len({entry.n for entry in entries}) > 1:
-        found.append(
+        cautions.append(
             "The evaluations have different numbers of samples; pairs are compared on the samples that both have."
         )
-    return found
+    return cautions
 
 
-def _level(level: str, entries: Sequence[Entry], excluded: frozenset[str]) -> dict[str, Any]:
+def _level(level: str, entries: Sequence[Entry], excluded: frozenset[str]) -> LevelComparison:
     tasks = list(entries[0].scores[level]["tasks"])
     for entry in entries[1:]:
         odd = set(tasks) ^ set(entry.scores[level]["tasks"])
@@ -130,75 +214,63 @@ def _level(level: str, entries: Sequence[Entry], excluded: frozenset[str]) -> di
                 f"example {min(odd)}). Evaluate both with the same --limit."
             )
     kept = [task for task in tasks if task not in excluded]
-    return {
-        "problems": len(tasks),
-        "models": {entry.label: _alone(level, entry, tasks, kept) for entry in entries},
-        "pairs": [_pair(level, entries[0], entry, tasks) for entry in entries[1:]],
-    }
+    models = {entry.label: _alone(level, entry, tasks, kept) for entry in entries}
+    return LevelComparison(len(tasks), models, tuple(_pair(level, entries[0], entry, tasks) for entry in entries[1:]))
 
 
-def _alone(level: str, entry: Entry, tasks: list[str], kept: list[str]) -> dict[str, Any]:
-    greedy = entry.greedy(level, tasks)
-    found: dict[str, Any] = {"greedy": asdict(passk.wilson(sum(greedy), len(tasks))), "n": entry.n}
+def _alone(level: str, entry: Entry, tasks: list[str], kept: list[str]) -> ModelScores:
+    greedy, n = entry.greedy(level, tasks), entry.n
+    scores = ModelScores(statistics.wilson(sum(greedy), len(tasks)), n)
     if kept != tasks and kept:
-        found["greedy_without_overlap"] = asdict(passk.wilson(sum(entry.greedy(level, kept)), len(kept)))
-        if entry.n:
-            without = passk.pass_at_k_curve(entry.counts(level, kept, entry.n), entry.n)
-            found["curve_without_overlap"] = [float(value) for value in without]
-    if entry.n:
-        counts = entry.counts(level, tasks, entry.n)
-        rng = np.random.default_rng(SEED)
-        curve = passk.pass_at_k_intervals(counts, entry.n, rng, resamples=RESAMPLES)
-        found |= {
-            "curve": [asdict(point) for point in curve],
-            "steady_k": entry.n // 2,
-            "histogram": passk.accuracy_histogram(counts, entry.n),
-            "unseen_bound": passk.unseen_bound(entry.n),
-        }
-    return found
+        scores = replace(scores, greedy_without_overlap=statistics.wilson(sum(entry.greedy(level, kept)), len(kept)))
+        if n:
+            without = statistics.pass_at_k_curve(entry.counts(level, kept, n), n)
+            scores = replace(scores, curve_without_overlap=tuple(map(float, without)))
+    if not n:
+        return scores
+    counts = entry.counts(level, tasks, n)
+    curve = statistics.pass_at_k_intervals(counts, n, np.random.default_rng(SEED), resamples=RESAMPLES)
+    return replace(
+        scores, curve=tuple(curve), steady_k=n // 2, histogram=statistics.accuracy_histogram(counts, n),
+        unseen_bound=statistics.unseen_bound(n),
+    )  # fmt: skip
 
 
-def _pair(level: str, base: Entry, other: Entry, tasks: list[str]) -> dict[str, Any]:
+def _pair(level: str, base: Entry, other: Entry, tasks: list[str]) -> PairComparison:
     ours, theirs = base.greedy(level, tasks), other.greedy(level, tasks)
     rng = np.random.default_rng(SEED)
-    found: dict[str, Any] = {
-        "base": base.label,
-        "trained": other.label,
-        "greedy_difference": asdict(passk.paired_bootstrap(ours, theirs, rng, resamples=RESAMPLES)),
-        "mcnemar": asdict(passk.mcnemar(ours, theirs)),
-    }
+    gap = statistics.paired_bootstrap(ours, theirs, rng, resamples=RESAMPLES)
+    pair = PairComparison(base.label, other.label, gap, statistics.mcnemar(ours, theirs))
     n = min(base.n, other.n)
     if not n:
-        return found
+        return pair
     a, b = base.counts(level, tasks, n), other.counts(level, tasks, n)
-    found |= {
-        "n": n,
-        "difference": [asdict(p) for p in passk.pass_at_k_difference(a, b, n, rng, resamples=RESAMPLES)],
-        "coverage": asdict(passk.coverage(a, b, n)),
-        "coverage_intervals": {
-            name: asdict(cell) for name, cell in passk.coverage_intervals(a, b, n, rng, resamples=RESAMPLES).items()
-        },
-    }
-    if n > 1:
-        # Half against half: what chance alone puts into "only" cells, on the same number of samples.
-        found["coverage_at_half"] = asdict(passk.coverage_at(a, b, n, n // 2))
-        found["null_split"] = asdict(passk.null_split(a, n))
-    return found
+    pair = replace(
+        pair, n=n,
+        difference=tuple(statistics.pass_at_k_difference(a, b, n, rng, resamples=RESAMPLES)),
+        coverage=statistics.coverage(a, b, n),
+        coverage_intervals=statistics.coverage_intervals(a, b, n, rng, resamples=RESAMPLES),
+    )  # fmt: skip
+    if n == 1:
+        return pair
+    # Half against half: what chance alone puts into "only" cells, on the same number of samples.
+    at_half = statistics.coverage_at(a, b, n, n // 2)
+    return replace(pair, coverage_at_half=at_half, null_split=statistics.null_split(a, n))
 
 
-def _format(entry: Entry) -> dict[str, Any]:
+def _formats(entry: Entry) -> dict[str, FormatCounts]:
     """Finish reasons, lengths and answers that could not be read, per draw."""
-    found = {}
+    counts = {}
     for draw in ("greedy", "sampled"):
         rows = [row for row in entry.rows if row["draw"] == draw]
         if rows:
             lengths = sorted(row["tokens"] for row in rows)
-            found[draw] = {
-                "samples": len(rows),
-                "finish": dict(Counter(row["finish"] for row in rows)),
-                "mean_tokens": sum(lengths) / len(lengths),
-                "median_tokens": lengths[len(lengths) // 2],
-                "no_answer": sum(not row["answer"].strip() for row in rows),
-                "statuses": dict(Counter(next(iter(row["verdict"].values())) for row in rows)),
-            }
-    return found
+            counts[draw] = FormatCounts(
+                len(rows),
+                dict(Counter(row["finish"] for row in rows)),
+                sum(lengths) / len(lengths),
+                lengths[len(lengths) // 2],
+                sum(not row["answer"].strip() for row in rows),
+                dict(Counter(next(iter(row["verdict"].values())) for row in rows)),
+            )
+    return counts

@@ -16,8 +16,7 @@ from minizero.ablate.jobs import Failure, plan_jobs, run_jobs
 from minizero.ablate.reuse import take_over
 from minizero.ablate.sets import AblationSet
 from minizero.ablate.summary import read_summaries
-from minizero.report.ablation_markdown import to_markdown
-from minizero.report.ablation_page import to_page
+from minizero.report.ablation_page import to_markdown, to_page
 from minizero.report.ablation_words import in_words
 from minizero.types import RunError
 

@@ -1,24 +1,49 @@
-"""The report's drawings as inline SVG: small, sharp at any size, and coloured by the page's own light or dark palette.
+"""Drawings as inline SVG: small, sharp at any size, and coloured by the page's own light or dark palette.
 
-Reading order: Series and line_chart; Band and stacked_chart; change_bar. Coordinates are in a box of WIDTH x HEIGHT.
-Drawn here rather than with matplotlib because forty figures of it would weigh megabytes and know no dark mode.
+Reading order: line_chart, stacked_chart; a comparison's: pass@k with bands, differences, accuracies; what they share.
+Drawn here rather than with a plotting library because forty of its figures would weigh megabytes and know no dark mode.
+A pointer that rests on a shape reads its numbers. Simple bars and legends are macros of templates/common.html.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from minizero.formatting import number
-from minizero.report.tags import Html, tag
+from markupsafe import Markup
 
-WIDTH, HEIGHT = 360, 170
-LEFT, RIGHT, TOP, BOTTOM = 46, 8, 10, 22  # margins for the axis labels
+from minizero.formatting import number, percent, points, visible
+from minizero.statistics import Interval
+
 MOST_POINTS = 300  # longer curves are drawn as means of equal bins
 CALM_POINTS = 24  # longer curves are drawn as running means over their own values
 MOST_BARS = 40
 Point = tuple[float, float]
+Curve = Mapping[int, Interval]  # by k
+Show = Callable[[float], str]
+Scale = Callable[[float], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """The size of a drawing and its margins for the axis labels."""
+
+    width: int
+    height: int
+    left: int
+    right: int
+    top: int
+    bottom: int
+
+    def across(self, low: float, high: float) -> Scale:
+        return _scale(low, high, self.left, self.width - self.right)
+
+    def up(self, low: float, high: float) -> Scale:
+        return _scale(low, high, self.height - self.bottom, self.top)
+
+
+SMALL, WIDE, BROAD = Box(360, 170, 46, 8, 10, 22), Box(760, 170, 46, 8, 10, 22), Box(680, 300, 52, 12, 12, 26)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,28 +64,26 @@ class Band:
     values: tuple[float, ...]
 
 
-def line_chart(series: Sequence[Series], *, show: Callable[[float], str] = number, is_fraction: bool = False) -> Html:
+def line_chart(series: Sequence[Series], *, show: Show = number, is_fraction: bool = False) -> Markup:
     """Lines over steps. Alarms, legends and words are the caller's."""
     drawn = [Series(s.label, s.style, binned(s.points)) for s in series]
     values = [y for s in drawn for _, y in s.points]
     steps = [x for s in drawn for x, _ in s.points]
     if not values:
-        return tag("p", "no values", class_="empty")
+        return Markup('<p class="empty">no values</p>')
     ticks = _ticks(min(values), max(values), is_fraction)
-    across = _scale(min(steps), max(steps), LEFT, WIDTH - RIGHT)
-    up = _scale(ticks[0], ticks[-1], HEIGHT - BOTTOM, TOP)
-    shapes = [*_grid(ticks, up, show), *_step_axis(min(steps), max(steps), across)]
+    across, up = SMALL.across(min(steps), max(steps)), SMALL.up(ticks[0], ticks[-1])
+    shapes = _grid(SMALL, ticks, up, show) + _ends(SMALL, f"{min(steps):.0f}", f"{max(steps):.0f}")
     half = window(max(len(s.points) for s in drawn)) // 2
     for s in reversed(drawn):  # the first line lies on top
         places = [(across(x), up(y)) for x, y in s.points]
         if half and (s.style == "all" or len(drawn) == 1):
-            shapes.append(_path(places, f"line raw {s.style}"))
+            shapes.append(_line(places, f"line raw {s.style}"))
         calm = [(x, _mean([y for _, y in places[max(0, i - half) : i + half + 1]])) for i, (x, _) in enumerate(places)]
-        shapes.append(_path(calm, f"line {s.style}"))
-        for x, y in places if len(places) <= 12 else []:
-            shapes.append(tag("circle", class_=f"dot {s.style}", cx=f"{x:.1f}", cy=f"{y:.1f}", r="2.6"))
+        shapes.append(_line(calm, f"line {s.style}"))
+        shapes += [_dot(x, y, s.style, 2.6) for x, y in places if len(places) <= 12]
     shapes += _readings(drawn, across, show)
-    return _frame(shapes, words="; ".join(f"{s.label}: {show(s.points[-1][1])} at the end" for s in drawn))
+    return _svg(SMALL, shapes, "; ".join(f"{s.label}: {show(s.points[-1][1])} at the end" for s in drawn if s.points))
 
 
 def window(count: int) -> int:
@@ -73,63 +96,35 @@ def window(count: int) -> int:
 
 
 def stacked_chart(
-    columns: Sequence[str],
-    bands: Sequence[Band],
-    *,
-    show: Callable[[float], str] = number,
-    top: float | None = None,
-    width: int = WIDTH,
-) -> Html:
+    columns: Sequence[str], bands: Sequence[Band], *, show: Show, top: float = 0.0, box: Box = SMALL
+) -> Markup:
     """Stacked bars, the first band at the bottom. `columns` are the steps that each bar stands for."""
     if not columns:
-        return tag("p", "no values", class_="empty")
+        return Markup('<p class="empty">no values</p>')
     height = top or max(sum(band.values[i] for band in bands) for i in range(len(columns))) or 1.0
     ticks = [0.0, height / 2, height] if top else _ticks(0.0, height, is_fraction=height <= 1)
-    up = _scale(0.0, ticks[-1], HEIGHT - BOTTOM, TOP)
-    wide = (width - LEFT - RIGHT) / len(columns)
-    shapes = _grid(ticks, up, show, width)
+    up, wide = box.up(0.0, ticks[-1]), (box.width - box.left - box.right) / len(columns)
+    shapes = _grid(box, ticks, up, show)
     for i, name in enumerate(columns):
-        below, read = 0.0, []
-        bars = []
-        for band in bands:
-            if not band.values[i]:
-                continue
-            high, low = up(below + band.values[i]), up(below)
+        below, words, bars = 0.0, [], []
+        for band in (band for band in bands if band.values[i]):
+            low, high = up(below), up(below + band.values[i])
             below += band.values[i]
-            read.append(f"{band.label} {show(band.values[i])}")
-            bars.append(
-                tag("rect", class_=f"bar {band.style}", x=f"{LEFT + i * wide:.1f}", y=f"{high:.1f}",
-                    width=f"{wide - min(1.5, 0.1 * wide):.1f}", height=f"{max(0.0, low - high):.1f}")
-            )  # fmt: skip
-        shapes.append(tag("g", tag("title", f"step {name}: " + ", ".join(reversed(read))), *bars))
-    shapes.append(_label(LEFT, HEIGHT - 6, f"step {columns[0]}", "start"))
-    if len(columns) > 1:
-        shapes.append(_label(width - RIGHT, HEIGHT - 6, columns[-1], "end"))
-    return _frame(shapes, width=width, words=f"stacked bars over steps {columns[0]} to {columns[-1]}")
+            words.append(f"{band.label} {show(band.values[i])}")
+            bars.append(_bar(box.left + i * wide, high, wide - min(1.5, 0.1 * wide), low - high, f"bar {band.style}"))
+        shapes.append(_shape("g", *bars, words=f"step {name}: {', '.join(reversed(words))}"))
+    shapes += _ends(box, columns[0], columns[-1])
+    return _svg(box, shapes, f"stacked bars over steps {columns[0]} to {columns[-1]}")
 
 
-def change_bar(low: float, middle: float, high: float, reach: float, style: str) -> Html:
-    """A change with its interval on an axis from -reach to reach, zero in the middle."""
-    across = _scale(-reach, reach, 4, 196)
-    return tag(
-        "svg",
-        tag("line", class_="zero", x1="100", x2="100", y1="1", y2="23"),
-        tag("line", class_=f"whisker {style}", x1=f"{across(low):.1f}", x2=f"{across(high):.1f}", y1="12", y2="12"),
-        tag("circle", class_=f"dot {style}", cx=f"{across(middle):.1f}", cy="12", r="4.5"),
-        viewBox="0 0 200 24",
-        class_="change",
-        aria_hidden="true",
-    )
-
-
-def binned(points: Sequence[Point], most: int = MOST_POINTS) -> tuple[Point, ...]:
+def binned(places: Sequence[Point], most: int = MOST_POINTS) -> tuple[Point, ...]:
     """The finite points; where there are too many, means of equal bins (the caller says so beside the chart)."""
-    finite = [(x, y) for x, y in points if math.isfinite(y)]
+    finite = [(x, y) for x, y in places if math.isfinite(y)]
     if len(finite) <= most:
         return tuple(finite)
     size = -(-len(finite) // most)
     groups = [finite[i : i + size] for i in range(0, len(finite), size)]
-    return tuple((g[-1][0], sum(y for _, y in g) / len(g)) for g in groups)
+    return tuple((group[-1][0], _mean([y for _, y in group])) for group in groups)
 
 
 def bins(steps: Sequence[int], most: int = MOST_BARS) -> list[list[int]]:
@@ -142,61 +137,144 @@ def bin_name(group: Sequence[int]) -> str:
     return str(group[0]) if len(group) == 1 else f"{group[0]}–{group[-1]}"
 
 
-# -- the parts of a frame ---------------------------------------------------------------------------------------------
+# -- comparisons ------------------------------------------------------------------------------------------------------
 
 
-def _frame(shapes: Sequence[Html], *, words: str, width: int = WIDTH) -> Html:
-    return tag("svg", *shapes, viewBox=f"0 0 {width} {HEIGHT}", role="img", aria_label=words)
+def curve_figure(curves: Mapping[str, Curve], *, steady: int = 0) -> Markup:
+    """pass@k over k on a logarithmic axis, from 0 to 1. Beyond `steady` the curves are faint."""
+    return _curves(curves, (0.0, 0.25, 0.5, 0.75, 1.0), lambda value: percent(value, 0), steady)
 
 
-def _path(places: Sequence[Point], style: str) -> Html:
-    return tag("polyline", class_=style, points=" ".join(f"{x:.1f},{y:.1f}" for x, y in places))
+def difference_figure(name: str, difference: Curve, *, steady: int = 0) -> Markup:
+    """pass@k of one model minus another's over k, in points, around zero."""
+    reach = max((abs(end) for gap in difference.values() for end in (gap.low, gap.high)), default=0.0)
+    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if s * 2 >= reach or s == 0.5)
+    ticks = tuple(step * i for i in range(-2, 3))
+    return _curves({name: difference}, ticks, lambda value: points(100 * value), steady)
+
+
+def _curves(curves: Mapping[str, Curve], ticks: Sequence[float], show: Show, steady: int) -> Markup:
+    most = max((k for curve in curves.values() for k in curve), default=1)
+    along, up = BROAD.across(0, math.log2(most)), BROAD.up(ticks[0], ticks[-1])
+
+    def x(k: float) -> float:
+        return along(math.log2(k))
+
+    def y(value: float) -> float:
+        return up(min(max(value, ticks[0]), ticks[-1]))
+
+    shapes = _grid(BROAD, ticks, y, show)
+    for power in range(int(math.log2(most)) + 1):
+        name = str(2**power) if power else "k = 1"
+        shapes.append(_label(x(2**power), BROAD.height - 8, name, "middle"))
+    for place, (name, curve) in enumerate(curves.items()):
+        style, ks = f"c{place % 8}", list(curve)
+        edge = [(x(k), y(curve[k].high)) for k in ks] + [(x(k), y(curve[k].low)) for k in reversed(ks)]
+        shapes.append(_line(edge, f"bar band {style}", "polygon"))
+        sure = len([k for k in ks if not steady or k <= max(steady, 1)])
+        for part, extra in ((ks[:sure], ""), (ks[max(sure - 1, 0) :], " unsteady")):
+            shapes.append(_line([(x(k), y(curve[k].value)) for k in part], f"line {style}{extra}"))
+        for k, share in curve.items() if len(curve) <= 64 else ():
+            words = f"{name}, k = {k:g}: {show(share.value)} ({show(share.low)} to {show(share.high)})"
+            shapes.append(_dot(x(k), y(share.value), style, 4 if len(curve) == 1 else 2.2, words))
+    ends = {name: (k, curve[k]) for name, curve in curves.items() for k in list(curve)[-1:]}
+    return _svg(BROAD, shapes, "; ".join(f"{name}: {show(end.value)} at k = {k:g}" for name, (k, end) in ends.items()))
+
+
+def histogram_figure(models: Mapping[str, Mapping[str, int]]) -> Markup:
+    """Problems by accuracy, one group of bars per bin and one bar per model. The bins are statistics.BINS."""
+    names = list(next(iter(models.values())))
+    most = max((count for counts in models.values() for count in counts.values()), default=0) or 1
+    group = (BROAD.width - BROAD.left - BROAD.right) / len(names)
+    wide, up = 0.84 * group / len(models), BROAD.up(0, most)
+    shapes = _grid(BROAD, sorted({0, most // 2, most}), up, lambda count: f"{count:.0f}")
+    for place, name in enumerate(names):
+        left = BROAD.left + place * group
+        shapes.append(_label(left + group / 2, BROAD.height - 8, _accuracy(name), "middle"))
+        for i, (model, counts) in enumerate(models.items()):
+            words, high = f"{model}: {counts[name]} problems with accuracy {name}", up(counts[name])
+            shapes.append(_bar(left + 0.08 * group + i * wide, high, 0.92 * wide, up(0) - high, f"bar c{i % 8}", words))
+    return _svg(BROAD, shapes, "problems by accuracy")
+
+
+def _accuracy(name: str) -> str:
+    """A bin in few characters: its upper end.  (0.1, 0.2] -> .2, (0.9, 1) -> <1"""
+    if name.startswith("("):
+        end = name.rpartition(", ")[2]
+        return "<1" if end == "1)" else end.rstrip("]").lstrip("0")
+    return name
+
+
+# -- what they share --------------------------------------------------------------------------------------------------
+
+
+def _shape(name: str, *inside: Markup, words: str = "", **attributes: object) -> Markup:
+    """An element with `words` to read on it. `class_` is class, `text_anchor` text-anchor; every text is escaped."""
+    parts = [Markup("<{}").format(name)]
+    for key, value in attributes.items():
+        written = key if key == "viewBox" else key.rstrip("_").replace("_", "-")
+        shown = f"{value:.1f}" if isinstance(value, float) else visible(str(value))
+        parts.append(Markup(' {}="{}"').format(written, shown))
+    title = Markup("<title>{}</title>").format(visible(words)) if words else Markup()
+    return Markup().join([*parts, Markup(">"), title, *inside, Markup("</{}>").format(name)])
+
+
+def _svg(box: Box, shapes: Iterable[Markup], words: str) -> Markup:
+    return _shape("svg", *shapes, viewBox=f"0 0 {box.width} {box.height}", role="img", aria_label=words)
+
+
+def _line(places: Iterable[Point], style: str, name: str = "polyline") -> Markup:
+    return _shape(name, class_=style, points=" ".join(f"{x:.1f},{y:.1f}" for x, y in places))
+
+
+def _dot(x: float, y: float, style: str, radius: float, words: str = "") -> Markup:
+    return _shape("circle", words=words, class_=f"dot {style}", cx=x, cy=y, r=radius)
+
+
+def _bar(x: float, y: float, wide: float, high: float, style: str, words: str = "") -> Markup:
+    return _shape("rect", words=words, class_=style, x=x, y=y, width=wide, height=max(0.0, high))
+
+
+def _label(x: float, y: float, text: str, anchor: str) -> Markup:
+    return _shape("text", Markup("{}").format(visible(text)), x=x, y=y, text_anchor=anchor)
+
+
+def _grid(box: Box, ticks: Sequence[float], up: Scale, show: Show) -> list[Markup]:
+    """Lines and labels of the upward axis; zero is dotted where there are values below it."""
+    shapes = []
+    for tick in ticks:
+        style, y = "zero" if min(ticks) < 0 and not tick else "grid", up(tick)
+        shapes.append(_shape("line", class_=style, x1=box.left, x2=box.width - box.right, y1=y, y2=y))
+        shapes.append(_label(box.left - 5, y + 3.5, show(tick), "end"))
+    return shapes
+
+
+def _ends(box: Box, first: str, last: str) -> list[Markup]:
+    """The first and the last step under the axis."""
+    labels = [_label(box.left, box.height - 6, f"step {first}", "start")]
+    return labels + ([_label(box.width - box.right, box.height - 6, last, "end")] if last != first else [])
+
+
+def _readings(series: Sequence[Series], across: Scale, show: Show) -> list[Markup]:
+    """Invisible columns that say the values of their step to a pointer that rests on them."""
+    at: dict[float, list[str]] = {}
+    for s in series:
+        for x, y in s.points:
+            at.setdefault(x, []).append(f"{s.label} {show(y)}" if s.label else show(y))
+    if len(at) > 80:
+        return []
+    wide, high = (SMALL.width - SMALL.left - SMALL.right) / len(at), SMALL.height - SMALL.top - SMALL.bottom
+    return [
+        _bar(across(x) - wide / 2, SMALL.top, wide, high, "reading", f"step {x:.0f}: {', '.join(at[x])}")
+        for x in sorted(at)
+    ]
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _grid(
-    ticks: Sequence[float], up: Callable[[float], float], show: Callable[[float], str], width: int = WIDTH
-) -> list[Html]:
-    shapes = []
-    for tick in ticks:
-        y = f"{up(tick):.1f}"
-        shapes.append(tag("line", class_="grid", x1=LEFT, x2=width - RIGHT, y1=y, y2=y))
-        shapes.append(_label(LEFT - 5, up(tick) + 3.5, show(tick), "end"))
-    return shapes
-
-
-def _step_axis(first: float, last: float, across: Callable[[float], float]) -> list[Html]:
-    labels = [_label(LEFT, HEIGHT - 6, f"step {first:.0f}", "start")]
-    if last > first:
-        labels.append(_label(across(last), HEIGHT - 6, f"{last:.0f}", "end"))
-    return labels
-
-
-def _readings(series: Sequence[Series], across: Callable[[float], float], show: Callable[[float], str]) -> list[Html]:
-    """Invisible columns that tell the values of their step to a pointer that rests on them."""
-    at: dict[float, list[str]] = {}
-    for s in series:
-        for x, y in s.points:
-            at.setdefault(x, []).append(f"{s.label} {show(y)}" if s.label else show(y))
-    steps = sorted(at)
-    if len(steps) > 80:
-        return []
-    wide = (WIDTH - LEFT - RIGHT) / len(steps)
-    return [
-        tag("rect", tag("title", f"step {x:.0f}: {', '.join(at[x])}"), class_="reading",
-            x=f"{across(x) - wide / 2:.1f}", y=TOP, width=f"{wide:.1f}", height=HEIGHT - TOP - BOTTOM)
-        for x in steps
-    ]  # fmt: skip
-
-
-def _label(x: float, y: float, text: str, anchor: str) -> Html:
-    return tag("text", text, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor)
-
-
-def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+def _scale(low: float, high: float, start: float, end: float) -> Scale:
     if high <= low:
         return lambda value: (start + end) / 2
     return lambda value: start + (value - low) / (high - low) * (end - start)

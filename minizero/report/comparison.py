@@ -1,25 +1,30 @@
 """Write a comparison: comparison.html and comparison.json, first what can be concluded; and published tables likewise.
 
-Reading order: write_comparison, write_published, run_overlap.
+Reading order: write_comparison, write_published, run_overlap; then what the page's sections need, one function each
+(conclusions.py: the sentences; templates/comparison.html: how it looks).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
-from minizero.evaluation.compare import compare, read_entries
+from minizero.evaluation.compare import Entry, LevelComparison, PairComparison, as_json, compare, read_entries
 from minizero.evaluation.evaluate import write_json
-from minizero.evaluation.overlap import find_overlap
-from minizero.evaluation.published import describe, read_tables
+from minizero.evaluation.overlap import Hit, find_overlap
+from minizero.evaluation.problems import PASS
+from minizero.evaluation.published import Published, describe, read_tables
 from minizero.evaluation.suites import suite
-from minizero.report import comparison_page
-from minizero.report.conclusions import sentences
-from minizero.report.tags import section, table, tag
-from minizero.types import EvaluationError
+from minizero.report.charts import curve_figure, difference_figure, histogram_figure
+from minizero.report.claims import as_share
+from minizero.report.conclusions import greedy_direction, headline, sentences
+from minizero.report.pages import Section, page
+from minizero.selfplay.run_data import own_programs
+from minizero.statistics import Interval
+
+EXAMPLES = 6
+Keys = list[tuple[str, str]]
 
 
 def write_comparison(
@@ -28,52 +33,126 @@ def write_comparison(
     """Compare finished evaluations; the conclusions. With `run`, its tasks are looked for in the benchmarks."""
     entries = read_entries(paths)
     hits = run_overlap(run, sorted({row["suite"] for entry in entries for row in entry.rows}), data) if run else []
-    numbers = compare(entries, exclude=[hit["problem"] for hit in hits])
-    words = sentences(numbers)
+    comparison = compare(entries, exclude=[hit.problem for hit in hits])
+    words = sentences(comparison)
     if run:
         words.append(
             f"{len(hits)} benchmark problems overlap with tasks that {run.name} made up"
             + ("; greedy scores without them stand in the JSON." if hits else ".")
         )
-    sections = comparison_page.comparison_sections(numbers, entries)
-    if hits:
-        rows = [[hit["problem"], hit["how"], tag("pre", hit["program"][:400])] for hit in hits]
-        sections.append(section("overlap", "Overlap", table(["problem", "equal", "self-made program"], rows)))
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "comparison.json", numbers | {"sentences": words, "overlap": hits})
-    title = " against ".join(entry.label for entry in entries)
-    (out / "comparison.html").write_text(comparison_page.page(title, words, sections), encoding="utf-8")
+    write_json(out / "comparison.json", as_json(comparison) | {"sentences": words, "overlap": as_json(hits)})
+    labels = " against ".join(entry.label for entry in entries)
+    sections = [_level_section(name, level) for name, level in comparison.levels.items()]
+    sections.append(Section("formats", "Formats and lengths", "formats", {"formats": comparison.formats}))
+    if comparison.perplexity:
+        sections.append(Section("perplexity", "Perplexity", "perplexity", {"sides": comparison.perplexity}))
+    if len(entries) > 1:
+        sections.append(_examples(list(comparison.levels), entries[0], entries[-1]))
+    if hits:
+        sections.append(Section("overlap", "Overlap", "overlap", {"hits": hits}))
+    text = page("comparison", labels, sections, over=labels, headline=headline(comparison), sentences=words)
+    (out / "comparison.html").write_text(text, encoding="utf-8")
     return words
 
 
 def write_published(paths: Sequence[Path], out: Path) -> list[str]:
     """The same for published tables of one draw per k; the conclusions."""
-    numbers = describe([found for path in paths for found in read_tables(path)])
+    published = describe([table for path in paths for table in read_tables(path)])
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "published.json", numbers)
-    sections = comparison_page.published_sections(numbers)
-    text = comparison_page.page("Published pass@k, one draw per k", numbers["sentences"], sections)
+    write_json(out / "published.json", as_json(published))
+    title = "Published pass@k, one draw per k"
+    header = {"over": "", "headline": title, "sentences": published.sentences}
+    text = page("comparison", title, _published_sections(published), **header)
     (out / "published.html").write_text(text, encoding="utf-8")
-    return list(numbers["sentences"])
+    return list(published.sentences)
 
 
-def run_overlap(run: Path, suites: Sequence[str], data: Path | None) -> list[dict[str, Any]]:
+def run_overlap(run: Path, suites: Sequence[str], data: Path | None) -> list[Hit]:
     """Benchmark problems that a run's own tasks repeat."""
-    from minizero.evaluation.store import read_whole_lines
-    from minizero.selfplay.buffer import task_from_json
-
-    path = run / "tasks.jsonl"
-    if not path.is_file():
-        raise EvaluationError(f"{run} has no tasks.jsonl: overlap is looked for in the tasks of a self-play run.")
-    programs = []
-    for line in read_whole_lines(path):
-        try:
-            programs.append(task_from_json(json.loads(line)).program)
-        except (ValueError, KeyError, TypeError):
-            continue  # a line of the buffer that is no task, such as an eviction
     benchmark = {
         problem.id: problem.data.get("program", problem.solution)
         for name in suites
         for problem in suite(name).load(data)
     }
-    return [asdict(hit) for hit in find_overlap(programs, benchmark)]
+    return find_overlap(own_programs(run), benchmark)
+
+
+def _level_section(name: str, level: LevelComparison) -> Section:
+    sampled = {label: model for label, model in level.models.items() if model.curve}
+    ks = _chosen_ks([model.n for model in level.models.values()])
+    data: dict[str, object] = {
+        "level": level, "ks": ks, "keys": _keys(sampled),
+        "pairs": [_pair(pair, level.problems) for pair in level.pairs], "curves": "", "accuracies": "", "bins": [],
+    }  # fmt: skip
+    if sampled:
+        curves = {label: _by_k(model.curve or ()) for label, model in sampled.items()}
+        bins = {label: model.histogram or {} for label, model in sampled.items()}
+        data |= {
+            "curves": curve_figure(curves, steady=min(model.n for model in sampled.values()) // 2),
+            "accuracies": histogram_figure(bins),
+            "bins": [(b, *(counts[b] for counts in bins.values())) for b in next(iter(bins.values()))],
+        }
+    return Section(name.replace("+", "-plus"), name, "level", data)
+
+
+def _pair(pair: PairComparison, problems: int) -> dict[str, object]:
+    gap = pair.greedy_difference
+    drawn: dict[str, object] = {"pair": pair, "kind": greedy_direction(pair, problems)}
+    drawn["reach"] = max(0.1, -gap.low, gap.high)
+    if pair.difference is None or pair.n is None:
+        return drawn
+    ks = _chosen_ks([pair.n])
+    expected = {
+        "expected, half of the samples": pair.coverage_at_half,
+        f"null: {pair.base} against itself, half and half": pair.null_split,
+    }
+    return drawn | {
+        "ks": ks,
+        "gaps": [pair.difference[k - 1] for k in ks],
+        "differences": difference_figure(pair.trained, _by_k(pair.difference), steady=pair.n // 2),
+        "expected": [(words, coverage) for words, coverage in expected.items() if coverage],
+    }
+
+
+def _examples(levels: Sequence[str], base: Entry, other: Entry) -> Section:
+    """Greedy answers to tasks on which the two differ, gains and losses in turn, else to the first tasks."""
+    ours, theirs = ({row["task"]: row for row in e.rows if row["draw"] == "greedy"} for e in (base, other))
+    shown: dict[str, tuple[object, ...]] = {}
+    words = "The greedy answers agree on every task."
+    for level in levels:
+        both = [task for task in ours if task in theirs and level in ours[task]["verdict"]]
+        marks = {t: tuple(side[t]["verdict"][level] == PASS for side in (ours, theirs)) for t in both}
+        gains, losses = ([t for t in both if marks[t] == mark] for mark in ((False, True), (True, False)))
+        differ = [t for pair in zip_longest(gains, losses) for t in pair if t is not None]
+        if differ:
+            words = "Tasks on which the greedy answers differ, gains and losses in turn."
+        for task in [t for t in differ or both if t not in shown][:EXAMPLES]:
+            rows = [(entry.label, row[task]) for entry, row in ((base, ours), (other, theirs))]
+            answers = [(label, row["verdict"][level], row["text"]) for label, row in rows]
+            shown[task] = (task, level, base.prompts.get(task, ""), answers)
+    return Section("examples", "Examples to read", "examples", {"words": words, "tasks": list(shown.values())})
+
+
+def _published_sections(published: Published) -> list[Section]:
+    """Published one-shot curves."""
+    sections = []
+    for name, models in published.suites.items():
+        curves = {m: {int(k): point for k, point in curve.points.items()} for m, curve in models.items()}
+        rows = [(m, k, p.solved, as_share(p)) for m, curve in models.items() for k, p in curve.points.items()]
+        data = {"curves": curve_figure(curves), "keys": _keys(models), "rows": rows}
+        sections.append(Section(name.replace("+", "-plus"), f"{name} (one-shot)", "published", data))
+    return sections
+
+
+def _chosen_ks(ns: Sequence[int]) -> list[int]:
+    n = min((n for n in ns if n), default=0)
+    return [k for k in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024) if k <= n]
+
+
+def _by_k(values: Sequence[Interval]) -> dict[int, Interval]:
+    return dict(enumerate(values, 1))
+
+
+def _keys(models: Mapping[str, object]) -> Keys:
+    return [(f"c{i % 8}", name) for i, name in enumerate(models)]

@@ -1,78 +1,105 @@
-"""What a comparison allows to conclude, in words; and what it does not.
+"""What a comparison of evaluations allows to conclude, in words; and what it does not.
 
-Reading order: sentences, then one function per question: greedy, one sample, many samples, coverage.
+Reading order: headline and sentences, then one function per question: greedy, one sample, many samples, coverage.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from minizero.evaluation.compare import Comparison, PairComparison
+from minizero.formatting import percent
+from minizero.report.claims import FEW, Direction, direction, place, with_interval
+from minizero.statistics import Interval
 
-FEW = 20  # problems below which no interval is believed
+SURE = 0.05  # a greedy difference needs a p-value of McNemar's test below it
 
 
-def sentences(numbers: Mapping[str, Any]) -> list[str]:
+def headline(comparison: Comparison) -> str:
+    """The first pair's greedy conclusion over all levels; of one model alone its scores."""
+    levels, base = comparison.levels, comparison.entries[0].label
+    if len(comparison.entries) < 2:
+        scores = [f"{percent(level.models[base].greedy.value)} of {name}" for name, level in levels.items()]
+        return f"{base} solves {', '.join(scores)} greedily."
+    trained = comparison.entries[1].label
+    by_direction: dict[Direction, list[str]] = {"better": [], "worse": [], "unclear": []}
+    for name, level in levels.items():
+        by_direction[greedy_direction(level.pairs[0], level.problems)].append(name)
+    claims = {
+        "better": f"{trained} solves more than {base}",
+        "worse": f"{trained} solves less than {base}",
+        "unclear": f"no difference between {trained} and {base} can be told from chance",
+    }
+    said = [f"{claims[kind]} on {', '.join(names)}" for kind, names in by_direction.items() if names]
+    text = f"Greedily {'; '.join(said)}."
+    return f"{text} The prompt formats differ." if len({entry.format for entry in comparison.entries}) > 1 else text
+
+
+def sentences(comparison: Comparison) -> list[str]:
     """The first lines of the report: cautions, then for each level and pair what can and what cannot be said."""
-    said = list(numbers["cautions"])
-    for level, found in numbers["levels"].items():
-        if found["problems"] < FEW:
+    said = list(comparison.cautions)
+    for name, level in comparison.levels.items():
+        if level.problems < FEW:
             said.append(
-                f"{level}: {found['problems']} problems are too few for any conclusion; intervals from fewer than "
+                f"{name}: {level.problems} problems are too few for any conclusion; intervals from fewer than "
                 f"{FEW} are not to be believed."
             )
             continue
-        for pair in found["pairs"]:
-            said.append(f"{level}: {_greedy(pair)}")
-            if "difference" in pair:
-                said.append(f"{level}: {_sampled(pair)}")
-            if "null_split" in pair:
-                said.append(f"{level}: {_coverage(pair)}")
-        if not found["pairs"]:
-            said.append(f"{level}: one model alone; there is nothing to compare it with.")
-    if all("difference" not in pair for found in numbers["levels"].values() for pair in found["pairs"]):
+        for pair in level.pairs:
+            said.append(f"{name}: {_greedy(pair, level.problems)}")
+            if pair.difference:
+                said.append(f"{name}: {_sampled(pair, pair.difference)}")
+            if pair.coverage_at_half and pair.null_split and pair.n:
+                said.append(
+                    f"{name}: with {pair.n // 2} samples each, {pair.coverage_at_half.only_trained:.1f} problems are "
+                    f"expected to be solved by {pair.trained} only; two halves of {pair.base}'s own samples already "
+                    f"differ by {pair.null_split.only_trained:.1f}."
+                )
+        if not level.pairs:
+            said.append(f"{name}: one model alone; there is nothing to compare it with.")
+    if not any(pair.difference for level in comparison.levels.values() for pair in level.pairs):
         said.append("Without samples nothing can be said about what the models can reach in several tries.")
     return said
 
 
-def _greedy(pair: Mapping[str, Any]) -> str:
-    test, gap = pair["mcnemar"], pair["greedy_difference"]
-    split = f"{test['only_trained']} problems only by {pair['trained']}, {test['only_base']} only by {pair['base']}"
-    if test["p_value"] < 0.05:
-        better = pair["trained"] if gap["value"] > 0 else pair["base"]
-        return f"greedily {better} solves more ({split}; exact McNemar p = {test['p_value']:.3g})."
-    return f"greedily no difference can be told from chance ({split}; exact McNemar p = {test['p_value']:.3g})."
+def greedy_direction(pair: PairComparison, problems: int) -> Direction:
+    """What the greedy answers show: a claim needs McNemar's exact test and the interval to agree."""
+    return direction(pair.greedy_difference, problems) if pair.mcnemar.p_value < SURE else "unclear"
 
 
-def _sampled(pair: Mapping[str, Any]) -> str:
-    n = pair["n"]
-    k = max(1, n // 2)
-    one, many = pair["difference"][0], pair["difference"][k - 1]
-    words = f"in one sampled answer, {_verdict(pair, one)}"
-    if k > 1:
-        words += f" With the best of {k}, {_verdict(pair, many)}"
-        if one["low"] > 0 and many["high"] < 0:
-            words += " Training moved probability to answers that the base already had, and lost others."
-        elif one["low"] > 0 and many["low"] <= 0:
-            words += " A gain at one try that is not seen at many is what sharpening looks like; it does not prove it."
-        elif many["low"] > 0:
-            words += (
-                f" It reaches more problems than the base does in {k} tries; with more tries the base may catch up."
-            )
+def _greedy(pair: PairComparison, problems: int) -> str:
+    test, gap = pair.mcnemar, pair.greedy_difference
+    numbers = (
+        f"{test.only_trained} problems only by {pair.trained}, {test.only_base} only by {pair.base}; exact McNemar "
+        f"p = {test.p_value:.3g}; {with_interval(gap)}"
+    )
+    kind = greedy_direction(pair, problems)
+    if kind != "unclear":
+        return f"greedily {pair.trained if kind == 'better' else pair.base} solves more ({numbers})."
+    alone = {
+        (True, False): f", where the test is sure and the interval, which {place(gap)}, is not",
+        (False, True): f", where the interval {place(gap)} and the test is not sure",
+    }.get((test.p_value < SURE, direction(gap) != "unclear"), "")
+    return f"greedily no difference can be told from chance ({numbers}{alone})."
+
+
+def _sampled(pair: PairComparison, difference: tuple[Interval, ...]) -> str:
+    k = max(1, len(difference) // 2)
+    one, many = difference[0], difference[k - 1]
+    words = f"in one sampled answer, {_claim(pair, one)}"
+    if k == 1:
+        return words
+    words += f" With the best of {k}, {_claim(pair, many)}"
+    if direction(many) == "better":
+        return f"{words} It reaches more problems than {pair.base} does in {k} tries; with more tries that may change."
+    if direction(one) == "better" and direction(many) == "worse":
+        return f"{words} Training moved probability to answers that the base already had, and lost others."
+    if direction(one) == "better":
+        return f"{words} A gain at one try that is not seen at many is what sharpening looks like; no proof of it."
     return words
 
 
-def _verdict(pair: Mapping[str, Any], gap: Mapping[str, float]) -> str:
-    size = f"{100 * gap['value']:+.1f} points, 95 % {100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}"
-    if gap["low"] > 0:
-        return f"{pair['trained']} is better than {pair['base']} ({size})."
-    if gap["high"] < 0:
-        return f"{pair['trained']} is worse than {pair['base']} ({size})."
-    return f"no difference can be told from noise ({size})."
-
-
-def _coverage(pair: Mapping[str, Any]) -> str:
-    cell, null = pair["coverage_at_half"]["only_trained"], pair["null_split"]["only_trained"]
-    return (
-        f"with {pair['n'] // 2} samples each, {cell:.1f} problems are expected to be solved by {pair['trained']} only; "
-        f"two halves of {pair['base']}'s own samples already differ by {null:.1f}."
-    )
+def _claim(pair: PairComparison, gap: Interval) -> str:
+    words = {
+        "better": f"{pair.trained} is better than {pair.base}",
+        "worse": f"{pair.trained} is worse than {pair.base}",
+    }
+    return f"{words.get(direction(gap), 'no difference can be told from noise')} ({with_interval(gap)})."

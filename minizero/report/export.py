@@ -14,7 +14,7 @@ from minizero.config import Config
 from minizero.models.merge import is_adapter, log_prob_change, merge
 from minizero.report.model_card import model_card
 from minizero.report.verdict import judge
-from minizero.selfplay.run_data import read_run
+from minizero.selfplay.run_data import newest_checkpoint, read_run
 from minizero.types import MissingPackage, ModelError, RunError
 
 
@@ -66,18 +66,6 @@ def export(
     if push:
         _push(config, trained, out, push, private, hub)
     return out
-
-
-def newest_checkpoint(path: Path) -> Path:
-    """The adapter or model directory of the run's last checkpoint. Raises RunError when there is none."""
-    found = sorted(p for p in (path / "checkpoints").glob("step-*") if p.suffix != ".partial")
-    inside = [d for p in found[-1:] for d in (p / "adapter", p / "model") if d.is_dir()]
-    if not inside:
-        raise RunError(
-            f"{path}: no checkpoint yet. One is written after the last step, and every run.checkpoint_every steps. "
-            f"Continue the run with  minizero selfplay --resume {path}"
-        )
-    return inside[0]
 
 
 def _check_push(push: str, base: str, kind: str) -> None:

@@ -9,11 +9,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import BaseModel
-
-from minizero.config import Config, difference
-from minizero.formatting import duration, number, percent
-from minizero.report.tags import Html, Section, details, section, table, tag
+from minizero.config import difference, sentence_of
+from minizero.report.pages import Section
 from minizero.selfplay.run_data import RunData
 
 
@@ -23,19 +20,9 @@ def settings_section(run: RunData) -> Section:
         changed = {name: tuple(pair) for name, pair in run.manifest.get("difference", {}).items()}
     else:
         changed = difference(run.config)
-    rows = [
-        [tag("code", name), tag("code", _value(new)), tag("code", _value(old)), _help(name)]
-        for name, (old, new) in changed.items()
-    ]
-    lead = f"{len(rows)} settings differ from the defaults." if rows else "All settings are the defaults."
+    rows = [(name, _value(new), _value(old), sentence_of(name)) for name, (old, new) in changed.items()]
     text = (run.path / "config.toml").read_text(encoding="utf-8", errors="replace")
-    return section(
-        "settings",
-        "Settings",
-        tag("p", lead, class_="note"),
-        table(["setting", "here", "default", ""], rows, "settings") if rows else Html(),
-        details("config.toml, all settings of this run", tag("pre", text)),
-    )
+    return Section("settings", "Settings", "settings", {"rows": rows, "file": text})
 
 
 def cost_section(run: RunData) -> Section | None:
@@ -47,29 +34,14 @@ def cost_section(run: RunData) -> Section | None:
     def total(name: str) -> float:
         return float(sum(row.get(name, 0.0) for row in rows))
 
-    whole, tokens = total("time/step_s"), total("rollout/generated_tokens")
     parts = sorted({name for row in rows for name in row if name.startswith("time/step_s/")})
-    lines: list[list[str | None]] = [["time of all steps", duration(whole), f"{duration(whole / len(rows))} a step"]]
-    for name in parts:
-        share = percent(total(name) / whole, 0) if whole else ""
-        lines.append([f"of it {name.rpartition('/')[2]}", duration(total(name)), share])
-    lines.append(["generated tokens", number(tokens), f"{number(round(tokens / len(rows)))} a step"])
-    if any("policy/trained_tokens" in row for row in rows):
-        trained = total("policy/trained_tokens")
-        lines.append(
-            [
-                "trained tokens",
-                number(trained),
-                f"{percent(trained / tokens, 0)} of the generated ones" if tokens else "",
-            ]
-        )
-    if any("sandbox/jobs" in row for row in rows):
-        lines.append(["programs run in the sandbox", number(total("sandbox/jobs")), ""])
-    peak = max((row["memory/peak_gib"] for row in rows if "memory/peak_gib" in row), default=None)
-    if peak is not None:
-        lines.append(["peak memory", f"{peak:.2f} GiB", ""])
-    note = "Sums over the run's steps; loading the model and validations are not in them."
-    return section("spent", "What it cost", table([], lines), tag("p", note, class_="note"))
+    data = {
+        "steps": len(rows), "whole_s": total("time/step_s"),
+        "parts": [(name.rpartition("/")[2], total(name)) for name in parts],
+        "tokens": total("rollout/generated_tokens"), "trained": total("policy/trained_tokens"),
+        "jobs": total("sandbox/jobs"), "peak_gib": max(row.get("memory/peak_gib", 0.0) for row in rows),
+    }  # fmt: skip
+    return Section("spent", "What it cost", "spent", data)
 
 
 def manifest_section(run: RunData) -> Section | None:
@@ -79,20 +51,12 @@ def manifest_section(run: RunData) -> Section | None:
     if isinstance(shown.get("sandbox"), dict):
         shown["sandbox"] = dict(shown["sandbox"])
         trials = shown["sandbox"].pop("trials", [])
-    rows = [[name, tag("code", text)] for name, text in _flat(shown)]
-    if not rows:
-        return None
-    lead = "Versions, machine, command and the sandbox's layers, as they were when the run began."
-    # What the sandbox tried against itself is long and of one kind: it folds away, as plain as it was written.
-    tried = [details(f"what the sandbox tried before it began ({len(trials)})", _table_of(trials))] if trials else []
-    return section("manifest", "To repeat it", tag("p", lead, class_="note"), table([], rows, "facts"), *tried)
-
-
-def _table_of(items: list[Any]) -> Html:
-    """A list of JSON objects as a table of their keys."""
-    found = [item if isinstance(item, dict) else {"": item} for item in items]
-    head = list(dict.fromkeys(key for item in found for key in item))
-    return table(head, [[_value(item.get(key, "")) for key in head] for item in found])
+    rows = list(_flat(shown))
+    items = [item if isinstance(item, dict) else {"": item} for item in trials]
+    head = list(dict.fromkeys(key for item in items for key in item))
+    tried = [[_value(item.get(key, "")) for key in head] for item in items]
+    data = {"rows": rows, "head": head, "tried": tried}
+    return Section("manifest", "To repeat it", "manifest", data) if rows else None
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
@@ -117,15 +81,3 @@ def _value(value: Any) -> str:
     else:
         text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 300 else f"{text[:300]} …"
-
-
-def _help(name: str) -> str:
-    """The sentence under a setting in the schema; "" for names inside free tables."""
-    model: Any = Config
-    description = ""
-    for part in name.split("."):
-        fields = model.model_fields if isinstance(model, type) and issubclass(model, BaseModel) else {}
-        if part not in fields:
-            return ""
-        description, model = fields[part].description or "", fields[part].annotation
-    return " ".join(description.split())

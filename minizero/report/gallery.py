@@ -9,12 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from minizero.config import Config
-from minizero.formatting import number, percent, short
-from minizero.report.charts import WIDTH, Band, bin_name, bins, stacked_chart
-from minizero.report.curves import legend
-from minizero.report.tags import Html, Section, code, details, section, table, tag
-from minizero.report.words import rejection_words, requested_lines, reward_of, verdict_words
+from minizero.formatting import percent
+from minizero.report.charts import SMALL, WIDE, Band, bin_name, bins, stacked_chart
+from minizero.report.pages import Section
 from minizero.selfplay.run_data import Digest, Row, digests, find_tasks, spread
 from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import TaskType
@@ -30,24 +27,25 @@ RATE_BANDS = (
 )
 
 
-def gallery_sections(run: RunDirectory, config: Config | None) -> list[Section]:
-    """The sections that rollouts/ can tell; none when there are no rollouts."""
+def gallery_sections(run: RunDirectory) -> list[Section]:
+    """The sections that rollouts/ can fill; none when there are no rollouts."""
     steps = run.rollout_steps()
-    found = list(digests(run, spread(steps, READ_STEPS)))
-    if not found:
+    read = list(digests(run, spread(steps, READ_STEPS)))
+    if not read:
         return []
-    read = f"From all {len(found)} steps" if len(found) == len(steps) else f"From {len(found)} of {len(steps)} steps"
+    scope = f"From all {len(read)} steps" if len(read) == len(steps) else f"From {len(read)} of {len(steps)} steps"
     sections = [
-        _difficulty(found, read),
-        _tasks(found, config),
-        _answers(found, config, run.path),
-        _rejected(found, read),
+        _difficulty(read, scope),
+        _tasks(read),
+        _answers(read, run.path),
+        _rejected(read, scope),
+        _rollouts(read, scope),
     ]
-    return [part for part in sections if part]
+    return [section for section in sections if section]
 
 
-def _difficulty(found: Sequence[Digest], read: str) -> Section | None:
-    rated = [digest for digest in found if digest.solve_rates]
+def _difficulty(read: Sequence[Digest], scope: str) -> Section | None:
+    rated = [digest for digest in read if digest.solve_rates]
     if not rated:
         return None
     groups = bins(range(len(rated)))
@@ -58,195 +56,71 @@ def _difficulty(found: Sequence[Digest], read: str) -> Section | None:
     ]
     columns = [bin_name([rated[i].step for i in group]) for group in groups]
     charts = [
-        tag(
-            "div",
-            stacked_chart(columns, bands, show=lambda value: percent(value, 0), top=1.0, width=width),
-            class_=screen,
-        )
-        for width, screen in ((760, "on-desk"), (WIDTH, "on-phone"))
+        (screen, stacked_chart(columns, bands, show=lambda value: percent(value, 0), top=1.0, box=box))
+        for screen, box in (("on-desk", WIDE), ("on-phone", SMALL))
     ]
-    keys = legend([(band.style, band.label) for band in bands])
-    lead = "Admitted tasks by their solve rate. Only the blue ones, sometimes solved and sometimes not, can teach."
     count = sum(len(digest.solve_rates) for digest in rated)
-    note = f"{read}; {number(count)} tasks with attempts."
-    figure = tag("figure", *charts, keys, class_="broad")
-    return section(
-        "difficulty",
-        "How hard its own tasks were",
-        tag("p", lead, class_="note"),
-        figure,
-        tag("p", note, class_="note"),
-    )
+    keys = [(band.style, band.label) for band in bands if any(band.values)]
+    data = {"charts": charts, "keys": keys, "scope": scope, "count": count}
+    return Section("difficulty", "How hard its own tasks were", "difficulty", data)
 
 
-def _tasks(found: Sequence[Digest], config: Config | None) -> Section | None:
-    some = [digest for digest in found if digest.tasks]
+def _tasks(read: Sequence[Digest]) -> Section | None:
+    """One admitted task of each type at a few steps, with what the attempts answered."""
+    some = [digest for digest in read if digest.tasks]
     if not some:
         return None
-    parts = [tag("p", "One admitted task of each type, drawn by lot at a few steps: not the best ones.", class_="note")]
+    steps = []
     for place in spread(range(len(some)), SHOWN_STEPS):
         digest = some[place]
-        order = [kind.value for kind in TaskType if kind.value in digest.tasks]
-        cards = [_task_card(digest.tasks[kind], digest.attempts, config) for kind in order]
-        parts += [tag("h3", f"Step {digest.step}"), tag("div", *cards, class_="cards tall")]
-    return section("tasks", "Tasks it gave itself", *parts)
+        rows = [digest.tasks[kind.value] for kind in TaskType if kind.value in digest.tasks]
+        steps.append((digest.step, [(row, _attempts(digest.attempts.get(row["task"], []))) for row in rows]))
+    return Section("tasks", "Tasks it gave itself", "tasks", {"steps": steps})
 
 
-def _task_card(row: Row, attempts: dict[str, list[Row]], config: Config | None) -> Html:
-    task = row["task_content"]
-    asked = f"asked for {requested_lines(row)}" if requested_lines(row) else ""
-    head = tag("div", tag("strong", row["type"]), tag("span", asked, class_="note"), class_="top")
-    return tag(
-        "article",
-        head,
-        *task_blocks(task),
-        *_attempts(attempts.get(row["task"], []), row),
-        _reward(row, config),
-        class_="card",
-    )
+def _attempts(rows: Sequence[Row]) -> dict[str, object]:
+    """Their verdicts in order, and the different answers, the most frequent first."""
+    kinds = Counter((str(row["verdict"]), answer_text(row)) for row in rows)
+    return {"verdicts": [row["verdict"] for row in rows], "answers": [(n, *kind) for kind, n in kinds.most_common()]}
 
 
-def task_blocks(task: Row, to_find: str = "") -> list[Html]:
-    """Program, input and output of a task; for induction its pairs and message. `to_find` marks what is asked."""
-    found = {"deduction": "output", "abduction": "input", "induction": "program", "error": "raises"}[task["type"]]
-
-    def name(part: str) -> Html:
-        return _label(f"{part} {to_find}" if to_find and part == found else part)
-
-    is_marked = to_find and found == "program"
-    blocks = [*([name("program")] if is_marked else []), code(task["program"])]
-    if task["type"] != TaskType.INDUCTION:
-        (given, answer), *_ = task["pairs"]
-        result = "raises" if task["type"] == TaskType.ERROR else "output"
-        return [*blocks, name("input"), code(given), name(result), code(answer)]
-    if task.get("message"):
-        blocks += [_label("message to the solver"), code(task["message"])]
-    shown = int(task.get("shown", 0))
-    rows = [[tag("code", short(given, 200)), tag("code", short(answer, 200))] for given, answer in task["pairs"]]
-    hidden = details(f"{len(rows) - shown} hidden pairs test the answer", table(["input", "output"], rows[shown:]))
-    return [*blocks, table(["input shown", "output shown"], rows[:shown]), hidden]
-
-
-def _attempts(rows: Sequence[Row], proposal: Row) -> list[Html]:
-    if not rows:
-        return [tag("p", "no attempts", class_="label")]
-    marks = [_mark(row["verdict"]) for row in rows]
-    right = sum(row["verdict"] == "correct" for row in rows)
-    line = tag("p", tag("span", *marks, class_="marks"), f" {right} of {len(rows)} attempts right", class_="label")
-    kinds = Counter((row["verdict"], _said(row)) for row in rows)
-    cells = [
-        [f"{count} ×", tag("code", short(said, 300)), tag("span", verdict, title=verdict_words(verdict))]
-        for (verdict, said), count in kinds.most_common()
-    ]
-    return [line, details("what they answered", table(["", "answer", "verdict"], cells))]
-
-
-def _mark(verdict: str) -> Html:
-    is_right = verdict == "correct"
-    return tag("span", "✓" if is_right else "✗", class_="right" if is_right else "wrong", title=verdict)
-
-
-def _said(row: Row) -> str:
+def answer_text(row: Row) -> str:
+    """What was read as the answer; the whole text where nothing was."""
     return str(row["text"] if row.get("answer") is None else row["answer"])
 
 
-def _answers(found: Sequence[Digest], config: Config | None, path: Path) -> Section | None:
+def _answers(read: Sequence[Digest], path: Path) -> Section | None:
     """The latest right and the latest wrong answer of each type that was drawn."""
-    picked: list[tuple[int, Row]] = []
+    latest: list[tuple[int, Row]] = []
     for kind in TaskType:
         for is_right in (True, False):
-            of = [(d.step, d.answers[kind.value, is_right]) for d in found if (kind.value, is_right) in d.answers]
-            picked += of[-1:]
-    if not picked:
+            key = (kind.value, is_right)
+            latest += [(digest.step, digest.answers[key]) for digest in read if key in digest.answers][-1:]
+    if not latest:
         return None
-    tasks = find_tasks(path, {row["task"] for _, row in picked})
-    cards = [_answer_card(step, row, tasks.get(row["task"]), config) for step, row in picked]
-    lead = "Of each task type a right and a wrong answer to a task from the buffer, drawn by lot near the run's end."
-    return section(
-        "answers", "Answers, right and wrong", tag("p", lead, class_="note"), tag("div", *cards, class_="cards tall")
-    )
+    tasks = find_tasks(path, {row["task"] for _, row in latest})
+    cards = [(step, row, tasks.get(row["task"]), answer_text(row)) for step, row in latest]
+    return Section("answers", "Answers, right and wrong", "answers", {"cards": cards})
 
 
-def _answer_card(step: int, row: Row, task: Row | None, config: Config | None) -> Html:
-    is_right = row["verdict"] == "correct"
-    verdict = tag("span", "✓ right" if is_right else f"✗ {row['verdict']}", class_="right" if is_right else "wrong")
-    head = tag("div", tag("strong", f"{row['type']}, step {step}"), verdict, class_="top")
-    asked = (
-        task_blocks(task, "(to be found)")
-        if task
-        else [tag("p", "The task is no longer in the buffer's file.", class_="label")]
-    )
-    answer = [_label("its answer"), code(_said(row))]
-    why = (
-        []
-        if is_right
-        else [tag("p", " ".join(filter(None, [verdict_words(row["verdict"]), row["detail"]])), class_="note")]
-    )
-    return tag("article", head, *asked, *answer, *why, _reward(row, config), class_="card")
-
-
-def _reward(row: Row, config: Config | None) -> Html:
-    """What the row earned, term by term."""
-    reward = reward_of(row)
-    is_shuffled = reward.value != row["reward"]
-    lines = []
-    for part in reward.parts:
-        counts = "" if not reward.rule else "measured only" if part.counts is None else number(part.counts)
-        weight = "" if part.counts is None or part.weight == 1 else f"× {number(part.weight)}"
-        lines.append([tag("code", part.name), number(part.value), weight, counts])
-    rule = f" = {reward.rule}" if reward.rule and not is_shuffled else ""
-    parts = [tag("p", "earned ", tag("b", _signed(row["reward"])), rule, class_="label")]
-    if is_shuffled:
-        words = f"Rewards were shuffled in this run. Its own was {_signed(reward.value)} = {reward.rule}."
-        parts.append(tag("p", words, class_="label alarm"))
-    if len(lines) > 1 or (lines and not reward.rule):
-        parts.append(details("term by term", table(["term", "value", "weight", "counts"], lines)))
-    return tag("div", *parts)
-
-
-def _signed(value: float) -> str:
-    return f"{'−' if value < 0 else '+'}{number(abs(value))}"
-
-
-def _rejected(found: Sequence[Digest], read: str) -> Section | None:
+def _rejected(read: Sequence[Digest], scope: str) -> Section | None:
     counts: Counter[str] = Counter()
-    for digest in found:
+    for digest in read:
         counts.update(digest.rejected)
-    proposals = sum(digest.proposals for digest in found)
+    proposals = sum(digest.proposals for digest in read)
     if not counts:
         return None
-    most = max(counts.values())
+    most, lost = max(counts.values()), sum(counts.values())
     rows = []
     for reason, count in counts.most_common():
-        meter = tag("span", class_="meter", style=f"width: {max(2, round(100 * count / most))}px")
-        examples = [(d.step, d.rejected_examples[reason]) for d in found if reason in d.rejected_examples]
-        shown = [part for step, row in examples[-2:] for part in (_about(step, row), _proposed(row))]
-        words = rejection_words(reason)
-        share = tag("span", meter, f" {percent(count / proposals)}")
-        rows.append([tag("code", reason), number(count), share, tag("div", words, details("examples", *shown))])
-    lost = sum(counts.values())
-    lead = (
-        f"{read}: {number(lost)} of {number(proposals)} proposals did not become tasks ({percent(lost / proposals)})."
-    )
-    return section(
-        "rejected",
-        "Rejected proposals",
-        tag("p", lead, class_="note"),
-        table(["reason", "count", "share", ""], rows, "reasons"),
-    )
+        examples = [(d.step, d.rejected_examples[reason]) for d in read if reason in d.rejected_examples]
+        rows.append((reason, count, max(2, round(100 * count / most)), percent(count / proposals), examples[-2:]))
+    data = {"scope": scope, "lost": lost, "proposals": proposals, "rows": rows}
+    return Section("rejected", "Rejected proposals", "rejected", data)
 
 
-def _about(step: int, row: Row) -> Html:
-    asked = requested_lines(row)
-    return _label(f"step {step}, {row['type']}" + (f", asked for {asked}" if asked else ""))
-
-
-def _proposed(row: Row) -> Html:
-    if "program" not in row:
-        return code(row["text"])
-    inputs = "\n".join(row["inputs"])
-    return tag("div", code(row["program"]), _label("input"), code(inputs)) if inputs else code(row["program"])
-
-
-def _label(text: str) -> Html:
-    return tag("p", text, class_="label")
+def _rollouts(read: Sequence[Digest], scope: str) -> Section:
+    """Some rollouts of every step that was read, to be searched and filtered by the page's script."""
+    rows = [(digest.step, row, str(row.get("verdict") or row.get("reason") or "admitted")) for digest in read
+            for row in digest.some]  # fmt: skip
+    return Section("rollouts", "Rollouts to search", "rollouts", {"scope": scope, "rows": rows})

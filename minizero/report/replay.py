@@ -6,14 +6,13 @@ markup, and control characters are written as escapes before anything reaches th
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
-from rich.padding import Padding
 from rich.rule import Rule
+from rich.table import Table
 from rich.text import Text
 
 from minizero.formatting import number, short
@@ -41,41 +40,32 @@ def show(
     """Show rollouts of one step (default: the last that has any). Raises RunError when nothing can be shown."""
     console = console or Console(highlight=False)
     run = RunDirectory.open(path)
-    _check_filter("role", role, ROLES)
-    _check_filter("type", task_type, [kind.value for kind in TaskType])
+    filters = {"role": role, "type": task_type, "reason": reason}
+    for name, allowed in (("role", ROLES), ("type", [kind.value for kind in TaskType])):
+        if filters[name] and filters[name] not in allowed:
+            raise RunError(f"--{name} {filters[name]}: expected one of {', '.join(allowed)}.")
     steps = run.rollout_steps()
     if step is None:
         if not steps:
             raise RunError(f"{path}: no step has rollouts yet (run.rollouts_every, or no step is finished).")
         step = steps[-1]
     rows = run.rollouts(step)
-    chosen = [row for row in rows if _passes(row, role, task_type, reason)]
+    chosen = [row for row in rows if _passes(row, filters)]
     if not chosen:
-        raise RunError(_nothing(step, rows, role, task_type, reason))
+        raise RunError(_nothing(step, rows, filters))
     wanted = {row["task"] for row in chosen[:limit] if row["role"] != "propose"}
     tasks = {row["task"]: row["task_content"] for row in rows if row.get("task_content") and row["task"] in wanted}
     tasks |= find_tasks(path, wanted - set(tasks))
     for row in chosen[:limit]:
         console.print(_rollout(row, tasks.get(row.get("task", ""))))
-    left = len(chosen) - limit
-    more = f", {left} more with --limit {len(chosen)}" if left > 0 else ""
-    console.print(Rule(style="dim"))
-    console.print(
-        Text(f"step {step} of {steps[0]} to {steps[-1]}: {min(limit, len(chosen))} of {len(rows)} rollouts{more}")
-    )
+    shown = f"step {step} of {steps[0]} to {steps[-1]}: {min(limit, len(chosen))} of {len(rows)} rollouts"
+    more = f", {len(chosen) - limit} more with --limit {len(chosen)}" if len(chosen) > limit else ""
+    console.print(Rule(style="dim"), Text(shown + more))
 
 
-def _check_filter(name: str, value: str, allowed: Sequence[str]) -> None:
-    if value and value not in allowed:
-        raise RunError(f"--{name} {value}: expected one of {', '.join(allowed)}.")
-
-
-def _passes(row: Row, role: str, task_type: str, reason: str) -> bool:
-    return (
-        (not role or row["role"] == role)
-        and (not task_type or row["type"] == task_type)
-        and (not reason or _outcome(row) == reason)
-    )
+def _passes(row: Row, filters: Mapping[str, str]) -> bool:
+    values = {"role": row["role"], "type": row["type"], "reason": _outcome(row)}
+    return all(value in ("", values[name]) for name, value in filters.items())
 
 
 def _outcome(row: Row) -> str:
@@ -83,103 +73,85 @@ def _outcome(row: Row) -> str:
     return str(row["reason"] if row["role"] == "propose" else row["verdict"])
 
 
-def _nothing(step: int, rows: Sequence[Row], role: str, task_type: str, reason: str) -> str:
-    asked = " ".join(
-        f"--{name} {value}" for name, value in (("role", role), ("type", task_type), ("reason", reason)) if value
-    )
-    there = sorted({_outcome(row) for row in rows if _passes(row, role, task_type, "")} - {""})
+def _nothing(step: int, rows: Sequence[Row], filters: Mapping[str, str]) -> str:
     if not rows:
         return f"step {step} has no rollouts."
-    hint = f" Reasons and verdicts there: {', '.join(there)}." if reason and there else ""
+    asked = " ".join(f"--{name} {value}" for name, value in filters.items() if value)
+    others = {**filters, "reason": ""}
+    there = sorted({_outcome(row) for row in rows if _passes(row, others)} - {""})
+    hint = f" Reasons and verdicts there: {', '.join(there)}." if filters["reason"] and there else ""
     return f"step {step}: none of {len(rows)} rollouts has {asked}.{hint}"
 
 
 # -- one rollout ------------------------------------------------------------------------------------------------------
 
 
+Line = tuple[str, str, str]  # label, text, style
+
+
 def _rollout(row: Row, task: Row | None) -> RenderableType:
-    parts: list[RenderableType] = [
-        Rule(Text(f"{row['role']} {row['type']}  {row['id']}", style="bold"), align="left", style="dim")
-    ]
-    if row["role"] == "propose":
-        if lines := requested_lines(row):
-            parts.append(_line("asked for", lines))
-        parts += _block("wrote", row["text"]) + _proposal(row)
-    else:
-        parts += (_task(task) if task else [_note("the task is not in this run's files")]) + _block(
-            "wrote", row["text"]
-        )
-        if row["answer"] is None:
-            parts.append(_line("parsed", "no answer", "red"))
-        elif row["answer"].strip() != row["text"].strip():
-            parts += _block("parsed", row["answer"])
-        style = "green" if row["verdict"] == "correct" else "red"
-        score = f" (score {number(row['score'])})" if 0 < row["score"] < 1 else ""
-        parts.append(_line("verdict", f"{row['verdict']}{score}: {verdict_words(row['verdict'])}", style))
-        if row["detail"]:
-            parts.append(_note(row["detail"]))
-    cut = ", cut by the token limit" if row["finish"] == "length" else ""
-    wrapper = "" if row["format_ok"] else ", wrapper broken"
-    parts.append(_line("length", f"{row['tokens']} tokens{cut}{wrapper}"))
-    return Group(*parts, *_reward(row), Text(""))
+    """A heading, and label and text side by side. Nothing of a text is markup, and it is visible to the last sign."""
+    head = Rule(Text(f"{row['role']} {row['type']}  {row['id']}", style="bold"), align="left", style="dim")
+    body = Table.grid(padding=(0, 2, 0, 0))
+    body.add_column(min_width=9, justify="right", style="dim")
+    body.add_column(overflow="fold")
+    for label, text, style in (*(_proposal(row) if row["role"] == "propose" else _answer(row, task)), *_reward(row)):
+        body.add_row(label, Text(short(text.strip("\n"), LONGEST), style=style))
+    return Group(head, body, Text(""))
 
 
-def _proposal(row: Row) -> list[RenderableType]:
+def _proposal(row: Row) -> Iterator[Line]:
+    yield from [("asked for", lines, "")] if (lines := requested_lines(row)) else []
+    yield "wrote", row["text"], ""
     if row["reason"]:
-        return [_line("rejected", f"{row['reason']}: {rejection_words(row['reason'])}", "red")]
-    parts: list[RenderableType] = [_line("admitted", f"as task {row['task']}", "green"), *_task(row["task_content"])]
+        yield "rejected", f"{row['reason']}: {rejection_words(row['reason'])}", "red"
+        return
+    yield "admitted", f"as task {row['task']}", "green"
+    yield from _task(row["task_content"])
     if row["solve_rate"] is not None:
-        parts.append(_line("solved", f"{row['solve_rate']:.0%} of the attempts"))
-    return parts
+        yield "solved", f"{row['solve_rate']:.0%} of the attempts", ""
 
 
-def _task(task: Row) -> list[RenderableType]:
-    parts = _block("program", task["program"])
-    if task["type"] == TaskType.INDUCTION:
-        shown = int(task.get("shown", 0))
-        pairs = [f"{'shown ' if i < shown else 'hidden'}  {a} -> {b}" for i, (a, b) in enumerate(task["pairs"])]
-        return (
-            parts
-            + (_block("message", task["message"]) if task.get("message") else [])
-            + _block("pairs", "\n".join(pairs))
-        )
-    (given, answer), *_ = task["pairs"]
-    return [*parts, *_block("input", given), *_block("raises" if task["type"] == TaskType.ERROR else "output", answer)]
+def _answer(row: Row, task: Row | None) -> Iterator[Line]:
+    yield from _task(task) if task else [("", "the task is not in this run's files", "dim")]
+    yield "wrote", row["text"], ""
+    if row["answer"] is None:
+        yield "parsed", "no answer", "red"
+    elif row["answer"].strip() != row["text"].strip():
+        yield "parsed", row["answer"], ""
+    score = f" (score {number(row['score'])})" if 0 < row["score"] < 1 else ""
+    style = "green" if row["verdict"] == "correct" else "red"
+    yield "verdict", f"{row['verdict']}{score}: {verdict_words(row['verdict'])}", style
+    yield from [("", row["detail"], "dim")] if row["detail"] else []
 
 
-def _reward(row: Row) -> list[RenderableType]:
+def _task(task: Row) -> Iterator[Line]:
+    yield "program", task["program"], ""
+    if task["type"] != TaskType.INDUCTION:
+        (given, answer), *_ = task["pairs"]
+        yield "input", given, ""
+        yield "raises" if task["type"] == TaskType.ERROR else "output", answer, ""
+        return
+    yield from [("message", task["message"], "")] if task.get("message") else []
+    shown = int(task.get("shown", 0))
+    pairs = [f"{'shown ' if i < shown else 'hidden'}  {a} -> {b}" for i, (a, b) in enumerate(task["pairs"])]
+    yield "pairs", "\n".join(pairs), ""
+
+
+def _reward(row: Row) -> Iterator[Line]:
+    cut = ", cut by the token limit" if row["finish"] == "length" else ""
+    yield "length", f"{row['tokens']} tokens{cut}{'' if row['format_ok'] else ', wrapper broken'}", ""
     reward = reward_of(row)
     rule = f" = {reward.rule}" if reward.rule else ""
-    parts: list[RenderableType] = [_line("earned", f"{row['reward']:+.3g}{rule}", "bold")]
-    if reward.value != row["reward"]:
-        parts = [
-            _line("earned", f"{row['reward']:+.3g}", "bold"),
-            _note(f"rewards were shuffled (selfplay.shuffle_rewards); its own was {reward.value:+.3g}{rule}"),
-        ]
+    if reward.value == row["reward"]:
+        yield "earned", f"{row['reward']:+.3g}{rule}", "bold"
+    else:
+        yield "earned", f"{row['reward']:+.3g}", "bold"
+        yield "", f"rewards were shuffled (selfplay.shuffle_rewards); its own was {reward.value:+.3g}{rule}", "dim"
     for part in reward.parts:
         counts = f", counts {number(part.counts)}" if part.counts is not None else ", measured only"
         weight = f" x {number(part.weight)}" if part.counts is not None and part.weight != 1 else ""
-        parts.append(_note(f"{part.name}: {number(part.value)}{weight}{counts if reward.rule else ''}"))
-    return parts
-
-
-def _block(label: str, text: str) -> list[RenderableType]:
-    """Label and model text; a short text stands beside its label."""
-    shown = short(text.strip("\n"), LONGEST)
-    if "\n" not in shown and len(shown) <= 66:
-        return [_line(label, shown)]
-    return [Text(f"{label:>9}", style="dim"), Padding(Text(shown, overflow="fold"), (0, 0, 0, 11))]
-
-
-def _line(label: str, text: str, style: str = "") -> RenderableType:
-    body = Text(short(text, LONGEST), style=style, overflow="fold")
-    first, *rest = body.wrap(Console(width=200), 69)
-    lines = [Text.assemble((f"{label:>9}", "dim"), "  ", first)]
-    return Group(*lines, *(Padding(line, (0, 0, 0, 11)) for line in rest))
-
-
-def _note(text: str) -> RenderableType:
-    return Padding(Text(short(text, 400), style="dim", overflow="fold"), (0, 0, 0, 11))
+        yield "", f"{part.name}: {number(part.value)}{weight}{counts if reward.rule else ''}", "dim"
 
 
 # -- following a run --------------------------------------------------------------------------------------------------
@@ -196,39 +168,23 @@ def watch(
     config = read_run(path).config
     total = config.selfplay.steps if config else 0
     is_validated = bool(config and config.eval.tasks != "none")
-    position, last = 0, -1
+    run, seen, last = RunDirectory.open(path), 0, 0
     try:
         while True:
-            rows, position = _new_rows(path / "metrics.jsonl", position)
-            for row in rows:
-                for line in _lines(row, total):
-                    console.print(Text(line))
+            rows = run.metrics() if (path / "metrics.jsonl").is_file() else []
+            for row in rows[min(seen, len(rows)) :]:  # a resume cuts the file back to the step that it goes on from
+                if "time/step_s" in row:
+                    console.print(Text(step_line(row["step"], total, row)))
+                if "eval/greedy" in row:
+                    console.print(Text(_eval_line(row)))
                 last = row["step"]
-                is_over = last >= total and ("eval/greedy" in row or not is_validated)
-                if total and is_over:
+                if total and last >= total and ("eval/greedy" in row or not is_validated):
                     return
+            seen = len(rows)
             if wait():
                 return
     except KeyboardInterrupt:
-        console.print(Text(f"no longer watching, after step {max(0, last)}; the run goes on"))
-
-
-def _new_rows(path: Path, position: int) -> tuple[list[Row], int]:
-    """The whole lines after `position`, and where they end. From the start when a resume has cut the file back."""
-    if not path.is_file():
-        return [], 0
-    if path.stat().st_size < position:
-        position = 0
-    with path.open("rb") as file:
-        file.seek(position)
-        data = file.read()
-    whole = data[: data.rfind(b"\n") + 1]
-    return [json.loads(line) for line in whole.splitlines()], position + len(whole)
-
-
-def _lines(row: Row, total: int) -> list[str]:
-    steps = [step_line(row["step"], total, row)] if "time/step_s" in row else []
-    return [*steps, *([_eval_line(row)] if "eval/greedy" in row else [])]
+        console.print(Text(f"no longer watching, after step {last}; the run goes on"))
 
 
 def _eval_line(row: Row) -> str:

@@ -1,118 +1,56 @@
 """report.html of a run: one self-contained page, the verdict in words first, made from the run directory alone.
 
-Reading order: write_report here; then curves.py, gallery.py and facts.py for the sections, charts.py and tags.py for
-what they are made of, frame.py and style.py for what every page has. verdict.py and replay.py use words.py, reading.py.
-Nothing on the page is fetched and nothing runs: a content security policy forbids scripts, and every text is escaped.
+Reading order: write_report; then verdict.py (what the numbers allow to say), curves.py, gallery.py and facts.py (the
+sections' data), charts.py (drawings), pages.py and templates/run.html (how it looks).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from minizero.formatting import percent, points
-from minizero.report.charts import change_bar
 from minizero.report.curves import curve_sections
 from minizero.report.facts import cost_section, manifest_section, settings_section
-from minizero.report.frame import page
 from minizero.report.gallery import gallery_sections
-from minizero.report.tags import Html, details, tag
+from minizero.report.pages import page
+from minizero.report.verdict import Findings, judge
 from minizero.selfplay.run_data import RunData, read_run
 from minizero.selfplay.run_directory import RunDirectory
 
-if TYPE_CHECKING:
-    from minizero.report.verdict import Change, Findings
-
 ORDER = (
-    *("held-out", "difficulty", "tasks", "answers", "proposals", "rejected", "solving", "policy", "speed", "spent"),
-    *("settings", "manifest", "other"),
+    *("held-out", "difficulty", "tasks", "answers", "proposals", "rejected", "rollouts", "solving", "policy"),
+    *("speed", "spent", "settings", "manifest", "other"),
 )
 
 
 def write_report(path: Path) -> Path:
     """Write report.html of a run, finished or not; returns its path. Raises RunError where there is no run."""
-    from minizero.report.verdict import judge
-
-    run = read_run(path)
-    directory = RunDirectory.open(path)
-    found = [
+    run, directory = read_run(path), RunDirectory.open(path)
+    name = path.resolve().name
+    made = [
         *curve_sections(run.rows),
-        *gallery_sections(directory, run.config),
+        *gallery_sections(directory),
         settings_section(run),
         cost_section(run),
         manifest_section(run),
     ]
-    by_name = {part.name: part for part in found if part}
-    sections = [by_name[name] for name in ORDER if name in by_name]
-    text = page(f"{path.resolve().name} · minizero", _header(run, judge(run)), sections)
+    by_name = {section.name: section for section in made if section}
+    sections = [by_name.get(name) for name in ORDER]
+    text = page("run", f"{name} · minizero", sections, **_header(run, name, judge(run)))
     directory.write_text("report.html", text)
     return path / "report.html"
 
 
-def _header(run: RunData, found: Findings) -> Html:
-    unsafe = tag(
-        "p", "unsafe: the programs that the model wrote ran without a real sandbox (sandbox.unsafe).", class_="unsafe"
-    )
-    model = run.config.model.name if run.config else ""
+def _header(run: RunData, name: str, verdict: Findings) -> dict[str, object]:
     steps = f"{run.done} of {run.total} steps" if run.total is not None else f"{run.done} steps"
-    over = " · ".join(
-        filter(
-            None, [run.path.resolve().name, model, steps, str(run.manifest.get("started", ""))[:16].replace("T", " ")]
-        )
-    )
-    parts = [unsafe if run.manifest.get("unsafe") else Html(), tag("p", over, class_="over"), tag("h1", found.headline)]
-    parts.append(tag("div", *(tag("p", sentence) for sentence in found.sentences), class_="lead"))
-    if found.solve_rate or found.greedy:
-        parts += _changes(run, found)
-    warnings = [*found.cautions, *(str(alarm) for alarm in found.alarms if alarm.is_often)]
-    if warnings:
-        parts.append(tag("div", tag("ul", *(tag("li", text) for text in warnings)), class_="warn"))
-    rare = [str(alarm) for alarm in found.alarms if not alarm.is_often]
-    if rare:
-        count = f"{len(rare)} alarm{'s' if len(rare) > 1 else ''} raised now and then"
-        parts.append(details(count, tag("ul", *(tag("li", text) for text in rare))))
-    parts.append(tag("p", found.suggestion.words, class_="note"))
-    parts.append(tag("pre", found.suggestion.command))
-    return tag("header", *parts)
-
-
-def _changes(run: RunData, found: Findings) -> list[Html]:
-    """Before, after and the paired change, as a table with its picture."""
-    every = [*found.solve_rate, *found.greedy]
-    reach = max(1.0, max(max(abs(change.low), abs(change.high)) for change in every)) * 1.05
-    names = ("held-out tasks", "before", "after", "change, 95 % interval", "")
-    classes = ("", "num", "num", "num interval", "bar-cell")
-    cells = [tag("span", name, class_=kind) for name, kind in zip(names, classes, strict=True)]
-    rows = [tag("div", *cells, class_="row head")]
-    for title, changes in (
-        (f"solved at temperature 1, mean of {found.samples} samples", found.solve_rate),
-        ("solved greedily, by the single most likely answer", found.greedy),
-    ):
-        if changes:
-            rows.append(tag("span", title, class_="span"))
-            rows += [_change_row(change, reach) for change in changes]
-    split = run.config.eval.split if run.config and run.config.eval.tasks == "tiny" else ""
-    note = (
-        "Intervals: paired bootstrap over tasks. They cover the luck of which tasks were asked, not that of the run: "
-        "another rng_seed may give another change."
-    )
-    if split == "validation":
-        note += " These are validation tasks: settings may be chosen on them, claims belong on eval.split = heldout."
-    return [tag("div", *rows, class_="changes"), tag("p", note, class_="note")]
-
-
-def _change_row(change: Change, reach: float) -> Html:
-    name = tag("span", f"{change.label} ({change.tasks})", class_="first" if change.label == "all" else None)
-    words = f"{points(change.points)} ({points(change.low)} to {points(change.high)})"
-    return tag(
-        "div",
-        name,
-        tag("span", percent(change.before), class_="num"),
-        tag("span", percent(change.after), class_="num"),
-        tag("span", words, class_="num interval"),
-        tag("span", change_bar(change.low, change.points, change.high, reach, change.kind), class_="bar-cell"),
-        class_="row",
-    )
-
-
-__all__ = ["write_report"]
+    started = str(run.manifest.get("started", ""))[:16].replace("T", " ")
+    ends = [abs(end) for c in (*verdict.solve_rate, *verdict.greedy) for end in (c.difference.low, c.difference.high)]
+    is_validation = bool(run.config and run.config.eval.tasks == "tiny" and run.config.eval.split == "validation")
+    return {
+        "over": [part for part in (name, run.config.model.name if run.config else "", steps, started) if part],
+        "is_unsafe": bool(run.manifest.get("unsafe")),
+        "verdict": verdict,
+        "reach": 1.05 * max([0.01, *ends]),
+        "is_validation": is_validation,
+        "often": [*verdict.cautions, *(str(alarm) for alarm in verdict.alarms if alarm.is_often)],
+        "rare": [str(alarm) for alarm in verdict.alarms if not alarm.is_often],
+    }

@@ -5,12 +5,12 @@ Reading order: suggest (continue, measure, calm down, then an overlay of configs
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minizero.config import load_config
+from minizero.ablate.sets import first_comment
+from minizero.config import load_config, read_toml
 from minizero.config.files import FOLDER, folders
 from minizero.formatting import visible
 from minizero.selfplay.run_data import RunData
@@ -48,10 +48,8 @@ def suggest(run: RunData, *, is_better: bool, is_falling: bool) -> Suggestion:
         path, words = overlay
         return Suggestion(f"To try next ({words}):", again(f"--config {path}"))
     if is_better and not config.selfplay.shuffle_rewards:
-        control = "--set selfplay.shuffle_rewards=true"
-        return Suggestion(
-            "To see that it is the rewards that teach, run the control with shuffled ones:", again(control)
-        )
+        control = again("--set selfplay.shuffle_rewards=true")
+        return Suggestion("To see that it is the rewards that teach, run the control with shuffled ones:", control)
     longer = f"--resume {run.path} --steps {2 * max(1, run.done)}"
     return Suggestion("To see where it goes, continue this run to twice its length:", again(longer))
 
@@ -72,32 +70,22 @@ def _overlay(settings: dict[str, Any]) -> tuple[Path, str] | None:
 
     One that says of itself that it collapses is a cautionary example: it comes after the others.
     """
-    found: list[tuple[bool, Path, str]] = []
     for folder in folders():
+        fitting: list[tuple[bool, Path, str]] = []
         for path in sorted((folder / "ablations").rglob("*.toml")):
-            try:
-                text = path.read_text(encoding="utf-8")
-                tree = tomllib.loads(text)
-            except (OSError, ValueError):
-                continue  # a broken overlay is told when it is used
             if path.name.startswith("_"):
                 continue  # what the variants of a set share is no variant
-            if not _holds(settings, tree) and _fits(settings, tree):
-                comments = (line.lstrip("# ").strip() for line in text.splitlines() if line.startswith("#"))
-                words = visible(next((words for words in comments if words), path.stem)).rstrip(".:")
-                found.append(("collapse" in words, FOLDER / path.relative_to(folder), words))
-        if found:
-            break
-    return min(found)[1:] if found else None
-
-
-def _fits(settings: dict[str, Any], tree: dict[str, Any]) -> bool:
-    """Whether the overlay can be laid over these settings: not every model can play everything."""
-    try:
-        load_config([settings, tree])
-    except ConfigError:
-        return False
-    return True
+            try:
+                tree = read_toml(path)
+                load_config([settings, tree])  # not every model can play everything
+            except (ConfigError, OSError):
+                continue  # a broken overlay is told when it is used
+            if not _holds(settings, tree):
+                words = visible(first_comment(path)).rstrip(".:")
+                fitting.append(("collapse" in words, FOLDER / path.relative_to(folder), words))
+        if fitting:
+            return min(fitting)[1:]
+    return None
 
 
 def _holds(settings: Any, tree: Any) -> bool:

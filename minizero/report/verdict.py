@@ -1,27 +1,28 @@
-"""What a run showed, in words that a newcomer understands and no careful reader can object to.
+"""What a run showed, in words that a newcomer understands and a careful reader can check.
 
-Reading order: Change, Alarm and Findings (the data), verdict (from a run directory), closing_words (the console's last
-lines); then where the numbers come from, and how the sentences are chosen. What to try next: report/suggest.py.
+Reading order: Change, Alarm and Findings (the data), judge, closing_words (the console's last lines); then where the
+numbers come from, and how the sentences are chosen (claims.py: what an interval allows). What to try next: suggest.py.
 """
 
 from __future__ import annotations
 
-import textwrap
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from minizero.formatting import percent, points
 from minizero.metrics import alarms
+from minizero.report.claims import FEW, Direction, direction, ends, place, with_interval
+from minizero.report.pages import text
 from minizero.report.suggest import Suggestion, command, suggest
 from minizero.selfplay.run_data import RunData, read_run
 from minizero.selfplay.validation import Validation, check_pairing
+from minizero.statistics import Interval
 from minizero.types import EvaluationError, TaskType
 
-Kind = Literal["better", "worse", "unclear", "unmeasured"]
-FEW = 20  # tasks below which no interval is believed
+Kind = Direction | Literal["unmeasured"]
 RESAMPLES = 4000  # moves an end of an interval by less than a tenth of its width; eight intervals in half a second
 OFTEN = 0.25  # share of steps from which an alarm is worth a line on the console
 HEADLINES: dict[Kind, str] = {
@@ -34,24 +35,18 @@ HEADLINES: dict[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Held-out skill before and after, in fractions; the paired change and its 95 % interval, in points."""
+    """Held-out skill before and after, in fractions, and the paired difference with its 95 % interval."""
 
     label: str  # "all" or a task type
     tasks: int
     before: float
     after: float
-    low: float
-    high: float
+    difference: Interval
 
     @property
-    def points(self) -> float:
-        return 100 * (self.after - self.before)
-
-    @property
-    def kind(self) -> Kind:
-        if self.tasks < FEW:  # the bootstrap of few tasks is too narrow: with one task it has no width at all
-            return "unclear"
-        return "better" if self.low > 0 else "worse" if self.high < 0 else "unclear"
+    def kind(self) -> Direction:
+        """What it shows; unclear where the tasks are too few, whatever the interval."""
+        return direction(self.difference, self.tasks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,65 +81,30 @@ class Findings:
     suggestion: Suggestion
 
 
-def verdict(path: Path) -> Findings:
-    """Judge a run, finished or not, by its first and last validation. Raises RunError when there is no run."""
-    return judge(read_run(path))
-
-
 def judge(run: RunData) -> Findings:
-    """As `verdict`, for a run that is read already."""
+    """Judge a run, finished or not, by its first and last validation."""
     solve_rate, greedy, samples, problem = _changes(run.validations)
     main = solve_rate or greedy
     kind: Kind = main[0].kind if main else "unmeasured"
-    found = tuple(_alarms(run))
-    is_collapsing = any(alarm.is_often and "collapse" in alarm.words for alarm in found)
+    rows = run.step_rows
+    counts = Counter(alarm for row in rows for alarm in alarms(row).items())
+    raised = tuple(Alarm(name, words, steps, len(rows)) for (name, words), steps in counts.most_common())
+    is_collapsing = any(alarm.is_often and "collapse" in alarm.words for alarm in raised)
     return Findings(
-        kind,
-        HEADLINES[kind],
-        _sentences(run, solve_rate, greedy, samples),
-        solve_rate,
-        greedy,
-        samples,
-        found,
+        kind, HEADLINES[kind], tuple(_sentences(run, solve_rate, greedy, samples)), solve_rate, greedy, samples, raised,
         (*run.problems, *([problem] if problem else []), *_cautions(run, main)),
         suggest(run, is_better=kind == "better", is_falling=kind == "worse" or (is_collapsing and kind != "better")),
-    )
+    )  # fmt: skip
 
 
 def closing_words(path: Path) -> str:
-    """What the console prints when a run ends: the verdict, the numbers, warnings, where to look, what to try next."""
-    found = verdict(path)
-    lines = [line for text in (found.headline, *found.sentences) for line in _wrapped(text)]
-    table = _table(found)
-    if table:
-        lines += ["", *table]
-    warnings = [*(str(alarm) for alarm in found.alarms if alarm.is_often), *found.cautions]
-    if warnings:
-        lines += ["", *(line for text in warnings for line in _wrapped(text, "! "))]
-    lines += ["", f"Report:    {path / 'report.html'}", f"Rollouts:  {command('replay', str(path))}"]
-    lines += ["", *_wrapped(found.suggestion.words), f"  {found.suggestion.command}"]
-    return "\n".join(lines)
+    """What the console prints when a run ends: the verdict, the numbers, warnings, where to look, what to try next.
 
-
-def _wrapped(text: str, mark: str = "") -> list[str]:
-    """Lines for a terminal of 80 columns; words stay whole."""
-    return textwrap.wrap(text, 78, initial_indent=mark, subsequent_indent=" " * len(mark), break_long_words=False)
-
-
-def _table(found: Findings) -> list[str]:
-    changes = found.solve_rate or found.greedy
-    if not changes:
-        return []
-    title = f"  {found.samples} answers a task" if found.solve_rate else "  most likely answer"
-    lines = [f"{title:<28}{'before':>9}{'after':>9}   change (95 % interval)"]
-    for change in changes:
-        name = f"  {change.label}, {change.tasks} tasks"
-        lines.append(f"{name:<28}{percent(change.before):>9}{percent(change.after):>9}   {_with_interval(change)}")
-    return lines
-
-
-def _with_interval(change: Change) -> str:
-    return f"{points(change.points)} ({points(change.low)} to {points(change.high)})"
+    For a terminal of 80 columns. Raises RunError where there is no run.
+    """
+    verdict = judge(read_run(path))
+    warnings = [*(str(alarm) for alarm in verdict.alarms if alarm.is_often), *verdict.cautions]
+    return text("closing.txt", verdict=verdict, warnings=warnings, path=path, replay=command("replay", str(path)))
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------
@@ -167,14 +127,9 @@ def _changes(validations: Sequence[Validation]) -> tuple[tuple[Change, ...], tup
 
 
 def _by_type(types: Sequence[str], before: Sequence[float], after: Sequence[float]) -> tuple[Change, ...]:
-    if not types:
-        return ()
     groups = {"all": list(range(len(types)))}
-    for kind in TaskType:
-        places = [i for i, name in enumerate(types) if name == kind.value]
-        if places:
-            groups[kind.value] = places
-    return tuple(_change(name, [before[i] for i in rows], [after[i] for i in rows]) for name, rows in groups.items())
+    groups |= {kind.value: [i for i, name in enumerate(types) if name == kind.value] for kind in TaskType}
+    return tuple(_change(name, [before[i] for i in g], [after[i] for i in g]) for name, g in groups.items() if g)
 
 
 def _change(label: str, before: list[float], after: list[float]) -> Change:
@@ -182,55 +137,54 @@ def _change(label: str, before: list[float], after: list[float]) -> Change:
 
     from minizero.statistics import paired_bootstrap
 
-    found = paired_bootstrap(before, after, np.random.default_rng(0), resamples=RESAMPLES)
+    difference = paired_bootstrap(before, after, np.random.default_rng(0), resamples=RESAMPLES)
     count = len(before)
-    return Change(label, count, sum(before) / count, sum(after) / count, 100 * found.low, 100 * found.high)
-
-
-def _alarms(run: RunData) -> list[Alarm]:
-    """Every alarm that was raised, the most frequent first."""
-    counts: Counter[tuple[str, str]] = Counter()
-    rows = run.step_rows
-    for row in rows:
-        counts.update(alarms(row).items())
-    return [Alarm(name, words, steps, len(rows)) for (name, words), steps in counts.most_common()]
+    return Change(label, count, sum(before) / count, sum(after) / count, difference)
 
 
 # -- words ------------------------------------------------------------------------------------------------------------
 
 
-def _sentences(run: RunData, solve_rate: Sequence[Change], greedy: Sequence[Change], samples: int) -> tuple[str, ...]:
+def _sentences(run: RunData, solve_rate: Sequence[Change], greedy: Sequence[Change], samples: int) -> Iterator[str]:
     steps = f"{run.done} step{'' if run.done == 1 else 's'} of self-play"
-    if not (solve_rate or greedy):
-        return _unmeasured(run, steps)
-    main = (solve_rate or greedy)[0]
-    step = run.validations[-1].step
-    after_steps = f"After {steps}" if step == run.done else f"After {step} of {steps}"
-    how = f"answering {samples} times at temperature 1" if solve_rate else "with its single most likely answer"
-    moved = {"better": "up from", "worse": "down from", "unclear": "before it was"}[main.kind]
-    first = (
-        f"{after_steps} the model solves {percent(main.after)} of {main.tasks} held-out tasks ({how}), {moved} "
-        f"{percent(main.before)}: {points(main.points)} points, "
-        f"95 % interval {points(main.low)} to {points(main.high)}."
-    )
-    return first, _meaning(main, greedy[0] if solve_rate else None)
+    if solve_rate or greedy:
+        main = (solve_rate or greedy)[0]
+        step = run.validations[-1].step
+        after_steps = f"After {steps}" if step == run.done else f"After {step} of {steps}"
+        how = f"answering {samples} times at temperature 1" if solve_rate else "with its single most likely answer"
+        moved = {"better": "up from", "worse": "down from", "unclear": "before it was"}[main.kind]
+        yield (
+            f"{after_steps} the model solves {percent(main.after)} of {main.tasks} held-out tasks ({how}), {moved} "
+            f"{percent(main.before)}: {points(100 * main.difference.value)} points, 95 % interval "
+            f"{ends(main.difference)}."
+        )
+        yield _meaning(main, greedy[0] if solve_rate else None)
+        return
+    if run.validations:
+        when = f"step {run.validations[-1].step}" if run.validations[-1].step else "the start"
+        only = f"held-out tasks were asked only at {when}, so there is nothing to compare yet"
+        yield f"The run has {steps} so far, and {only}."
+    else:
+        yield f"The run made {steps} without held-out tasks (eval.tasks), so nobody can say what was learned."
+    yield "The solve rate on the model's own tasks is no evidence of skill, because the proposer chooses those tasks."
 
 
 def _meaning(main: Change, greedy: Change | None) -> str:
     """What the interval says, and whether the most likely answers agree with the sampled ones."""
+    lies = f"The interval {place(main.difference)}"
+    if main.tasks < FEW:
+        few = f"{main.tasks} tasks are too few to believe it (fewer than {FEW})"
+        return f"{lies}, but {few}, so no change can be told from noise; more held-out tasks would say more."
     if main.kind == "unclear":
-        return (
-            "The interval includes zero, so no change can be told from noise; more steps, or more held-out tasks, "
-            "would say more."
-        )
+        return f"{lies}, so no change can be told from noise; more steps, or more held-out tasks, would say more."
     if main.kind == "worse":
-        return "The interval lies below zero: the model unlearned, whatever its solve rate on its own tasks says."
-    lies = "The interval lies above zero, so this is more than luck with these tasks"
+        return f"{lies}: the model unlearned, whatever its solve rate on its own tasks says."
+    lies = f"{lies}, so this is more than luck with these tasks"
     if greedy is None:
         return f"{lies}."
     best = (
         f"its single most likely answer is right for {percent(greedy.after)} of them, before for "
-        f"{percent(greedy.before)} ({points(greedy.points)} points, {points(greedy.low)} to {points(greedy.high)})"
+        f"{percent(greedy.before)} ({with_interval(greedy.difference)})"
     )
     if greedy.kind == "better":
         return f"{lies}; {best}, so it does not only choose more surely among answers it knew."
@@ -239,27 +193,16 @@ def _meaning(main: Change, greedy: Change | None) -> str:
     return f"{lies}; {best}, so how much of the gain is only a surer choice among answers it knew stays open."
 
 
-def _unmeasured(run: RunData, steps: str) -> tuple[str, ...]:
-    own = "The solve rate on the model's own tasks is no evidence of skill, because the proposer chooses those tasks."
-    if run.validations:
-        when = f"step {run.validations[-1].step}" if run.validations[-1].step else "the start"
-        only = f"held-out tasks were asked only at {when}, so there is nothing to compare yet"
-        return f"The run has {steps} so far, and {only}.", own
-    return f"The run made {steps} without held-out tasks (eval.tasks), so nobody can say what was learned.", own
-
-
-def _cautions(run: RunData, measured: Sequence[Change]) -> list[str]:
+def _cautions(run: RunData, measured: Sequence[Change]) -> Iterator[str]:
     """What a reader must know before believing the numbers."""
-    found = []
     config = run.config
     if run.total is not None and not run.is_finished:
-        found.append(f"The run is not finished: step {run.done} of {run.total}.")
+        yield f"The run is not finished: step {run.done} of {run.total}."
     if config and config.selfplay.shuffle_rewards:
-        found.append("This run is a control: its rewards were shuffled, so nothing useful could be learned from them.")
+        yield "This run is a control: its rewards were shuffled, so nothing useful could be learned from them."
     if config and config.optim.freeze:
-        found.append("This run is a control: the policy was never moved (optim.freeze), so every change is noise.")
+        yield "This run is a control: the policy was never moved (optim.freeze), so every change is noise."
     if run.manifest.get("unsafe"):
-        found.append("unsafe: model-written programs ran without a real sandbox (sandbox.unsafe).")
+        yield "unsafe: model-written programs ran without a real sandbox (sandbox.unsafe)."
     if measured and measured[0].tasks < FEW:
-        found.append(f"{measured[0].tasks} held-out tasks are too few for an interval to mean much (eval.limit).")
-    return found
+        yield f"{measured[0].tasks} held-out tasks are too few to believe an interval (eval.limit)."

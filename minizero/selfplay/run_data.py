@@ -18,9 +18,10 @@ from minizero.config import Config, config_from, read_toml
 from minizero.selfplay.buffer import task_from_json
 from minizero.selfplay.run_directory import RunDirectory
 from minizero.selfplay.validation import Validation
-from minizero.types import MiniZeroError
+from minizero.types import MiniZeroError, RunError, Task
 
 Row = dict[str, Any]
+SOME = 8  # rollouts of a step that a report lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,7 @@ class Digest:
     tasks: dict[str, Row] = field(default_factory=dict)  # task type -> the row of an admitted proposal
     attempts: dict[str, list[Row]] = field(default_factory=dict)  # task id -> rows, for the tasks above
     answers: dict[tuple[str, bool], Row] = field(default_factory=dict)  # (task type, right?) -> a row
+    some: list[Row] = field(default_factory=list)  # SOME of all rows, in their order
 
 
 def digests(run: RunDirectory, steps: Sequence[int]) -> Iterator[Digest]:
@@ -107,31 +109,33 @@ def digests(run: RunDirectory, steps: Sequence[int]) -> Iterator[Digest]:
 
 
 def _digest(step: int, rows: list[Row]) -> Digest:
-    found, rng = Digest(step), random.Random(step)
+    digest, rng = Digest(step), random.Random(step)
     rejected: dict[str, list[Row]] = defaultdict(list)
     admitted: dict[str, list[Row]] = defaultdict(list)
     answers: dict[tuple[str, bool], list[Row]] = defaultdict(list)
     for row in rows:
         if row["role"] == "propose":
-            found.proposals += 1
+            digest.proposals += 1
             if row["reason"]:
                 rejected[row["reason"]].append(row)
             elif "task_content" in row:
                 admitted[row["type"]].append(row)
                 if row["solve_rate"] is not None:
-                    found.solve_rates.append(float(row["solve_rate"]))
+                    digest.solve_rates.append(float(row["solve_rate"]))
         elif row["role"] == "solve":
             answers[row["type"], row["verdict"] == "correct"].append(row)
-    found.rejected.update({reason: len(group) for reason, group in rejected.items()})
+    digest.rejected.update({reason: len(group) for reason, group in rejected.items()})
     # Drawn, not chosen: the reader sees what there is, and the same rows each time.
-    found.rejected_examples = {reason: rng.choice(group) for reason, group in sorted(rejected.items())}
-    found.tasks = {kind: rng.choice(group) for kind, group in sorted(admitted.items())}
-    found.answers = {key: rng.choice(group) for key, group in sorted(answers.items())}
-    shown = {row["task"] for row in found.tasks.values()}
+    digest.rejected_examples = {reason: rng.choice(group) for reason, group in sorted(rejected.items())}
+    digest.tasks = {kind: rng.choice(group) for kind, group in sorted(admitted.items())}
+    digest.answers = {key: rng.choice(group) for key, group in sorted(answers.items())}
+    drawn = sorted(random.Random(step).sample(range(len(rows)), min(SOME, len(rows))))
+    digest.some = [rows[place] for place in drawn]
+    shown = {row["task"] for row in digest.tasks.values()}
     for row in rows:
         if row["role"] == "attempt" and row["task"] in shown:
-            found.attempts.setdefault(row["task"], []).append(row)
-    return found
+            digest.attempts.setdefault(row["task"], []).append(row)
+    return digest
 
 
 def spread(items: Sequence[int], count: int) -> list[int]:
@@ -149,17 +153,38 @@ def spread(items: Sequence[int], count: int) -> list[int]:
 
 def find_tasks(path: Path, wanted: set[str]) -> dict[str, Row]:
     """Task id -> its JSON object, from tasks.jsonl, for the ids wanted. Damaged lines are passed over."""
-    found: dict[str, Row] = {}
     file = path / "tasks.jsonl"
     if not wanted or not file.is_file():
-        return found
-    with file.open(encoding="utf-8") as lines:
+        return {}
+    return {task.id: row for row, task in _tasks(file) if task.id in wanted}
+
+
+def newest_checkpoint(path: Path) -> Path:
+    """The adapter or model directory of the run's last checkpoint. Raises RunError when there is none."""
+    found = sorted(p for p in (path / "checkpoints").glob("step-*") if p.suffix != ".partial")
+    inside = [d for p in found[-1:] for d in (p / "adapter", p / "model") if d.is_dir()]
+    if not inside:
+        raise RunError(
+            f"{path}: no checkpoint yet. One is written after the last step, and every run.checkpoint_every steps. "
+            f"Continue the run with  minizero selfplay --resume {path}"
+        )
+    return inside[0]
+
+
+def own_programs(path: Path) -> list[str]:
+    """The programs of the tasks that a run made up, from tasks.jsonl. Raises RunError where there is no such file."""
+    file = path / "tasks.jsonl"
+    if not file.is_file():
+        raise RunError(f"{path} has no tasks.jsonl: overlap is looked for in the tasks of a self-play run.")
+    return [task.program for _, task in _tasks(file)]
+
+
+def _tasks(file: Path) -> Iterator[tuple[Row, Task]]:
+    """Each task with its JSON object. What is no task, such as an eviction or a torn line, is passed over."""
+    with file.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
                 row = json.loads(line)
-                name = task_from_json(row).id
+                yield row, task_from_json(row)
             except (ValueError, KeyError, TypeError):
                 continue
-            if name in wanted:
-                found[name] = row
-    return found

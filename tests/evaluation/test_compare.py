@@ -11,9 +11,9 @@ import pytest
 from minizero.evaluation.compare import compare, read_entries
 from minizero.evaluation.overlap import find_overlap, normal_form
 from minizero.evaluation.perplexity import perplexity
+from minizero.report.charts import difference_figure, histogram_figure
 from minizero.report.comparison import write_comparison, write_published
-from minizero.report.comparison_charts import WIDTH, coverage_figure, difference_figure, histogram_figure
-from minizero.statistics import accuracy_histogram
+from minizero.statistics import Interval, accuracy_histogram
 from minizero.types import EvaluationError
 
 TASKS = [f"t{i:02d}" for i in range(30)]
@@ -63,7 +63,7 @@ def test_the_page_draws_every_number_and_shows_a_task_with_both_answers(tmp_path
     trained = made(tmp_path / "b", "trained model", dict.fromkeys(TASKS[4:24], 4))
     write_comparison([base, trained], tmp_path / "out")
     page = (tmp_path / "out" / "comparison.html").read_text()
-    assert "<script" not in page
+    assert page.count("<script>") == 1  # the page's own
     assert 'name="color-scheme" content="light dark"' in page
     assert "trained model: 67 % at k = 4" in page
     assert "base model: 8 problems with accuracy (0.4, 0.5]" in page
@@ -77,18 +77,23 @@ def test_the_page_draws_every_number_and_shows_a_task_with_both_answers(tmp_path
     assert '<span class="wrong">wrong</span> against <span class="right">pass</span>' in page
 
 
-def test_bars_and_cells_are_as_long_as_what_they_count() -> None:
-    cells = {"both": 10.0, "only_base": 5.0, "only_trained": 0.0, "neither": 25.0}
-    widths = re.findall(r'<rect class="bar [^>]* width="([\d.]+)"', coverage_figure({"all": cells}))
-    assert [float(width) / WIDTH for width in widths] == pytest.approx([0.25, 0.125, 0, 0.625])
-    found = {"a": accuracy_histogram([0, 0, 1], 2), "b": accuracy_histogram([2, 2, 2, 2], 2)}
-    heights = [float(h) for h in re.findall(r'<rect class="bar c\d" [^>]*height="([\d.]+)"', histogram_figure(found))]
+def test_bars_and_cells_are_as_long_as_what_they_count(tmp_path: Path) -> None:
+    base = made(tmp_path / "a", "base model", dict.fromkeys(TASKS[:8], 2))
+    trained = made(tmp_path / "b", "trained model", dict.fromkeys(TASKS[4:24], 4))
+    write_comparison([base, trained], tmp_path / "out")
+    page = (tmp_path / "out" / "comparison.html").read_text()
+    cells = re.findall(r'style="flex-grow: ([\d.]+)" title="([a-z ]+): [\d.]+ problems"', page)
+    assert [(name, float(wide)) for wide, name in cells[:4]] == [
+        ("both", 4), ("only base", 4), ("only trained", 16), ("neither", 6),
+    ]  # fmt: skip
+    counts = {"a": accuracy_histogram([0, 0, 1], 2), "b": accuracy_histogram([2, 2, 2, 2], 2)}
+    heights = [float(h) for h in re.findall(r'<rect class="bar c\d" [^>]*height="([\d.]+)"', histogram_figure(counts))]
     assert len(heights) == 2 * 12
     assert sorted(h / max(heights) for h in heights)[-3:] == pytest.approx([0.25, 0.5, 1], abs=0.01)
 
 
 def test_a_difference_is_drawn_around_zero_within_its_axis() -> None:
-    drawn = difference_figure("b", [(1.0, 0.03, -0.01, 0.07), (2.0, -0.02, -0.06, 0.02)], steady=1)
+    drawn = difference_figure("b", {1: Interval(0.03, -0.01, 0.07), 2: Interval(-0.02, -0.06, 0.02)}, steady=1)
     assert "+10.0" in drawn
     assert "−10.0" in drawn
     places = [float(y) for y in re.findall(r'cy="([\d.]+)"', drawn)]
@@ -115,9 +120,10 @@ def test_different_numbers_of_samples_are_compared_on_what_both_have(tmp_path: P
         made(tmp_path / "a", "a", dict.fromkeys(TASKS, 2)),
         made(tmp_path / "b", "b", dict.fromkeys(TASKS, 2), n=2),
     ]
-    numbers = compare(read_entries(paths))
-    assert numbers["levels"]["made"]["pairs"][0]["n"] == 2
-    assert numbers["levels"]["made"]["pairs"][0]["difference"][1]["value"] == 0
+    pair = compare(read_entries(paths)).levels["made"].pairs[0]
+    assert pair.n == 2
+    assert pair.difference is not None
+    assert pair.difference[1].value == 0
 
 
 def test_different_tasks_are_refused(tmp_path: Path) -> None:
@@ -135,10 +141,12 @@ def test_an_unfinished_evaluation_is_named(tmp_path: Path) -> None:
 
 def test_excluded_tasks_leave_a_score_of_their_own(tmp_path: Path) -> None:
     path = made(tmp_path / "a", "a", dict.fromkeys(TASKS[:10], 4))
-    numbers = compare(read_entries([path]), exclude=TASKS[:10])
-    model = numbers["levels"]["made"]["models"]["a"]
-    assert (model["greedy"]["value"], model["greedy_without_overlap"]["value"]) == (pytest.approx(1 / 3), 0.0)
-    assert (model["curve"][0]["value"], model["curve_without_overlap"][0]) == (pytest.approx(1 / 3), 0.0)
+    model = compare(read_entries([path]), exclude=TASKS[:10]).levels["made"].models["a"]
+    assert model.greedy_without_overlap is not None
+    assert (model.greedy.value, model.greedy_without_overlap.value) == (pytest.approx(1 / 3), 0.0)
+    assert model.curve is not None
+    assert model.curve_without_overlap is not None
+    assert (model.curve[0].value, model.curve_without_overlap[0]) == (pytest.approx(1 / 3), 0.0)
 
 
 PUBLISHED = "model,suite,k,score,problems\n" + "".join(
