@@ -94,7 +94,7 @@ def test_edit_distance_of_ordinary_programs_takes_milliseconds() -> None:
     other = ORDINARY.replace("sorted(groups.items())", "max(groups)").replace("% limit", "// limit")
     pair = outcome(ORDINARY, examples=(outcome(other).task,))
     assert 0 < terms.edit_distance(pair) < 0.2
-    assert min(seconds_of(pair) for _ in range(20)) < 0.005
+    assert min(seconds_of(pair) for _ in range(20)) < 0.008  # on an idle core 0.004
 
 
 @given(
