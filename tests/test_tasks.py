@@ -12,12 +12,12 @@ import pytest
 
 import minizero
 from minizero.config.tasks import AdmissionConfig
-from minizero.tasks.admission import REASONS, VERDICTS, admit, check, duplicate_key
+from minizero.tasks.admission import REASONS, VERDICTS, admit, check, duplicate_key, result_bytes
 from minizero.tasks.event_loop import EventLoop, run_all
 from minizero.tasks.programs import program_key, statement_lines
 from minizero.types import Answer, Pair, ParseError, Proposal, Rejection, Task, TaskType, Verdict
-from sandbox import Limits, Sandbox
-from sandbox.values import InvalidValue
+from sandbox import Job, Limits, Sandbox
+from sandbox.values import InvalidValue, render
 from tests.azr_departures import VERDICTS as DEPARTING_VERDICTS
 from tests.azr_vectors import azr_records
 
@@ -308,3 +308,26 @@ def test_the_shipped_seeds_give_the_outputs_they_state(box: Sandbox) -> None:
             stated = tuple(map(Pair, row["inputs"], row["outputs"]))
         assert isinstance(task, Task)
         assert task.pairs == stated
+
+
+def test_the_sandbox_takes_results_of_the_size_that_admission_accepts(box: Sandbox) -> None:
+    # 0-20 objects of the kinds that weigh most for their text; their texts stay below 400 characters.
+    limits = Limits(cpu_s=3, wall_s=30, result_bytes=result_bytes(AdmissionConfig()))
+    for text in ("[" + "{0}, " * 79 + "]", "[" + "{}, " * 99 + "]", "'" + "é" * 390 + "'", "[" * 90 + "]" * 90):
+        result = box.run(Job(f"def f(x): return {text}", args="1", limits=limits))
+        assert result.ok, result
+        assert len(render(result.value)) <= 400
+
+
+@pytest.mark.parametrize(
+    ("program", "outcome"),
+    [
+        ("import operator\ndef f(x): return str(operator.attrgetter('__globals__')(f))", "denied"),
+        ("def f(x): return '{0.__globals__}'.format(f)", "denied"),
+        ("def f(x):\n    match f:\n        case object(__globals__=g): return str(g)", "forbidden"),
+        ("class C:\n    __match_args__ = ('__globals__',)\ndef f(x): return x", "forbidden"),
+        ("def f(x): return 'a.__globals__' + '{0.real}'.format(x)", "admitted"),
+    ],
+)
+def test_names_in_strings_are_refused_where_they_act(box: Sandbox, program: str, outcome: str) -> None:
+    assert reason(box, program) == outcome

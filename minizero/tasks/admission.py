@@ -151,6 +151,14 @@ async def check(task: Task, answer: Answer | ParseError, box: Box, settings: Adm
     return _compare(runs, expected)
 
 
+def result_bytes(settings: AdmissionConfig) -> int:
+    """Limits.result_bytes for programs whose longer outputs are rejected anyway: what a hostile one may cost us.
+
+    A character of text stands for at most ten bytes as the sandbox counts them: `{0}, ` for 43.
+    """
+    return 1024 + 16 * settings.max_output_chars
+
+
 def duplicate_key(item: Proposal | Task, by: str) -> str:
     """What is equal for duplicates: of the program, the program and its input, or the program modulo constants.
 
