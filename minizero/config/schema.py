@@ -181,9 +181,9 @@ class SandboxConfig(Section):
     memory_mib: int = Field(512, ge=32)
     """Address space per run, MiB."""
     packages: tuple[str, ...] = ()
-    """Installed packages that programs may import, such as numpy, which AZR's executor has. A process with numpy takes 26
-    MiB instead of 8 and half a second to start, and a job in it takes about twice as long; other jobs do not. Results
-    must still be plain values: x.tolist(), int(x)."""
+    """Installed packages that programs may import, such as numpy, which AZR's executor has. A process with numpy takes
+    26 MiB instead of 8 and half a second to start, and a job in it about twice as long; other jobs do not. Results must
+    still be plain values: x.tolist(), int(x)."""
     unsafe: bool = False
     """true: run model-written programs although this machine offers no real sandbox (macOS). Recorded in the
     manifest."""

@@ -257,7 +257,7 @@ def _task(
     """The task that the runs make of the proposal, or the first thing that is wrong with them."""
     pairs, values, rejections = [], [], []
     for text, run in zip(proposal.inputs, runs, strict=True):
-        rejection = _reject_run(run, settings, proposal.type)
+        rejection = reject_run(run, settings, proposal.type)
         if rejection is not None and rejection.reason in _OF_THE_PROGRAM:
             return rejection
         if rejection is not None:
@@ -278,7 +278,7 @@ def _task(
     )
 
 
-def _reject_run(run: Determinism, settings: AdmissionConfig, task_type: TaskType) -> Rejection | None:
+def reject_run(run: Determinism, settings: AdmissionConfig, task_type: TaskType) -> Rejection | None:
     """What is wrong with a run. For an error task an exception is right, and of a value only that there is one."""
     ran = run.result
     is_error = task_type is TaskType.ERROR
