@@ -197,7 +197,7 @@ class EvalConfig(Section):
     after."""
     tasks: str = "none"
     """Held-out tasks: "tiny" (shipped with the tiny model), "cruxeval" (a fixed subset, half outputs and half inputs;
-    eval.limit = 200 asks 100 + 100), a JSON Lines file of tasks, or "none"."""
+    eval.limit = 200 asks 100 + 100), "none", or a JSON Lines file: lines of a tasks.jsonl, or AZR's seed format."""
     split: Literal["validation", "heldout"] = "validation"
     """Which of the tiny model's sets: choose settings on validation, report on heldout."""
     limit: int = Field(300, ge=1)
