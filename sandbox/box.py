@@ -9,20 +9,23 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from sandbox import codec
+from sandbox import addresses, codec
 from sandbox.host import Setup
 from sandbox.layers import LAYERS
 from sandbox.modules import needs_more
-from sandbox.orders import may_depend_on_order
+from sandbox.orders import may_depend_on_addresses, may_depend_on_order
 from sandbox.pool import Order, Pool
 from sandbox.report import Report
 from sandbox.text import parse_arguments, render
 from sandbox.types import Determinism, Job, Limits, Result, SandboxError, Status
 
+ROUNDS: Final = addresses.LAYOUTS
+"""How often each of the later processes goes through the inputs of a program that may depend on addresses."""
 COMPARABLE: Final = (Status.OK, Status.ERROR)
 """What a program ends with on its own account; other ends depend on load or limits."""
 
@@ -97,7 +100,8 @@ class Sandbox:
     def check_deterministic(self, job: Job) -> Determinism:
         """Run a job in differently started processes and compare: status, value, error type.
 
-        Two runs, or three for a program that may depend on the order of a set: two orders often agree by accident.
+        Two runs, or three for a program that may depend on the order of a set, since two orders often agree by
+        accident; and many rounds, with other addresses in each, for one that may depend on the addresses of objects.
         """
         return self.submit_deterministic(job).result()
 
@@ -128,31 +132,32 @@ class Sandbox:
         """Run after run in other zygotes, until every input has shown a difference or all runs are made."""
         verdict: Future[list[Determinism]] = Future()
         verdict.set_running_or_notify_cancel()
-        variants = (1, 2) if may_depend_on_order(job.program) else (1,)
+        count = max(1, len(inputs))  # a script with stdin has no argument list, and one result
+        again = _other_order(count)
 
-        def after(
-            firsts: list[Result], found: list[str], left: tuple[int, ...], back: bool, done: Future[list[Result]]
+        def compare(
+            firsts: list[Result] | None, found: list[str], left: tuple[tuple[int, int], ...], done: Future[list[Result]]
         ) -> None:
             try:
                 results = done.result()
-                if back:
-                    results = [result for _, result in sorted(zip(again, results, strict=True), key=lambda row: row[0])]
-                firsts = firsts or results
-                found = [old or _difference(*pair) for old, *pair in zip(found, firsts, results, strict=True)]
+                order = range(count) if firsts is None else again
+                firsts = results if firsts is None else firsts
+                for start in range(0, len(results), count):
+                    found = _differences(firsts, results[start : start + count], order, found)
                 if all(found) or not left:
                     verdict.set_result(
                         [Determinism(r, not words, words) for r, words in zip(firsts, found, strict=True)]
                     )
                     return
-                following = self._enqueue(job, [inputs[at] for at in again if inputs], left[0])
-                following.add_done_callback(lambda next_: after(firsts, found, left[1:], True, next_))
+                (variant, rounds), *rest = left
+                texts = [inputs[at] for at in again if inputs] * rounds
+                following = self._enqueue(job, texts, variant, count if rounds > 1 else 0)
+                following.add_done_callback(partial(compare, firsts, found, tuple(rest)))
             except Exception as error:
                 verdict.set_exception(error)
 
-        count = max(1, len(inputs))  # a script with stdin has no argument list, and one result
-        again = _other_order(count)
-        start = self._enqueue(job, inputs, 0)
-        start.add_done_callback(lambda done: after([], [""] * count, variants, False, done))
+        started = self._enqueue(job, inputs, 0)
+        started.add_done_callback(partial(compare, None, [""] * count, _later_runs(job)))
         return verdict
 
     @property
@@ -182,8 +187,8 @@ class Sandbox:
         self._enqueue(job, _inputs(job), variant).add_done_callback(unpack)
         return single
 
-    def _enqueue(self, job: Job, inputs: list[str], variant: int) -> Future[list[Result]]:
-        order = Order(job, [_parsed(text) for text in inputs], job.limits or self.limits)
+    def _enqueue(self, job: Job, inputs: list[str], variant: int, shift_every: int = 0) -> Future[list[Result]]:
+        order = Order(job, [_parsed(text) for text in inputs], job.limits or self.limits, shift_every)
         at_hand = (
             job.imports == "training" and job.digest_above is None and not needs_more(job.program, self._setup.packages)
         )
@@ -222,6 +227,20 @@ def _inputs(job: Job) -> list[str]:
     if job.args is None and job.stdin is None:
         raise ValueError("Job: expected args (to call entry) or stdin (to run a script), saw neither")
     return [] if job.args is None else [job.args]
+
+
+def _later_runs(job: Job) -> tuple[tuple[int, int], ...]:
+    """(variant, rounds) of each process after the first: another one for all programs, a third for those that may
+    depend on the order of a set. One that may depend on the addresses of objects goes through its inputs several times
+    there, with other addresses in each round."""
+    rounds = ROUNDS if job.args is not None and may_depend_on_addresses(job.program) else 1
+    return ((1, rounds), (2, rounds)) if rounds > 1 or may_depend_on_order(job.program) else ((1, 1),)
+
+
+def _differences(firsts: list[Result], results: list[Result], order: Sequence[int], found: list[str]) -> list[str]:
+    """What differs, input by input, where nothing was found yet; the results stand in the given order of inputs."""
+    in_order = [result for _, result in sorted(zip(order, results, strict=True), key=lambda row: row[0])]
+    return [old or _difference(*pair) for old, *pair in zip(found, firsts, in_order, strict=True)]
 
 
 def _other_order(count: int) -> list[int]:

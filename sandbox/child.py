@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sandbox import codec, frames
+from sandbox import addresses, codec, frames
 from sandbox.task import ELSEWHERE, Task, unpack
 
 MESSAGE_CHARS: Final = 2000
@@ -97,8 +97,9 @@ def open_request(request: bytes) -> Task:
     return task
 
 
-def run_task(task: Task, channel: int, nonce: bytes, stage: Stage) -> None:
-    """Run the task, writing one claim per input (or one, for a script)."""
+def run_task(task: Task, channel: int, nonce: bytes, stage: Stage, shift_every: int = 0, chance: bytes = b"") -> None:
+    """Run the task, writing one claim per input (or one, for a script). With shift_every objects come to lie elsewhere
+    after each so many inputs; `chance` has eight bytes for each time."""
 
     def leave(name: str) -> None:
         frames.write_all(channel, frames.claim(nonce, codec.encode((ELSEWHERE, "", name, b"", "", ""))))
@@ -110,7 +111,9 @@ def run_task(task: Task, channel: int, nonce: bytes, stage: Stage) -> None:
         return
     function: Callable[..., Any] | None = None
     code: Any = None
-    for arguments in task.inputs:
+    for place, arguments in enumerate(task.inputs):
+        if shift_every and place % shift_every == 0:
+            addresses.shift(place // shift_every, chance[8 * place : 8 * place + 8])
         stage.reset(task.stdout_bytes)
         outcome: tuple[str, object]
         try:

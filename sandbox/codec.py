@@ -7,7 +7,7 @@ both sides of the border, so it imports next to nothing and calls no method that
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final
 
 from sandbox.tables import check_members
@@ -128,7 +128,7 @@ def _write(out: bytearray, value: Any, max_bytes: int, depth: int, by_worth: boo
             _write(out, member, max_bytes, depth - 1, by_worth)
     elif kind is set or kind is frozenset:
         out += (b"e" if by_worth else _CONTAINERS[kind]) + _U32.pack(len(value))
-        _write_sorted(out, ((member,) for member in value), max_bytes, depth, by_worth)
+        _write_sorted(out, [(member,) for member in value], max_bytes, depth, by_worth)
     elif kind is dict and by_worth:
         out += b"d" + _U32.pack(len(value))
         _write_sorted(out, value.items(), max_bytes, depth, by_worth)
@@ -143,7 +143,13 @@ def _write(out: bytearray, value: Any, max_bytes: int, depth: int, by_worth: boo
         raise InvalidValue("size", f"the value takes more than {max_bytes} bytes")
 
 
-def _write_sorted(out: bytearray, rows: Iterable[tuple[Any, ...]], max_bytes: int, depth: int, by_worth: bool) -> None:
+def _write_sorted(
+    out: bytearray, rows: Collection[tuple[Any, ...]], max_bytes: int, depth: int, by_worth: bool
+) -> None:
+    if len(rows) == 1:  # nothing to sort: sets within sets would be copied once for each level
+        for member in next(iter(rows)):
+            _write(out, member, max_bytes, depth - 1, by_worth)
+        return
     spent, written = len(out), []
     for row in rows:
         alone = bytearray()

@@ -109,7 +109,7 @@ class Zygote:
             )
         return dict(report)
 
-    def run(self, job: Job, inputs: list[bytes], limits: Limits) -> Iterator[Result]:
+    def run(self, job: Job, inputs: list[bytes], limits: Limits, shift_every: int = 0) -> Iterator[Result]:
         """Run a job and yield one result per input (or one, for a script). Raises ZygoteLost.
 
         After an input on which the process had to be ended, the remaining ones run in a new one.
@@ -122,7 +122,7 @@ class Zygote:
                 yield Result(Status.TIMEOUT, message="not run: the program was ended on earlier inputs already")
                 done += 1
                 continue
-            self._send(job, inputs[done:], limits)
+            self._send(job, inputs[done:], limits, shift_every)
             whole = True
             while whole and done < wanted:
                 result, whole = self._result(job, limits, wanted - done - 1)
@@ -130,7 +130,7 @@ class Zygote:
                 done += 1
             ended += 1
 
-    def _send(self, job: Job, inputs: list[bytes], limits: Limits) -> None:
+    def _send(self, job: Job, inputs: list[bytes], limits: Limits, shift_every: int) -> None:
         stdin = job.stdin if job.args is None else None
         body = pack(
             Task(
@@ -140,6 +140,8 @@ class Zygote:
         )  # fmt: skip
         script = job.args is None
         head = {"limits": asdict(limits), "wanted": 1 if script else len(inputs), "script": script, "size": len(body)}
+        if shift_every:
+            head["shift_every"] = shift_every
         self.silence_s = limits.wall_s + PATIENCE_S
         try:
             self.channel.settimeout(self.silence_s)

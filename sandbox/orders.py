@@ -1,6 +1,7 @@
-"""Whether a program may depend on the order of a set, read from its text: such a program is run once more.
+"""Whether a program may depend on the order of a set or on addresses, read from its text: it is then run more often.
 
-Reading order: may_depend_on_order. The text is hostile, so it is scanned, never parsed; a wrong yes costs one run.
+Reading order: may_depend_on_order, may_depend_on_addresses. The text is hostile, so it is scanned, never parsed; a
+wrong yes costs a few runs.
 """
 
 import re
@@ -22,6 +23,23 @@ _NESTED: Final = 3
 def may_depend_on_order(program: str) -> bool:
     """Whether the text names sets or hashes, or has braces without a colon of their own: a set is no dict."""
     return _WORDS.search(program) is not None or _has_set_display(program, _NESTED)
+
+
+_ADDRESS: Final = re.compile(r"\b(?:id|hash|__hash__|__repr__)\b")
+"""What gives an address, or what is made of one, by itself."""
+_OBJECTS: Final = re.compile(r"\b(?:class|lambda|object|type|map|filter|zip|iter|reversed|enumerate|yield)\b")
+"""What makes objects that are placed in a set, and shown in a text, by their addresses."""
+_SHOWN_F: Final = re.compile(r"[({]\s{0,9}f\s{0,9}[)}!:,]|%\s{0,9}f\b")
+_TEXT: Final = re.compile(r"\b(?:repr|str|ascii|format|print|vars)\b|%|\b[fF][rR]?['\"]|\b[rR][fF]['\"]")
+
+
+def may_depend_on_addresses(program: str) -> bool:
+    """Whether the text makes objects that are known by their addresses, and puts them in a set or shows them."""
+    if _ADDRESS.search(program):
+        return True
+    if not _OBJECTS.search(program) and program.count("def ") < 2:
+        return _SHOWN_F.search(program) is not None
+    return _TEXT.search(program) is not None or may_depend_on_order(program)
 
 
 def _has_set_display(text: str, nested: int) -> bool:

@@ -29,6 +29,8 @@ class Order:
     inputs: list[bytes | Result]
     """Encoded arguments, or the result for a text that is no argument list of values."""
     limits: Limits
+    shift_every: int = 0
+    """After so many inputs the program's objects come to lie elsewhere (addresses.py); 0: they do not."""
     future: Future[list[Result]] = field(default_factory=Future)
 
 
@@ -139,7 +141,7 @@ class Pool:
     def execute(self, zygote: Zygote, order: Order) -> list[Result]:
         """Run one order. Raises ZygoteLost."""
         inputs = [one for one in order.inputs if isinstance(one, bytes)]
-        ran = zygote.run(order.job, inputs, order.limits)
+        ran = zygote.run(order.job, inputs, order.limits, order.shift_every)
         if order.job.args is None:
             answers = list(ran)
         else:

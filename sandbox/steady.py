@@ -57,7 +57,7 @@ def before_loading(variant: int) -> Clock:
     """Steady what other modules take from time and os when they are loaded."""
     clock = Clock(variant)
     captured = _steady_time(clock) | _steady_os(variant)
-    _replace(captured)
+    replace(captured)
     # Another layout even where the system does not randomise addresses: later allocations land elsewhere.
     # Private: a mapping is shared by default, and later jobs would read what an earlier one has written there.
     layout = mmap.mmap(-1, (1 + variant * 5) << 16, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -86,7 +86,7 @@ def _bytes_of(size: int) -> Callable[[int], object]:
     return lambda number: bytes(size - _BYTES_HEAD)
 
 
-def _replace(captured: dict[int, tuple[Any, Any]]) -> None:
+def replace(captured: dict[int, tuple[Any, Any]]) -> None:
     """In modules that are loaded already and took the real ones for themselves (id: the real one, the steady one)."""
     for name, module in list(sys.modules.items()):
         if name.partition(".")[0] != "sandbox" and module is not None:

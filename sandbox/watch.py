@@ -43,7 +43,8 @@ HANGUP: Final = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 
 class Watch:
-    """One child, from fork to reaping. `job` is the request's head: limits, wanted (claims), script, size (bytes)."""
+    """One child, from fork to reaping. `job` is the request's head: limits, wanted (claims), script, size (bytes), and
+    shift_every where addresses are to differ: after so many inputs."""
 
     def __init__(
         self, zygote: "Parent", job: dict[str, Any], run: Callable[["Watch", int], None] | None = None
@@ -81,10 +82,11 @@ class Watch:
             if run is not None:
                 run(self, channel)
                 os._exit(0)
+            chance = urandom(8 * job["wanted"]) if job.get("shift_every") else b""
             if zygote.layers.filter is not None:
                 zygote.layers.filter.install()
             gc.enable()
-            child.run_task(task, channel, self.nonce, zygote.stage)
+            child.run_task(task, channel, self.nonce, zygote.stage, job.get("shift_every", 0), chance)
             os._exit(0)
         finally:
             os._exit(99)

@@ -18,7 +18,7 @@ import warnings
 from os import getpid  # as it is before steady.py replaces it
 from typing import Any, Final
 
-from sandbox import codec, frames, modules, selftest, steady
+from sandbox import addresses, codec, frames, modules, reach, selftest, steady
 from sandbox.child import Stage, run_task
 from sandbox.layers import Layers
 from sandbox.task import Task, pack
@@ -73,6 +73,9 @@ class Zygote:
         self.probe()
         _hide()
         gc.collect()
+        if setup["variant"]:
+            addresses.mask()
+            addresses.settle()
         steady.settle(setup["variant"])
         gc.freeze()
         gc.disable()
@@ -155,6 +158,7 @@ def _load(setup: dict[str, Any]) -> None:
         del sys.modules["ssl"]
     os.register_at_fork = really
     steady.after_loading(setup["variant"], clock)
+    reach.guard(steady.replace)
     sys.path.clear()
     sys.path_importer_cache.clear()
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minizero.config import Config, config_from
 from minizero.config.reward import ProposeReward, SolveReward
 from minizero.rewards import (
     Part,
@@ -21,6 +22,7 @@ from minizero.rewards import (
     solve_rate,
 )
 from minizero.rewards import terms as builtin
+from minizero.rewards.trial import try_terms
 from minizero.types import Answer, AnswerOutcome, Pair, ProposalOutcome, RewardError, Task, TaskType, Verdict
 
 TASK = Task(TaskType.DEDUCTION, "def f(x):\n    return x * x", (Pair("3", "9"),))
@@ -247,7 +249,11 @@ def test_an_own_function_is_a_term_like_the_others(tmp_path: Path, monkeypatch: 
     ("body", "seen"),
     [
         ("return None", "None (NoneType)"),
-        ("return True", "True (bool)"),
+        ("return 1 << 2000", "(int)"),
+        ("return (1 << 53) + 1", "9007199254740993 (int)"),
+        ("return '0.5'", "'0.5' (str)"),
+        ("return __import__('numpy').zeros(1)", "array([0.]) (ndarray)"),
+        ("return __import__('decimal').Decimal('0.1')", "Decimal('0.1') (Decimal)"),
         ("return [1.0]", "[1.0] (list)"),
         ("return math.nan", "nan (float)"),
         ("return -math.inf", "-inf (float)"),
@@ -261,6 +267,8 @@ def test_a_bad_term_stops_the_run_and_names_file_value_and_outcome(tmp_path: Pat
         reward_proposal(proposal(0.25), config)
     assert name in str(error.value)
     assert seen in str(error.value)
+    if "ZeroDivision" not in seen:
+        assert f"Wrap it in float() ({name.removesuffix(':term')}, line 3)" in str(error.value)
     assert TASK.id in str(error.value)
 
 
@@ -287,3 +295,48 @@ def test_load_terms_returns_the_text_of_own_files_for_the_run_directory(tmp_path
     config = RewardConfig.model_validate({"propose": {"terms": {name: 0, "novelty": 0}}})
     assert list(load_terms(config)) == ["mine.py"]
     assert "def term(outcome)" in load_terms(config)["mine.py"]
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        ("return True", 1.0),
+        ("return __import__('numpy').float32(0.25)", 0.25),
+        ("return __import__('numpy').bool_(False)", 0.0),
+        ("return __import__('numpy').int64(3)", 3.0),
+        ("return __import__('torch').tensor(0.25)", 0.25),
+    ],
+)
+def test_what_becomes_a_float_without_loss_is_a_reward(tmp_path: Path, body: str, value: float) -> None:
+    name = own(tmp_path, body)
+    config = ProposeReward.model_validate({"terms": {name: 0}})
+    assert reward_proposal(proposal(0.25), config).terms == {"learnability": 0.75, name: value}
+
+
+def config_of(table: dict[str, object], *types: str) -> Config:
+    play = {"task_types": types or ("deduction", "induction")}
+    return config_from({"model": {"name": "any"}, "prompt": {"style": "r1"}, "reward": table, "selfplay": play})
+
+
+def test_every_term_is_tried_before_a_run_starts(tmp_path: Path) -> None:
+    pytest.importorskip("complexipy", reason="pip install 'minizero[rewards]'")
+    pytest.importorskip("radon", reason="pip install 'minizero[rewards]'")
+    try_terms(config_of({"propose": {"terms": dict.fromkeys(builtin.PROPOSE, 0.1)}}, "deduction", "induction", "error"))
+    bad = own(tmp_path, "return outcome.task.pairs[1].output and None")  # works on no deduction task
+    with pytest.raises(RewardError, match="raised IndexError"):
+        try_terms(config_of({"propose": {"terms": {bad: 0}}}))
+    only = {"weight": 0, "types": ["induction"]}
+    with pytest.raises(RewardError, match=r"returned None[^\n]*\nOn: induction proposal"):
+        try_terms(config_of({"propose": {"terms": {bad: only}}}))
+
+
+def test_an_answers_term_is_tried_on_a_right_and_on_a_wrong_answer_to_a_seed_task(tmp_path: Path) -> None:
+    only_right = own(tmp_path, "return 1 / outcome.verdict.score")
+    with pytest.raises(RewardError, match="raised ZeroDivisionError"):
+        try_terms(config_of({"solve": {"terms": {only_right: 0}}}))
+    seed = own(tmp_path, "return float(outcome.task.output == '9')", "seen")
+    try_terms(config_of({"solve": {"terms": {seed: 0}}}), [TASK])
+    strict = own(tmp_path, "return 1 / (outcome.task.output == '9')", "strict")
+    try_terms(config_of({"solve": {"terms": {strict: 0}}}, "deduction"), [TASK])
+    with pytest.raises(RewardError, match="raised ZeroDivisionError"):
+        try_terms(config_of({"solve": {"terms": {strict: 0}}}, "deduction"))

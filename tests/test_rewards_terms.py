@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minizero.config.reward import ProposeReward
-from minizero.rewards import diversity, reward_proposal, terms
+from minizero.rewards import diversity, reward_proposal, terms, trees
 from minizero.types import MissingPackage, Pair, ProposalOutcome, RewardError, Task, TaskType
 
 COUNTS = {"int": {"1": 3, "2": 1}, "str": {"'a'": 2}}
@@ -67,6 +69,59 @@ def test_edit_distance_is_zero_to_itself_and_without_examples() -> None:
     assert own is not None
     assert terms.edit_distance(outcome()) == 0.0
     assert terms.edit_distance(outcome(examples=(own, own))) == 0.0
+
+
+ORDINARY = """def f(words, limit):
+    groups = {}
+    for number, word in enumerate(words):
+        key = len(word) % limit
+        if key in groups and number > limit:
+            groups[key] = [other for other in groups[key] if other != word] + [word[::-1]]
+        else:
+            groups.setdefault(key, []).append(word.upper())
+    total = sum(len(group) * key for key, group in groups.items())
+    return sorted(groups.items()), total % 7"""
+
+
+def seconds_of(pair: ProposalOutcome) -> float:
+    """Processor time of one measurement."""
+    began = time.process_time()
+    terms.edit_distance(pair)
+    return time.process_time() - began
+
+
+def test_edit_distance_of_ordinary_programs_takes_milliseconds() -> None:
+    other = ORDINARY.replace("sorted(groups.items())", "max(groups)").replace("% limit", "// limit")
+    pair = outcome(ORDINARY, examples=(outcome(other).task,))
+    assert 0 < terms.edit_distance(pair) < 0.2
+    assert min(seconds_of(pair) for _ in range(20)) < 0.008  # on an idle core 0.004
+
+
+@given(
+    st.text("abc{}: \n", max_size=300) | st.text("ab", max_size=300), st.text("abc{}: \n", max_size=300) | st.text("ab")
+)
+def test_characters_are_compared_as_difflib_compares_them(a: str, b: str) -> None:
+    for one, other in ((a, b), (a * 3 + b, b * 2 + a), (a + "xyz" + b, b + "zxy" + a)):
+        found = trees.text_ratio(one, other)
+        assert found is None or found == difflib.SequenceMatcher(None, one, other).ratio()
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "not " * 900 + "x",
+        "lambda: " * 550 + "x",
+        "[" * 190 + "x" + "]" * 190,
+        "+".join("x" * 1900),
+        "[" + ", ".join(f"x{i % 100}" for i in range(600)) + "]",
+    ],
+    ids=["nots", "lambdas", "lists", "sum", "names"],
+)
+def test_edit_distance_of_hostile_programs_is_bounded(expression: str) -> None:
+    program = f"def f(x):\n    return {expression}"
+    pair = outcome(program, examples=(outcome(program.replace("x", "y")).task,))
+    assert 0 <= terms.edit_distance(pair) <= 1
+    assert min(seconds_of(pair) for _ in range(5)) < 0.05
 
 
 @pytest.mark.parametrize("name", ["complexity", "halstead", "edit_distance", "novelty", "requested_length"])

@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 
 import minizero
+from minizero.config import config_from
 from minizero.config.tasks import AdmissionConfig
-from minizero.tasks.admission import REASONS, VERDICTS, admit, check, duplicate_key
+from minizero.selfplay.build import sandbox_settings
+from minizero.tasks.admission import REASONS, VERDICTS, admit, check, duplicate_key, result_bytes
 from minizero.tasks.event_loop import EventLoop, run_all
 from minizero.tasks.programs import program_key, statement_lines
+from minizero.tasks.seed_check import run_seeds
 from minizero.types import Answer, Pair, ParseError, Proposal, Rejection, Task, TaskType, Verdict
-from sandbox import Limits, Sandbox
-from sandbox.values import InvalidValue
+from sandbox import Job, Limits, Sandbox
+from sandbox.values import InvalidValue, render
 from tests.azr_departures import VERDICTS as DEPARTING_VERDICTS
 from tests.azr_vectors import azr_records
 
@@ -308,3 +311,68 @@ def test_the_shipped_seeds_give_the_outputs_they_state(box: Sandbox) -> None:
             stated = tuple(map(Pair, row["inputs"], row["outputs"]))
         assert isinstance(task, Task)
         assert task.pairs == stated
+
+
+def test_the_sandbox_takes_results_of_the_size_that_admission_accepts(box: Sandbox) -> None:
+    # 0-20 objects of the kinds that weigh most for their text; their texts stay below 400 characters.
+    limits = Limits(cpu_s=3, wall_s=30, result_bytes=result_bytes(AdmissionConfig()))
+    for text in ("[" + "{0}, " * 79 + "]", "[" + "{}, " * 99 + "]", "'" + "é" * 390 + "'", "[" * 90 + "]" * 90):
+        result = box.run(Job(f"def f(x): return {text}", args="1", limits=limits))
+        assert result.ok, result
+        assert len(render(result.value)) <= 400
+
+
+@pytest.mark.parametrize(
+    ("program", "outcome"),
+    [
+        ("import operator\ndef f(x): return str(operator.attrgetter('__globals__')(f))", "denied"),
+        ("def f(x): return '{0.__globals__}'.format(f)", "denied"),
+        ("def f(x):\n    match f:\n        case object(__globals__=g): return str(g)", "forbidden"),
+        ("class C:\n    __match_args__ = ('__globals__',)\ndef f(x): return x", "forbidden"),
+        ("def f(x): return 'a.__globals__' + '{0.real}'.format(x)", "admitted"),
+    ],
+)
+def test_names_in_strings_are_refused_where_they_act(box: Sandbox, program: str, outcome: str) -> None:
+    assert reason(box, program) == outcome
+
+
+def test_a_package_is_there_for_programs_when_the_setting_names_it(box: Sandbox) -> None:
+    pytest.importorskip("numpy", reason="pip install numpy")
+    program = "import numpy as np\ndef f(x): return np.cumsum([x, 1]).tolist()"
+    assert reason(box, program) == "denied"
+    config = config_from({"sandbox": {"packages": ["numpy"], "workers": 1, "wall_s": 60, "memory_mib": 1024}})
+    with Sandbox(**sandbox_settings(config)) as with_numpy:
+        found = admitted(with_numpy, Proposal(DEDUCTION, program, ("3",)))
+        assert isinstance(found, Task)
+        assert found.output == "[3, 4]"
+        assert reason(with_numpy, program.replace(".tolist()", "")) == "no_value"
+        assert reason(with_numpy, program.replace("np.cumsum([x, 1])", "np.random.rand(1)")) == "forbidden"
+
+
+ADD = "def f(a):\n    return a + 1"
+
+
+def test_seeds_are_run_and_wrong_ones_are_named_by_their_line(box: Sandbox) -> None:
+    right = Task(DEDUCTION, ADD, (Pair("3", "4"),))
+    induction = Task(INDUCTION, ADD, (Pair("1", "2"), Pair("2", "4.0")), "m", 1)
+    rows = [
+        (1, right),
+        (2, Task(DEDUCTION, ADD, (Pair("3", "99"),))),
+        (2, Task(ABDUCTION, ADD, (Pair("3", "99"),))),
+        (4, Task(ABDUCTION, ADD, (Pair("0.5 + 0.5", "2.0"),))),
+        (5, induction),
+        (6, Task(TaskType.ERROR, ADD, (Pair("'x'", "TypeError"),))),
+        (7, Task(TaskType.ERROR, ADD, (Pair("'x'", "NoError"),))),
+        (8, Task(DEDUCTION, "import random\ndef f(a):\n    return random.random()", (Pair("3", "0.5"),))),
+        (9, Task(DEDUCTION, ADD, (Pair("'x'", "'x1'"),))),
+        (10, Task(DEDUCTION, ADD, (Pair("3", "four"),))),
+    ]
+    tasks, wrong = run_seeds(rows, box, SETTINGS)
+    assert [task.pairs[0] for task in tasks] == [Pair("3", "4"), Pair("0.5 + 0.5", "2.0"), Pair("'x'", "TypeError")]
+    lines = [str(each) for each in wrong]
+    assert lines[0] == "line 2: f(3) gives 4, the file says 99"
+    assert lines[1] == "line 5: f(2) gives 3, the file says 4.0"
+    assert lines[2] == "line 7: f('x') raises TypeError, the file says NoError"
+    assert lines[3].startswith("line 8: f(3): not_deterministic (value: ")
+    assert lines[4].startswith("line 9: f('x'): error (TypeError: ")
+    assert lines[5].startswith("line 10: the output four is no value")

@@ -32,6 +32,7 @@ FORBIDDEN_ATTRIBUTES = _words("""
     __subclasses__ __globals__ __builtins__ __code__ __closure__ __func__ __self__ __wrapped__ __bases__ __base__
     __mro__ mro __dict__ __getattribute__ __reduce__ __reduce_ex__ __loader__ __spec__ __import__ __traceback__ __hash__
     tb_frame tb_next f_back f_globals f_locals f_builtins f_code gi_frame gi_code cr_frame cr_code ag_frame ag_code
+    __match_args__
 """)
 
 

@@ -1,6 +1,6 @@
 """What `minizero evaluate` does: choose a format and a directory, evaluate, export for EvalPlus, say where it is.
 
-Reading order: evaluate_command, score_command, choose_format.
+Reading order: evaluate_command, score_command, with_format, choose_format.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from minizero.evaluation import external
+from minizero.evaluation import external, few_shot
 from minizero.evaluation.evaluate import Options, evaluate
 from minizero.evaluation.generate import SamplingSettings
 from minizero.evaluation.subject import Subject, find_subject
+from minizero.evaluation.suites import named
 from minizero.types import EvaluationError, Progress
 
 SCORERS = ("minizero", "evalplus")
@@ -30,13 +31,13 @@ def evaluate_command(
     _check(scorer)
     if not what:
         raise EvaluationError("name what to evaluate: a run, an adapter, a model, or --samples FILE.")
-    if sampling.n < 0 or sampling.temperature <= 0 or not 0 < sampling.top_p <= 1:
+    if sampling.n < 0 or sampling.temperature < 0 or not 0 < sampling.top_p <= 1:
         raise EvaluationError(
             f"n = {sampling.n}, temperature = {sampling.temperature}, top_p = {sampling.top_p}: expected n from 0, a "
-            "temperature above 0 (one greedy answer is always taken), top_p above 0 and at most 1."
+            "temperature from 0 (0: the format's own; one greedy answer is always taken), top_p above 0 and at most 1."
         )
     subject = find_subject(what)
-    sampling = replace(sampling, style=choose_format(subject, sampling.style))
+    sampling = with_format(subject, sampling)
     directory = out or Path("evaluations") / f"{Path(subject.name).name}-{sampling.style}"
     options = Options(data, settings=settings)
     results = evaluate(subject, sampling, directory, progress, options)
@@ -58,9 +59,23 @@ def score_command(samples: Path, suite: str, data: Path | None, scorer: str, pro
     return out
 
 
+def with_format(subject: Subject, sampling: SamplingSettings) -> SamplingSettings:
+    """The settings with formats in place of auto: few-shot for suites whose answers are values, where models that were
+    not trained on such questions rarely keep any other form."""
+    if sampling.style != "auto":
+        return sampling
+    style = choose_format(subject, "auto")
+    if style == "compact":
+        return replace(sampling, style=style)
+    kinds = {suite.kind in few_shot.KINDS for suite in named(",".join(sampling.suites))}
+    if kinds == {True}:
+        return replace(sampling, style=few_shot.DIRECT)
+    return replace(sampling, style=style, value_style=few_shot.DIRECT if True in kinds else "")
+
+
 def choose_format(subject: Subject, style: str) -> str:
-    """The format that suits the model, unless one is named. A base model's chat template does not make it one that
-    chats: choose chat for it by name, as EvalPlus does by default."""
+    """The format of programs and mathematics that suits the model, unless one is named. A base model's chat template
+    does not make it one that chats: choose chat for it by name, as EvalPlus does by default."""
     if style != "auto":
         return style
     if subject.model == "tiny":

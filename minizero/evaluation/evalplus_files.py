@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from minizero.evaluation.scoring import Submission
 from minizero.statistics import pass_at_k
 from minizero.types import EvaluationError, MissingPackage
 
+EXPECTED = 'expected lines {"task_id": ..., "solution": "the program"}, or "completion" for what follows the prompt.'
+SHOWN = 5  # malformed lines in one message
 WORDS = {"timeout": "timeout", PASS: PASS}  # all else is "fail" in EvalPlus's words
 
 
@@ -26,22 +28,23 @@ def read_samples(path: Path, problems: Sequence[Problem], *, complete: bool = Tr
     Raises EvaluationError for a row that is none, a foreign task, or (complete) a task without a sample.
     """
     by_id = {problem.id: problem for problem in problems}
-    submissions = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    submissions: list[Submission] = []
+    malformed: list[str] = []
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EvaluationError(f"{path}: cannot be read ({error}). Expected a samples.jsonl in UTF-8.") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
-        try:
-            row = json.loads(line)
-            problem = by_id[row["task_id"]]
-            text = row["solution"] if "solution" in row else problem.prompt + row["completion"]
-        except KeyError as error:
-            raise EvaluationError(
-                f"{path}, line {number}: {error} is neither a task of this suite nor a column that is there. A sample "
-                'is {"task_id": ..., "solution": ...}.'
-            ) from None
-        except (ValueError, TypeError) as error:
-            raise EvaluationError(f"{path}, line {number}: no sample ({error}). Was the file torn?") from None
-        submissions.append(Submission(problem.id, text))
+        found = _submission(line, by_id)
+        if isinstance(found, Submission):
+            submissions.append(found)
+        else:
+            malformed.append(f"line {number}: {found}")
+    if malformed:
+        more = f"\nand {len(malformed) - SHOWN} more lines" if len(malformed) > SHOWN else ""
+        raise EvaluationError("\n".join([f"{path}: {EXPECTED}", *malformed[:SHOWN]]) + more)
     lacking = [problem.id for problem in problems if problem.id not in {submission.task for submission in submissions}]
     if complete and lacking:
         raise EvaluationError(
@@ -49,6 +52,25 @@ def read_samples(path: Path, problems: Sequence[Problem], *, complete: bool = Tr
             "missing ones: a score over fewer tasks could not be compared with others."
         )
     return submissions
+
+
+def _submission(line: str, by_id: Mapping[str, Problem]) -> Submission | str:
+    """One row, or what is wrong with it."""
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        return f"not JSON ({error}). Was the file torn?"
+    if not isinstance(row, dict):
+        return f"a {type(row).__name__}, not an object"
+    task = row.get("task_id")
+    if not isinstance(task, str) or task not in by_id:
+        return f"task_id = {task!r:.80} is no task of this suite, which has {next(iter(by_id), 'none')}, ..."
+    column = "solution" if "solution" in row else "completion"
+    if column not in row:
+        return f"neither solution nor completion, only {', '.join(row)}"
+    if not isinstance(row[column], str):
+        return f"{column} is a {type(row[column]).__name__}, not a text; several samples of a task take a line each"
+    return Submission(task, row[column] if column == "solution" else by_id[task].prompt + row[column])
 
 
 def write_samples(path: Path, submissions: Sequence[Submission]) -> None:

@@ -29,6 +29,7 @@ from minizero.rollout.protocol import Sampler
 from minizero.types import EvaluationError, Progress
 from sandbox import Sandbox
 
+LEAST_PARSED = 0.8  # of the answers; fewer earn a warning
 SANITISER = "EvalPlus 0.3.1's rules (sanitise.py)"  # how answers were read, in results.json
 Loaded = Sequence[tuple[Suite, list[Problem]]]
 
@@ -121,7 +122,9 @@ def open_directory(out: Path, subject: Subject, sampling: SamplingSettings, load
     extra = {"started": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "versions": versions}
     limits = {
         suite.name: {
-            "stops": list(formats.ask(suite, problems[0], sampling.style).stop),
+            "format": sampling.style_of(suite),
+            "temperature": sampling.temperature_of(suite),
+            "stops": list(formats.ask(suite, problems[0], sampling.style_of(suite)).stop),
             "max_tokens": sampling.max_tokens or suite.max_tokens,
         }
         for suite, problems in loaded
@@ -157,12 +160,10 @@ def score_samples(
     scores: dict[str, dict[str, LevelCounts]] = defaultdict(dict)
     with Sandbox(workers=workers, unsafe=options.unsafe) as box:
         for suite, problems in loaded:
-            by_id = {problem.id: problem for problem in problems}
+            by_id, style = {problem.id: problem for problem in problems}, sampling.style_of(suite)
             keys = sorted(k for k in samples if k.suite == suite.name and (k.draw == "greedy" or k.sample < sampling.n))
-            submissions = [
-                Submission(key.task, formats.read(suite, by_id[key.task], sampling.style, samples[key]["text"]))
-                for key in keys
-            ]
+            texts = {key: formats.read(suite, by_id[key.task], style, samples[key]["text"]) for key in keys}
+            submissions = [Submission(key.task, text) for key, text in texts.items()]
 
             def scoring(left: int, name: str = suite.name) -> None:
                 progress.phase(f"scoring {name}, {left} left")
@@ -180,7 +181,12 @@ def score_samples(
     for level, sides in scores.items():
         for side, counts in sides.items():
             right = f"greedy {sum(counts.greedy)}/{len(counts.tasks)}"
-            progress.say(f"{level:16} {side:8} {right}, {sampling.n} sampled a problem")
+            progress.say(f"{level:16} {side:8} {right}, {sampling.n} sampled a problem, {counts.parsed:.0%} parsed")
+            if counts.parsed < LEAST_PARSED:
+                progress.say(
+                    f"  only {counts.parsed:.0%} of these answers hold something that can be read: the score says more "
+                    "about the format than about the model. Try another --format, or a larger --max-tokens."
+                )
     manifest = json.loads((out / "manifest.json").read_text())
     prompts = {problem.id: problem.prompt for _, problems in loaded for problem in problems}
     return Results(subject.name, manifest, SANITISER, sampling.n, dict(scores), prompts, rows)
@@ -202,7 +208,9 @@ def _counts(rows: Sequence[JudgedSample], tasks: Sequence[str], level: str, n: i
     for row in rows:
         counts = greedy if row.draw == "greedy" else correct
         counts[row.task] += row.verdict[level] == PASS
-    return LevelCounts(list(tasks), n, list(greedy.values()), list(correct.values()))
+    parsed = sum(bool(row.answer.strip()) and row.verdict[level] != "unparsable" for row in rows)
+    share = parsed / len(rows) if rows else 1.0
+    return LevelCounts(list(tasks), n, list(greedy.values()), list(correct.values()), share)
 
 
 def write_json(path: Path, value: Any) -> None:

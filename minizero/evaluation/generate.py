@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from minizero.evaluation import formats
+from minizero.evaluation import few_shot, formats
 from minizero.evaluation.problems import Problem, Suite
 from minizero.evaluation.store import append, read_whole_lines
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.types import Completion, EvaluationError, Request
 
+TEMPERATURE = 0.6
 BLOCK = 32  # samples of one request: they share a prefill and an upper bound of memory
 SIDES = ("base", "trained")
 
@@ -27,13 +28,21 @@ class SamplingSettings:
     """What one evaluation samples. All but n must stay the same when it is continued."""
 
     suites: tuple[str, ...]
-    style: str
+    style: str  # the format, of all suites but those whose answers are values where value_style is given
     n: int  # sampled answers a problem; one greedy answer is always taken
-    temperature: float = 0.6  # as in arXiv 2504.13837
+    temperature: float = 0.0  # 0: 0.6, as in arXiv 2504.13837, and few_shot.TEMPERATURE in those formats
     top_p: float = 0.95
     max_tokens: int = 0  # 0: the suite's own
     limit: int = 0  # only the first problems of each suite; 0: all
     rng_seed: int = 0
+    value_style: str = ""  # the format of suites whose answers are values; "": style
+
+    def style_of(self, suite: Suite) -> str:
+        return self.value_style if self.value_style and suite.kind in few_shot.KINDS else self.style
+
+    def temperature_of(self, suite: Suite) -> float:
+        usual = few_shot.TEMPERATURE if self.style_of(suite).startswith(few_shot.DIRECT) else TEMPERATURE
+        return self.temperature or usual
 
     def fixed(self) -> dict[str, Any]:
         """What must not change."""
@@ -112,7 +121,7 @@ def _requests(
     for side in sides:
         for suite, problems in loaded:
             for problem in problems:
-                prompt = formats.ask(suite, problem, sampling.style)
+                prompt = formats.ask(suite, problem, sampling.style_of(suite))
                 for draw, places in missing(sampling, suite, problem, side, have):
                     # The same name, and so the same dice, for both sides. How many are missing is part of it: what is
                     # asked for after an interruption must not repeat a stream whose sample was kept.
@@ -124,7 +133,7 @@ def _requests(
                         sampling.max_tokens or suite.max_tokens,
                         stream_seed("evaluate", sampling.rng_seed, name),
                         n=len(places),
-                        temperature=0.0 if is_greedy else sampling.temperature,
+                        temperature=0.0 if is_greedy else sampling.temperature_of(suite),
                         top_p=1.0 if is_greedy else sampling.top_p,
                         adapter=side == "trained",
                     )

@@ -12,12 +12,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class LevelCounts:
-    """Right answers of one side on one level, task by task: `greedy` 0 or 1, `correct` of the n sampled ones."""
+    """Right answers of one side on one level, task by task: `greedy` 0 or 1, `correct` of the n sampled ones.
+    `parsed`: the share of all its answers, in [0, 1], in which something could be read."""
 
     tasks: list[str]
     n: int
     greedy: list[int]
     correct: list[int]
+    parsed: float
 
 
 @dataclass(frozen=True, slots=True)

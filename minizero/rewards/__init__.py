@@ -26,6 +26,7 @@ from minizero.config.reward import (
 )
 from minizero.formatting import number
 from minizero.rewards import terms as builtin
+from minizero.rewards.exact import exact_float
 from minizero.rewards.plugins import load_function, source_of
 from minizero.types import AnswerOutcome, MiniZeroError, ProposalOutcome, RewardError, TaskType, Verdict
 
@@ -154,7 +155,7 @@ def _finite(
 ) -> float:
     """The term's value, or a RewardError that names the term and its outcome: a silent 0 would train on noise."""
     try:
-        value = term(outcome, **options)
+        return exact_float(term(outcome, **options), term)
     except MiniZeroError as error:
         if not isinstance(error, RewardError):
             raise  # a missing package says itself what to do
@@ -163,10 +164,6 @@ def _finite(
         raise RewardError(
             f"reward term {name} raised {type(error).__name__}: {error}\nOn: {_brief(outcome)}"
         ) from error
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        seen = f"{value!r:.80} ({type(value).__name__})"
-        raise RewardError(f"reward term {name} returned {seen}; expected a finite float.\nOn: {_brief(outcome)}")
-    return float(value)
 
 
 def _brief(outcome: ProposalOutcome | AnswerOutcome) -> str:

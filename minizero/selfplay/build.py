@@ -15,6 +15,7 @@ from minizero.rollout.protocol import Sampler
 from minizero.selfplay.buffer import TaskBuffer
 from minizero.selfplay.step import SelfPlay
 from minizero.selfplay.validation import held_out_keys, held_out_tasks
+from minizero.tasks.admission import result_bytes
 from minizero.types import Progress, Quiet, Task
 from sandbox import Limits, Sandbox
 
@@ -75,9 +76,16 @@ def build(config: Config, box: Sandbox, *, progress: Progress | None = None) -> 
 
 def sandbox_settings(config: Config) -> dict[str, Any]:
     """Keyword arguments of Sandbox."""
-    limits = Limits(cpu_s=config.sandbox.cpu_s, wall_s=config.sandbox.wall_s, memory_mib=config.sandbox.memory_mib)
+    limits = Limits(
+        cpu_s=config.sandbox.cpu_s,
+        wall_s=config.sandbox.wall_s,
+        memory_mib=config.sandbox.memory_mib,
+        result_bytes=result_bytes(config.admission),
+    )
     workers = config.sandbox.workers or os.cpu_count() or 1
-    return {"workers": workers, "limits": limits, "unsafe": config.sandbox.unsafe}
+    return {
+        "workers": workers, "limits": limits, "unsafe": config.sandbox.unsafe, "packages": config.sandbox.packages,
+    }  # fmt: skip
 
 
 def check_memory_first(

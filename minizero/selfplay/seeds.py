@@ -56,7 +56,7 @@ def read_seeds(path: Path, limit: int, task_types: Sequence[TaskType] = USUAL_TY
         if not line.strip():
             continue
         try:
-            tasks = _tasks(json.loads(line))
+            tasks = tasks_of(json.loads(line))
         except InvalidValue:
             left_out += 1
             continue
@@ -92,7 +92,9 @@ def seed_tasks(name: str, limit: int, task_types: Sequence[TaskType]) -> tuple[l
     return found, left_out
 
 
-def _tasks(row: Mapping[str, Any]) -> list[Task]:
+def tasks_of(row: Mapping[str, Any]) -> list[Task]:
+    """The tasks of one row, in AZR's format or ours. Raises KeyError, TypeError or ValueError for what is no row, of
+    which InvalidValue for an output that is no value."""
     if "type" in row:
         return [task_from_json({"step": 0, **row, **{"step": 0}})]
     program = str(row["snippet"])

@@ -15,9 +15,9 @@ from minizero import prompts
 from minizero.config.schema import Config
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.answers import AnswerReader
-from minizero.selfplay.buffer import task_from_json
 from minizero.selfplay.scheduler import Scheduler, Tick
 from minizero.selfplay.scoring import means
+from minizero.selfplay.seeds import tasks_of
 from minizero.tasks.event_loop import result
 from minizero.tasks.programs import program_key, statement_lines
 from minizero.types import Completion, ConfigError, EvaluationError, Request, Task, TaskType
@@ -167,14 +167,19 @@ def check_pairing(before: Validation, after: Validation) -> None:
 def _read(path: Path) -> list[Task]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"eval.tasks = {path}: cannot be read ({error}). Give a JSON Lines file of tasks, tiny, cruxeval, or none."
         ) from None
     found = []
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         try:
-            found.append(task_from_json({"step": 0, **json.loads(line)}))
+            found += tasks_of(json.loads(line))
         except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path}, line {number}: no task ({type(error).__name__}: {error}).") from None
+            raise ConfigError(
+                f"{path}, line {number}: no task ({type(error).__name__}: {error}). Expected a line of tasks.jsonl, or "
+                "AZR's: an object with snippet, input, output, or with snippet, inputs, outputs, message."
+            ) from None
     return found

@@ -151,6 +151,14 @@ async def check(task: Task, answer: Answer | ParseError, box: Box, settings: Adm
     return _compare(runs, expected)
 
 
+def result_bytes(settings: AdmissionConfig) -> int:
+    """Limits.result_bytes for programs whose longer outputs are rejected anyway: what a hostile one may cost us.
+
+    A character of text stands for at most ten bytes as the sandbox counts them: `{0}, ` for 43.
+    """
+    return 1024 + 16 * settings.max_output_chars
+
+
 def duplicate_key(item: Proposal | Task, by: str) -> str:
     """What is equal for duplicates: of the program, the program and its input, or the program modulo constants.
 
@@ -249,7 +257,7 @@ def _task(
     """The task that the runs make of the proposal, or the first thing that is wrong with them."""
     pairs, values, rejections = [], [], []
     for text, run in zip(proposal.inputs, runs, strict=True):
-        rejection = _reject_run(run, settings, proposal.type)
+        rejection = reject_run(run, settings, proposal.type)
         if rejection is not None and rejection.reason in _OF_THE_PROGRAM:
             return rejection
         if rejection is not None:
@@ -270,7 +278,7 @@ def _task(
     )
 
 
-def _reject_run(run: Determinism, settings: AdmissionConfig, task_type: TaskType) -> Rejection | None:
+def reject_run(run: Determinism, settings: AdmissionConfig, task_type: TaskType) -> Rejection | None:
     """What is wrong with a run. For an error task an exception is right, and of a value only that there is one."""
     ran = run.result
     is_error = task_type is TaskType.ERROR

@@ -33,6 +33,9 @@ def find_forbidden(
             if word in modules:
                 return f"import of {word}"
     for node in ast.walk(tree):
+        named = _named_by_a_pattern(node)
+        if named & set(attributes):
+            return f"attribute {min(named & set(attributes))}"
         if isinstance(node, ast.Attribute):
             if node.attr in attributes:
                 return f"attribute {node.attr}"
@@ -43,6 +46,13 @@ def find_forbidden(
             if name in names:
                 return f"name {name}"
     return None
+
+
+def _named_by_a_pattern(node: ast.AST) -> set[str]:
+    """The attributes that `case C(name=x)` reads; of a class with a __match_args__ of its own nobody can tell."""
+    if isinstance(node, ast.MatchClass):
+        return set(node.kwd_attrs)
+    return {node.id} if isinstance(node, ast.Name) and node.id == "__match_args__" else set()
 
 
 def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:

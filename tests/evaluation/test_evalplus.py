@@ -38,9 +38,13 @@ def test_a_completion_follows_the_prompt_and_a_solution_stands_alone(tmp_path: P
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"task_id": "Foreign/0", "solution": ""}', "line 1: 'Foreign/0'"),
-        ('{"task_id": "HumanEval/0"}', "line 1: 'completion'"),
-        ('{"task_id": "Huma', "line 1: no sample"),
+        ('{"task_id": "Foreign/0", "solution": ""}', "line 1: task_id = 'Foreign/0' is no task"),
+        ('{"task_id": "HumanEval/0"}', "line 1: neither solution nor completion, only task_id"),
+        ('{"task_id": "Huma', "line 1: not JSON"),
+        ('{"task_id": "HumanEval/0", "solution": ["a", "b"]}', "line 1: solution is a list, not a text"),
+        ('\n[1]\n{"task_id": 3, "solution": ""}', "line 2: a list, not an object\nline 3: task_id = 3 is no task"),
+        ("7\n" * 9, "line 5: a int, not an object\nand 4 more lines"),
+        ("\xff", "expected lines"),
         ("", "1 of 1 tasks have no sample"),
     ],
 )

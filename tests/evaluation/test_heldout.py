@@ -12,7 +12,7 @@ from minizero.rollout.scripted import ScriptedSampler
 from minizero.selfplay.run_loop import start
 from minizero.selfplay.validation import Validation, held_out_keys, held_out_tasks, validate
 from minizero.tasks.programs import program_key
-from minizero.types import Request, TaskType
+from minizero.types import ConfigError, Request, TaskType
 from sandbox import Sandbox
 
 
@@ -65,3 +65,30 @@ def test_a_run_validates_on_cruxeval_at_step_0_and_is_paired_with_it(
     assert kinds == ["deduction"] * 3 + ["abduction"] * 3
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert "eval/change" in {name for row in rows for name in row}
+
+
+def test_a_file_of_tasks_may_be_in_azrs_seed_format_or_ours(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    ours = {
+        "type": "induction",
+        "program": "def f(a):\n    return a",
+        "pairs": [["1", "1"], ["2", "2"]],
+        "message": "m",
+    }
+    rows: list[dict[str, object]] = [
+        {"snippet": "def f(a):\n    return a + 1", "input": "3", "output": "4", "imports": []},
+        {"snippet": "def f(a):\n    return a", "inputs": ["1", "2"], "outputs": ["1", "2"], "message": "the same"},
+        ours | {"shown": 1},
+    ]
+    path.write_text("\n\n".join(map(json.dumps, rows)) + "\n")
+    config = load_config([], [f"eval.tasks={str(path)!r}", "eval.limit=9"])
+    found = held_out_tasks(config)
+    assert [(task.type, task.pairs[0].output) for task in found] == [
+        (TaskType.DEDUCTION, "4"), (TaskType.ABDUCTION, "4"), (TaskType.INDUCTION, "1"), (TaskType.INDUCTION, "1"),
+    ]  # fmt: skip
+    assert held_out_keys(config) == {program_key(task.program) for task in found}
+    path.write_text(json.dumps(rows[0]) + '\n{"snippet": "def f(a): return a"}\n')
+    with pytest.raises(
+        ConfigError, match=r"line 2: no task \(KeyError: 'input'\)\. Expected .* snippet, input, output"
+    ):
+        held_out_tasks(config)

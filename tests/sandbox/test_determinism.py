@@ -66,6 +66,32 @@ CHANCY |= {
     f"an address of {size} bytes, within its page": f"def f(): return id(bytes({size - 33})) % 4096"
     for size in (48, 64, 96, 128)
 }
+NODE = "class Node:\n    def __init__(self, n): self.n = n\n"
+SMALL = "class Node:\n    __slots__ = ('n', 'm')\n    def __init__(self, n): self.n = n\n"
+# Each has two outcomes or a few, so that two runs in three or more agree by accident.
+BY_ADDRESS = {
+    "the order of two objects in a set": NODE + "def f(): return [o.n for o in {Node(1), Node(2)}]",
+    "the order of two small objects": SMALL + "def f(): return [o.n for o in {Node(1), Node(2)}]",
+    "the first of three objects": NODE + "def f(): return [o.n for o in {Node(1), Node(2), Node(3)}][0]",
+    "the order of two functions": "def f(): return [g() for g in {lambda: 1, lambda: 2}]",
+    "the order of two classes": "def f(): return [c.__name__ for c in {type('A', (), {}), type('B', (), {})}]",
+    "a bit of an object's text": "def f(): return int(repr(object())[-4], 16) % 2",
+    "a high bit of an object's text": "def f(): return int(repr(object())[-8], 16) % 2",
+    "the parity of an instance's text": NODE + "def f(): return sum(map(ord, str(Node(1)))) % 2",
+    "the parity of its own text": "def f(): return sum(map(ord, repr(f))) % 2",
+    "the parity of an iterator's text": "def f():\n    it = map(str, [1])\n    return sum(map(ord, f'{it}')) % 2",
+    "a bit of a hash": "def f(): return hash(object()) % 2",
+    "the parity of an address": "def f(): return bin(id([])).count('1') % 2",
+}
+STEADY_OBJECTS = {
+    "objects in a set, sorted": NODE + "def f(x): return sorted(o.n for o in {Node(x), Node(2), Node(1)})",
+    "an object with a text of its own": NODE
+    + "Node.__repr__ = lambda self: f'Node {self.n}'\ndef f(x): return str([Node(x)])",
+    "the name of a class": NODE + "def f(x): return f'{type(Node(x)).__name__} {x:>5}', str(x)",
+    "the length of a set of objects": NODE + "def f(x): return len({Node(x), Node(x)}), repr(x)",
+    "a copy": "import copy\nclass A: pass\ndef f(x):\n    a = A(); a.x = [x, a]\n    b = copy.deepcopy(a)\n    return b.x[1] is b, str(x)",
+    "a counter in its globals": NODE + "made = []\ndef f(x):\n    made.append(Node(x))\n    return len(made), {x}",
+}
 STDLIB_CHANCY = {
     "a process number": "import os\ndef f(): return os.getpid()",
     "random bytes": "import os\ndef f(): return os.urandom(8)",
@@ -89,6 +115,26 @@ def test_what_depends_on_chance_is_found_out_and_said(name: str, box: Sandbox) -
     assert verdict.result.status in (Status.OK, Status.ERROR), verdict.result
     assert not verdict.agrees
     assert verdict.difference.startswith(("value: ", "error: "))
+
+
+@pytest.mark.parametrize("name", BY_ADDRESS)
+def test_what_depends_on_addresses_is_found_out_every_time(name: str, box: Sandbox) -> None:
+    tries = [box.submit_deterministic(Job(BY_ADDRESS[name], args="")) for _ in range(30)]
+    found = [each.result() for each in tries]
+    assert {each.result.status for each in found} == {Status.OK}
+    assert sum(each.agrees for each in found) == 0
+
+
+@pytest.mark.parametrize("name", STEADY_OBJECTS)
+def test_what_has_objects_and_does_not_depend_on_their_addresses_agrees(name: str, box: Sandbox) -> None:
+    found = box.submit_deterministic_many(STEADY_OBJECTS[name], ["1", "3", "5"]).result()
+    assert [(each.agrees, each.difference) for each in found] == [(True, "")] * 3
+
+
+def test_what_a_process_tells_of_an_address_is_one_of_a_kind_and_no_real_one(box: Sandbox) -> None:
+    program = "def f():\n    a, b = object(), object()\n    return id(a) == id(a) != id(b), hex(id(a)) in repr(a), repr(a).split(' at ')[0]"
+    found = box.check_deterministic(Job(program, args=""))
+    assert (found.result.value, found.agrees) == ((True, True, "<object object"), True)
 
 
 @pytest.mark.parametrize("name", [name for name in CHANCY if "address" not in name and "object" not in name])
