@@ -1,6 +1,6 @@
 """Find and load a model and its tokenizer: the built-in tiny one, a directory, a GGUF file, a hub name; also 4-bit.
 
-Reading order: Tokenizer (text <-> ids), locate, load.
+Reading order: locate, load; the tokenizer is in tokenizer.py.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minizero.models.architecture import choose_attention
+from minizero.models.attention import ATTENTION, register
 from minizero.models.gguf import directory_of, is_gguf, unpack
 from minizero.types import MissingPackage, ModelError, Prompt
 
@@ -20,38 +22,6 @@ if TYPE_CHECKING:
     from minizero.config.schema import ModelConfig
 
 TINY = Path(__file__).parents[1] / "tiny" / "weights"
-ATTENTION = "minizero_grouped_sdpa"
-NO_TEMPLATE = "prompt.style = chat, but this model's tokenizer has no chat template. Try --set prompt.style=r1"
-
-
-@dataclass(frozen=True, slots=True)
-class Tokenizer:
-    """A tokenizer seen through what self-play needs: prompts to ids, ids to text, the ids that end a sequence."""
-
-    backend: Any  # transformers' own
-    eos_ids: tuple[int, ...]
-    pad_id: int
-
-    def encode(self, prompt: Prompt) -> list[int]:
-        """Token ids of a prompt: the chat template where `prompt.chat`, else the contents one after the other; then the
-        prefill. Raises ModelError when a chat template is wanted and the tokenizer has none."""
-        if not prompt.chat:
-            text = "\n".join(message.content for message in prompt.messages)
-            return self._ids(text) + (self._ids(prompt.prefill) if prompt.prefill else [])
-        if not getattr(self.backend, "chat_template", None):
-            raise ModelError(NO_TEMPLATE)
-        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        rendered = self.backend.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        return self._ids(rendered + prompt.prefill)
-
-    def decode(self, ids: Any) -> str:
-        """Text of completion ids without special tokens."""
-        return str(self.backend.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-    def _ids(self, text: str) -> list[int]:
-        return list(self.backend(text, add_special_tokens=False)["input_ids"])
-
-
 @dataclass(slots=True)
 class LoadedModel:
     """A causal language model on its device, and its tokenizer."""
@@ -94,7 +64,7 @@ def load(config: ModelConfig, style: str = "auto") -> LoadedModel:
     Raises ModelError before any weights load when the tokenizer lacks what self-play, or the prompt style, needs.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # the run has its own progress line
@@ -113,13 +83,13 @@ def load(config: ModelConfig, style: str = "auto") -> LoadedModel:
         raise ModelError(_explain(config.name, source, error)) from error
     eos = check_tokenizer(tokenizer, shape, source, style)
     dtype = _dtype(config.dtype, device, shape)
-    _register_attention()
+    register()
     extra: dict[str, Any] = {}
     if config.quantization == "nf4":
         extra["quantization_config"] = _nf4(dtype)
         extra["device_map"] = {"": device}
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation=ATTENTION, **extra)
+        model = _load_weights(source, dtype=dtype, **extra)
     except (OSError, ValueError) as error:
         raise ModelError(_explain(config.name, source, error)) from error
     if config.quantization == "none":
@@ -131,8 +101,19 @@ def load(config: ModelConfig, style: str = "auto") -> LoadedModel:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     model.eval()
+    choose_attention(model)
     known = Tokenizer(tokenizer, eos, _pad_id(model, tokenizer))
     return LoadedModel(model, known, config.name, source, _is_instruct(source, tokenizer))
+
+
+def _load_weights(source: str, **settings: Any) -> Any:
+    """The model with our attention; with its own where its code has no place for another."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        return AutoModelForCausalLM.from_pretrained(source, attn_implementation=ATTENTION, **settings)
+    except KeyError:  # Falcon and GPT-J look the name up in a list of their own, before weights are read
+        return AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager", **settings)
 
 
 def style_for(loaded: LoadedModel) -> str:
@@ -223,42 +204,3 @@ def _explain(name: str, source: str, error: Exception) -> str:
 def architecture(source: str) -> dict[str, Any]:
     """config.json of a local model directory, as a dict."""
     return dict(json.loads((Path(source) / "config.json").read_text()))
-
-
-def _register_attention() -> None:
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(ATTENTION, grouped_attention)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-
-
-def grouped_attention(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Scaled dot-product attention that does not copy shared key-value heads while decoding.
-
-    query [B, H, Q, D], key and value [B, K, L, D] with H a multiple of K. With one query position the H/K query heads
-    of a key-value head are laid out as its query positions: the same numbers, and no H/K-fold copy of the cache per
-    token.
-    """
-    from torch.nn.functional import scaled_dot_product_attention as sdpa
-
-    rows, heads, positions, width = query.shape
-    shared = heads // key.shape[1]
-    if positions == 1:
-        out = sdpa(query.view(rows, key.shape[1], shared, width), key, value, attn_mask=attention_mask, scale=scaling)
-        return out.reshape(rows, 1, heads, width), None
-    if shared > 1:
-        key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
-    out = sdpa(
-        query, key, value, attn_mask=attention_mask, scale=scaling, is_causal=attention_mask is None, dropout_p=dropout
-    )
-    return out.transpose(1, 2).contiguous(), None
