@@ -7,12 +7,13 @@ small_config, build, write_model. The weights are large: a wrong mask, position 
 from __future__ import annotations
 
 import inspect
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+from tests.byte_tokenizer import write_byte_tokenizer
 
 VOCABULARY, WINDOW, LAYERS, LARGEST = 264, 8, 4, 20_000_000
 
@@ -62,7 +63,12 @@ EXTRA: dict[str, dict[str, Any]] = {
     "olmo_hybrid": {"layer_types": ["linear_attention", "full_attention"] * 2},
     "recurrent_gemma": {"block_types": ["recurrent", "attention"], "num_key_value_heads": 1},
     "kimi_linear": {"layer_types": ["linear_attention", "full_attention"] * 2, "q_lora_rank": None},
-    "deepseek_v2": {"num_experts_per_tok": 2},
+    "deepseek_v2": {"num_experts_per_tok": 2, "num_key_value_heads": 4},
+    "deepseek_v3": {"num_key_value_heads": 4},
+    "axk1": {"num_key_value_heads": 4},
+    "youtu": {"num_key_value_heads": 4},
+    "glm4_moe_lite": {"num_key_value_heads": 4},
+    "minicpm3": {"num_key_value_heads": 4},
     "dots1": {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1},
     "gpt_neo": {"attention_types": [[["global", "local"], 2]]},
     "hunyuan_v1_dense": {"head_dim": 16},
@@ -143,10 +149,9 @@ def build(kind: str) -> Any:
     return model
 
 
-def write_model(kind: str, tokenizer: Path, path: Path) -> None:
-    """The model's directory, with the tokenizer of another one (bytes, EOS 256, PAD 257)."""
+def write_model(kind: str, path: Path) -> None:
+    """The model's directory, with a tokenizer of bytes."""
     model = build(kind)
     path.mkdir(parents=True, exist_ok=True)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(tokenizer / name, path)
+    write_byte_tokenizer(path)
     model.save_pretrained(path)

@@ -444,7 +444,8 @@ def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypa
 
     monkeypatch.setattr(vllm_settings, "kv_bytes", lambda config, sizes: 2**30)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (18 * 2**30, 24 * 2**30))
-    model = SimpleNamespace(dtype=torch.bfloat16, config=SimpleNamespace(to_dict=dict))
+    sizes = SimpleNamespace(to_dict=dict)
+    model = SimpleNamespace(dtype=torch.bfloat16, config=SimpleNamespace(get_text_config=lambda decoder: sizes))
 
     def made(device: str, release: str) -> dict[str, Any]:
         config = load_config(overrides=[f"sampler.release_kv={release}"])

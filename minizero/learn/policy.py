@@ -29,9 +29,9 @@ from minizero.learn.losses import aggregation_weights, importance_weights, kl_pe
 from minizero.learn.optimiser import MasterAdamW
 from minizero.models import load as models
 from minizero.models.adapter import add_adapter, freeze_other_parts
-from minizero.models.architecture import describe
+from minizero.models.architecture import describe, text_sizes
 from minizero.planner import bound_memory, resolve_for_machine
-from minizero.types import CheckpointError, ModelError, Role, Rollout
+from minizero.types import CheckpointError, ConfigError, ModelError, Role, Rollout
 
 
 class Policy:
@@ -45,11 +45,12 @@ class Policy:
         for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
             os.environ.setdefault(cache, "64")
         torch.manual_seed(config.run.rng_seed)  # the initial adapter is the only thing drawn from torch's generator
-        loaded = models.load(config.model, config.prompt.style)
+        loaded = models.load(config.model, config.prompt.style, _think(config.prompt.think))
         self.model, self.tokenizer, self.style = loaded.model, loaded.tokenizer, models.style_for(loaded)
         self.device = next(self.model.parameters()).device.type
+        config = _without_recomputation_that_fails(config, self.model)
         # From here on no setting is "auto" or 0 for "as the plan says".
-        self.config = config = resolve_for_machine(config, self.model.config.to_dict())
+        self.config = config = resolve_for_machine(config, text_sizes(self.model).to_dict())
         if self.device == "cuda":
             bound_memory(config)
         self.has_adapter = config.adapter.kind == "lora"
@@ -256,6 +257,23 @@ def _recomputing(model: Any) -> Iterator[None]:
 
 STATE = "policy.safetensors"
 _STEP_NAMES = {"grad_norm": "grad_norm", "lr": "lr", "skipped_updates": "skipped"}
+
+
+def _without_recomputation_that_fails(config: Config, model: Any) -> Config:
+    """Gradient checkpointing off for a model whose code has none. Raises ConfigError where the user asked for it."""
+    if getattr(model, "supports_gradient_checkpointing", False):
+        return config
+    if config.optim.gradient_checkpointing is True:
+        raise ConfigError(
+            f"optim.gradient_checkpointing = true: {type(model).__name__} cannot recompute its layers. Try --set "
+            "optim.gradient_checkpointing=auto"
+        )
+    return config.model_copy(update={"optim": config.optim.model_copy(update={"gradient_checkpointing": False})})
+
+
+def _think(setting: bool | str) -> Any:
+    """prompt.think for the chat template."""
+    return setting if isinstance(setting, str) else ("on" if setting else "off")
 
 
 def _metrics(values: dict[str, Tensor]) -> dict[str, float]:

@@ -17,6 +17,10 @@ from torch import Tensor
 from minizero.config.schema import AdapterConfig
 from minizero.types import ConfigError
 
+# PEFT refuses these layers in these models: their own code reads the weights and passes an adapter by.
+MAMBA = {"mamba", "mamba2", "falcon_mamba", "falcon_h1", "nemotron_h"}
+NOT_IN_MAMBA = r".*\.(out_proj|conv1d)"
+
 
 @dataclass(frozen=True, slots=True)
 class LowRank:
@@ -37,12 +41,14 @@ def add_adapter(model: Any, adapter: AdapterConfig) -> Any:
     from transformers.pytorch_utils import Conv1D
 
     targets = adapter.targets if isinstance(adapter.targets, str) else list(adapter.targets)
-    others = _other_parts(model)
+    excluded = [rf"{re.escape(name)}(\..*)?" for name in _other_parts(model)]
+    if adapter.targets == "all-linear" and model.config.model_type in MAMBA:
+        excluded.append(NOT_IN_MAMBA)
     config = LoraConfig(
         r=adapter.rank,
         lora_alpha=adapter.alpha,
         target_modules=targets,
-        exclude_modules="|".join(rf"{re.escape(name)}(\..*)?" for name in others) or None,
+        exclude_modules="|".join(excluded) or None,
         lora_dropout=0.0,
         bias="none",
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2 stores weights so

@@ -55,7 +55,7 @@ def attend(
         return _own_attention(module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **asked)
     rows, heads, positions, width = query.shape
     shared = heads // key.shape[1]
-    if positions == 1:
+    if positions == 1 and (attention_mask is None or attention_mask.shape[1] == 1):
         grouped = query.reshape(rows, key.shape[1], shared, width)
         out = sdpa(grouped, key, value, attn_mask=attention_mask, scale=scaling)
         return out.reshape(rows, 1, heads, value.shape[-1]), None

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from minizero.models.architecture import choose_attention
 from minizero.models.attention import ATTENTION, register
 from minizero.models.gguf import directory_of, is_gguf, unpack
-from minizero.types import MissingPackage, ModelError, Prompt
+from minizero.models.tokenizer import Think, Tokenizer, check_tokenizer, make_tokenizer
+from minizero.types import MissingPackage, ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from minizero.config.schema import ModelConfig
 
 TINY = Path(__file__).parents[1] / "tiny" / "weights"
+
+
 @dataclass(slots=True)
 class LoadedModel:
     """A causal language model on its device, and its tokenizer."""
@@ -58,10 +61,11 @@ def locate(name: str) -> str:
     return name
 
 
-def load(config: ModelConfig, style: str = "auto") -> LoadedModel:
+def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> LoadedModel:
     """Load the model of a config: weights in the compute type, evaluation mode, on its device.
 
-    Raises ModelError before any weights load when the tokenizer lacks what self-play, or the prompt style, needs.
+    Raises ModelError before any weights load for what is no causal language model, and when the tokenizer lacks what
+    self-play, or the prompt style, needs.
     """
     import torch
     from transformers import AutoConfig, AutoTokenizer
@@ -81,8 +85,10 @@ def load(config: ModelConfig, style: str = "auto") -> LoadedModel:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise ModelError(_explain(config.name, source, error)) from error
-    eos = check_tokenizer(tokenizer, shape, source, style)
-    dtype = _dtype(config.dtype, device, shape)
+    check_causal(config.name, shape)
+    sizes = shape.get_text_config(decoder=True)
+    eos = check_tokenizer(tokenizer, sizes, _generation(source), style)
+    dtype = _dtype(config.dtype, device, sizes)
     register()
     extra: dict[str, Any] = {}
     if config.quantization == "nf4":
@@ -102,8 +108,19 @@ def load(config: ModelConfig, style: str = "auto") -> LoadedModel:
             module.support_avx512bf16_for_cpu = False
     model.eval()
     choose_attention(model)
-    known = Tokenizer(tokenizer, eos, _pad_id(model, tokenizer))
+    known = make_tokenizer(tokenizer, sizes, eos, think)
     return LoadedModel(model, known, config.name, source, _is_instruct(source, tokenizer))
+
+
+def check_causal(name: str, shape: Any) -> None:
+    """Raise ModelError for an architecture whose next-token predictions transformers cannot compute."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    if type(shape) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ModelError(
+            f"{name}: transformers has no causal language model for {shape.model_type!r}, so there is nothing to train "
+            "or to sample from. Take a text model; of a model that sees images, the text model that it was made from."
+        )
 
 
 def _load_weights(source: str, **settings: Any) -> Any:
@@ -150,28 +167,6 @@ def _nf4(dtype: torch.dtype) -> Any:
     )
 
 
-def check_tokenizer(tokenizer: Any, shape: Any, source: str, style: str) -> tuple[int, ...]:
-    """Every id that ends a sequence: the tokenizer's, the model's and its generation config's (Qwen has two). Raises
-    ModelError when there is none, when an id is outside the vocabulary, or without the chat template that is asked."""
-    if style == "chat" and not getattr(tokenizer, "chat_template", None):
-        raise ModelError(NO_TEMPLATE)
-    ids: set[int] = set()
-    named = (tokenizer.eos_token_id, _generation(source).get("eos_token_id"), getattr(shape, "eos_token_id", None))
-    for eos in named:
-        ids |= {eos} if isinstance(eos, int) else set(eos or ())
-    if not ids:
-        raise ModelError(
-            "neither the tokenizer nor the model names an end-of-sequence token; generation could not stop. Set "
-            "eos_token in its tokenizer_config.json."
-        )
-    if max(ids) >= shape.vocab_size:
-        raise ModelError(
-            f"the token that ends a sequence has id {max(ids)}, but the model knows {shape.vocab_size} tokens: this "
-            "tokenizer belongs to another model. Compare the tokenizer files with those of the model's publisher."
-        )
-    return tuple(sorted(ids))
-
-
 def _generation(source: str) -> dict[str, Any]:
     """generation_config.json, {} where there is none."""
     from transformers import GenerationConfig
@@ -180,12 +175,6 @@ def _generation(source: str) -> dict[str, Any]:
         return dict(GenerationConfig.from_pretrained(source).to_dict())
     except (OSError, ValueError):
         return {}
-
-
-def _pad_id(model: Any, tokenizer: Any) -> int:
-    return next(
-        i for i in (tokenizer.pad_token_id, model.config.pad_token_id, tokenizer.eos_token_id, 0) if isinstance(i, int)
-    )
 
 
 def _explain(name: str, source: str, error: Exception) -> str:
@@ -202,5 +191,6 @@ def _explain(name: str, source: str, error: Exception) -> str:
 
 
 def architecture(source: str) -> dict[str, Any]:
-    """config.json of a local model directory, as a dict."""
-    return dict(json.loads((Path(source) / "config.json").read_text()))
+    """config.json of a local model directory, as a dict; of a model that also sees images, the text part's values."""
+    sizes = dict(json.loads((Path(source) / "config.json").read_text()))
+    return sizes | dict(sizes.get("text_config") or {})

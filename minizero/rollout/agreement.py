@@ -109,9 +109,10 @@ def measure(policy: Policy, sampler: Sampler) -> Agreement:
         )
     name, gap = found.largest
     if not gap <= found.allowed(name):
+        dtype = str(policy.model.dtype).removeprefix("torch.")
         raise SamplerError(
             f"Sampler, trainer and model disagree: {SENTENCES[name]}. The log-probabilities differ by {gap:.3g} nats "
-            f"on average, expected at most {found.allowed(name):.3g} in {str(policy.model.dtype).removeprefix('torch.')} "
+            f"on average, expected at most {found.allowed(name):.3g} in {dtype} "
             f"({', '.join(f'{key} {value:.3g}' for key, value in gaps.items())}; power {power:.3g}).\n"
             "Training would follow another policy than the one that is sampled. Try "
             f"{_advice(name, sampler)}, and report this with the output of  minizero doctor {policy.config.model.name}"

@@ -121,11 +121,13 @@ class EqualRows:
 
     def step(self, tokens: Tensor, positions: Tensor) -> Tensor:
         self.length += 1
-        return self._run(tokens[:, None])
+        return self._run(tokens[:, None], positions[:, None])
 
-    def _run(self, ids: Tensor) -> Tensor:
+    def _run(self, ids: Tensor, positions: Tensor | None = None) -> Tensor:
         name = "cache_params" if "cache_params" in self._architecture.takes else "past_key_values"
         given = {name: self._cache} if self._cache is not None else {}
+        if positions is not None and "position_ids" in self._architecture.takes:
+            given["position_ids"] = positions
         out = self._architecture.body(input_ids=ids, use_cache=True, **given)
         self._cache = getattr(out, name)
         return hidden_states(out)[:, -1]

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from minizero.learn.batching import plan_micro_batches
 from minizero.models.architecture import describe
-from minizero.models.load import Tokenizer
+from minizero.models.tokenizer import Tokenizer
 from minizero.rollout.decode import Decoder, choose_decoder
 from minizero.rollout.protocol import stream_seed
 from minizero.types import Completion, ModelError, Prompt, Request

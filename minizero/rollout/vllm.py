@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minizero.models.adapter import adapter_layers
+from minizero.models.architecture import text_sizes
 from minizero.planner import resolve_for_machine, shares_weights
 from minizero.rollout.agreement import Agreement, measure
 from minizero.rollout.protocol import stream_seed
@@ -59,7 +60,7 @@ class VLLMSampler:
         problems = refusals(config)
         if problems:
             raise ConfigError(*problems)
-        config = resolve_for_machine(config, policy.model.config.to_dict())
+        config = resolve_for_machine(config, text_sizes(policy.model).to_dict())
         self._policy, self._config = policy, config
         self.tokenizer = policy.tokenizer
         self.agreement: Agreement | None = None  # the last proof that the engine samples from the policy
