@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 
 from sandbox import Limits, Sandbox
+from tests.byte_tokenizer import write_byte_tokenizer
 
 # The same examples every time, and no clock: what lands must not depend on luck or load. HYPOTHESIS_PROFILE=search
 # looks for new ones.
@@ -56,16 +57,10 @@ def box() -> Iterator[Sandbox]:
 def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with a random two-layer Qwen2 (vocabulary 258: bytes, EOS, PAD) that loads like any model."""
     import torch
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+    from transformers import Qwen2Config, Qwen2ForCausalLM
 
     path = tmp_path_factory.mktemp("random-model")
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {symbol: i for i, symbol in enumerate(alphabet)} | {"<eos>": 256, "<pad>": 257}
-    core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    core.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>", pad_token="<pad>").save_pretrained(path)
+    write_byte_tokenizer(path)
     torch.manual_seed(7)
     config = Qwen2Config(
         vocab_size=258, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,

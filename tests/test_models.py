@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from minizero.config.schema import ModelConfig
-from minizero.models.load import check_tokenizer, load, locate, style_for
+from minizero.models.load import load, locate, style_for
+from minizero.models.tokenizer import check_tokenizer
 from minizero.types import Message, MissingPackage, ModelError, Prompt
 
 
@@ -81,12 +82,11 @@ def test_the_chat_style_without_a_template_is_told_before_weights_load(random_mo
         load(ModelConfig(name=str(random_model), device="cpu"), "chat")
 
 
-def test_a_tokenizer_without_an_end_is_told(tmp_path: Path) -> None:
+def test_a_tokenizer_without_an_end_is_told() -> None:
     silent = SimpleNamespace(eos_token_id=None, vocab_size=258)
     with pytest.raises(ModelError, match="names an end-of-sequence token"):
-        check_tokenizer(silent, silent, str(tmp_path), "r1")
-    (tmp_path / "generation_config.json").write_text('{"eos_token_id": [7, 9]}')
-    assert check_tokenizer(silent, silent, str(tmp_path), "r1") == (7, 9)
+        check_tokenizer(silent, silent, {}, "r1")
+    assert check_tokenizer(silent, silent, {"eos_token_id": [7, 9]}, "r1") == (7, 9)
 
 
 @pytest.mark.usefixtures("no_weights")

@@ -10,7 +10,7 @@ import torch
 
 from minizero.config import load_config
 from minizero.metrics import metric_for
-from minizero.models.load import _register_attention
+from minizero.models.attention import register
 from minizero.planner import check_fits, expected_of, kv_bytes, make_plan, resolve_for_machine
 from minizero.planner.fill import ENOUGH_SEQUENCES, budget_of
 from minizero.planner.memory import kv_token_bytes, layer_bytes, longest, memory, peak
@@ -28,11 +28,11 @@ def built(kind: str, layers: int, rank: int) -> tuple[Any, Any]:
     from peft import LoraConfig, get_peft_model
     from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
 
-    _register_attention()
+    register()
     sizes: dict[str, Any] = {
         "vocab_size": 64, "hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": layers, "head_dim": 32,
         "num_attention_heads": 8, "num_key_value_heads": 2, "tie_word_embeddings": True,
-        "attn_implementation": "minizero_grouped_sdpa",
+        "attn_implementation": "minizero_attention",
     }  # fmt: skip
     model = Qwen2ForCausalLM(Qwen2Config(**sizes)) if kind == "qwen2" else Qwen3ForCausalLM(Qwen3Config(**sizes))
     lora = LoraConfig(r=rank, target_modules="all-linear", task_type="CAUSAL_LM")

@@ -16,13 +16,13 @@ import pytest
 import torch
 
 from minizero.config import load_config
+from minizero.models.adapter import adapter_layers
+from minizero.rollout.agreement import random_adapter
 from minizero.rollout.protocol import drain
 from minizero.rollout.vllm import Push
-from minizero.rollout.vllm_check import _random_adapter
 from minizero.rollout.vllm_internals import (
     InternalsMoved,
     StackedAdapter,
-    adapter_layers,
     base_weights,
     release_cache,
     reset_prefix_cache,
@@ -128,7 +128,7 @@ def content(completions: list[Completion]) -> list[tuple[tuple[int, ...], tuple[
 
 @engine
 def test_sampled_log_probs_are_the_trainers(sampler: VLLMSampler, policy: Policy) -> None:
-    with _random_adapter(policy, 1.0):
+    with random_adapter(policy, 1.0):
         sampler.push()
         assert gap(policy, complete(sampler, "a", "bc" * 9, LONG, n=3)) < 1e-4
 
@@ -140,7 +140,7 @@ def test_a_push_changes_what_is_sampled_and_pushing_back_returns_it_exactly(
     sampler.push()
     before = content(complete(sampler, "abc", LONG, temperature=0.0))
     base = content(complete(sampler, "abc", LONG, temperature=0.0, adapter=False))
-    with _random_adapter(policy, 4.0):
+    with random_adapter(policy, 4.0):
         sampler.push()
         changed = content(complete(sampler, "abc", LONG, temperature=0.0))
         assert content(complete(sampler, "abc", LONG, temperature=0.0, adapter=False)) == base
@@ -161,7 +161,7 @@ def test_base_and_adapter_asked_side_by_side_answer_as_they_do_alone(sampler: VL
         return {(text, adapter): found[f"{text}/{adapter}"] for text in texts for adapter in sides}
 
     texts = ("abc", "bca", LONG)
-    with _random_adapter(policy, 4.0):
+    with random_adapter(policy, 4.0):
         sampler.push()
         alone = both(texts, (False,)) | both(texts, (True,))
         assert all(alone[text, False] != alone[text, True] for text in texts)
@@ -172,7 +172,7 @@ def test_base_and_adapter_asked_side_by_side_answer_as_they_do_alone(sampler: VL
 def test_cached_prompts_of_the_policy_before_a_push_are_forgotten(sampler: VLLMSampler, policy: Policy) -> None:
     sampler.push()
     complete(sampler, LONG)
-    with _random_adapter(policy, 4.0):
+    with random_adapter(policy, 4.0):
         sampler._push()  # the adapter alone: the trap is real, the engine reuses keys and values of the old policy
         sampler.take_usage()
         stale = complete(sampler, LONG)
@@ -206,7 +206,7 @@ def test_nothing_is_read_from_disk_while_tokens_are_decoded(
 
 @engine
 def test_pushing_leaves_the_trainers_tensors_alone(sampler: VLLMSampler, policy: Policy) -> None:
-    with _random_adapter(policy, 1.0):
+    with random_adapter(policy, 1.0):
         layers = adapter_layers(policy.model)
         before = {name: (layer.a.clone(), layer.b.clone()) for name, layer in layers.items()}
         for _ in range(3):
@@ -275,7 +275,7 @@ def test_without_vllms_buffers_a_saved_adapter_does_the_same(
     def moved(self: StackedAdapter, layers: Any) -> None:
         raise InternalsMoved("for the test")
 
-    with _random_adapter(policy, 1.0), monkeypatch.context() as patch:
+    with random_adapter(policy, 1.0), monkeypatch.context() as patch:
         patch.setattr(StackedAdapter, "write", moved)
         sampler.push()
         assert not sampler._push.in_place
@@ -297,7 +297,7 @@ def test_an_adapter_that_does_not_arrive_stops_the_run(
             write(self, {name: type(x)(x.a, x.b, 2 * x.scaling) for name, x in layers.items()})
 
     monkeypatch.setattr(StackedAdapter, "write", faulty)
-    with pytest.raises(SamplerError, match="disagree: a random adapter that was pushed is not what vLLM samples from"):
+    with pytest.raises(SamplerError, match="disagree: with a random adapter, what is sampled from is not the model"):
         sampler.self_test()
 
 
@@ -306,8 +306,9 @@ def test_the_self_test_passes_and_leaves_policy_and_usage_as_they_were(sampler: 
     before = {name: p.clone() for name, p in policy.model.named_parameters()}
     sampler.take_usage()
     found = sampler.self_test()
-    assert max(found["random"], found["off"], found["restored"]) < 1e-4
-    assert found["power"] > 1e-2
+    assert max(found.gaps.values()) < 1e-4
+    assert len(found.gaps) == 9
+    assert found.power > 1e-2
     assert sampler.take_usage()["completion_tokens"] == 0
     assert all(torch.equal(p, before[name]) for name, p in policy.model.named_parameters())
 
@@ -443,7 +444,8 @@ def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypa
 
     monkeypatch.setattr(vllm_settings, "kv_bytes", lambda config, sizes: 2**30)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (18 * 2**30, 24 * 2**30))
-    model = SimpleNamespace(dtype=torch.bfloat16, config=SimpleNamespace(to_dict=dict))
+    sizes = SimpleNamespace(to_dict=dict)
+    model = SimpleNamespace(dtype=torch.bfloat16, config=SimpleNamespace(get_text_config=lambda decoder: sizes))
 
     def made(device: str, release: str) -> dict[str, Any]:
         config = load_config(overrides=[f"sampler.release_kv={release}"])
@@ -474,7 +476,7 @@ def test_trainer_and_engine_hold_the_base_once_and_agree(model_directory: Path) 
             assert torch.equal(parameter, before[name]), name
             assert (parameter.untyped_storage().data_ptr() in theirs) == ("lora_" not in name), name
         assert made.shared.apart == ()
-        with _random_adapter(policy, 1.0):
+        with random_adapter(policy, 1.0):
             made.push()
             assert gap(policy, complete(made, "a", LONG, n=3)) < 1e-4
         completions = complete(made, "abc", LONG, n=4)

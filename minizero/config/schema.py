@@ -165,6 +165,10 @@ class SamplerConfig(Section):
     share_weights: bool | Literal["auto"] = "auto"
     """Hold the base's weights once: the trainer's are views of vLLM's. auto: on a card with an unquantised base. (A CPU
     keeps a packed copy of its own, so nothing is saved there.)"""
+    tolerance: float = Field(0.0, ge=0)
+    """Largest mean difference, in nats, between the log-probabilities of sampler, trainer and the model's own forward
+    pass, which are compared before the first step. 0: by compute type (float32 0.001, float16 0.05, bfloat16 0.1; twice
+    that for a quantised base)."""
     self_test_every: int = Field(25, ge=0)
     """Steps between proofs that vLLM samples from the trainer's policy (one is always made at the start); 0: none."""
 

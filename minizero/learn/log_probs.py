@@ -1,15 +1,16 @@
 """Log-probabilities and entropies of chosen tokens from hidden states, without ever holding all logits.
 
-Reading order: chunked_log_probs, then the autograd function behind it.
+Reading order: chunked_log_probs (a head that is a matrix), head_log_probs (any head), the autograd functions behind
+them, and the two steps that both take: _forward_chunk and _logits_gradient.
 
-The logits of 8,192 tokens over a vocabulary of 152k take 11.6 GiB with their gradient (docs/engine-and-memory.md, The
-vocabulary's logits). Here rows go through the head a chunk at a time; only hidden states and one number per token are
-kept, and the backward pass computes the logits again.
+The logits of 8,192 tokens over a vocabulary of 152k take 11.6 GiB with their gradient. Here rows go through the head a
+chunk at a time; only hidden states and one number per token are kept, and the backward pass computes the logits again.
 """
 # T tokens, h hidden size, V vocabulary, C rows of a chunk
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -39,6 +40,25 @@ def chunked_log_probs(
     return log_probs, entropy
 
 
+def head_log_probs(
+    hidden: Tensor,
+    head: Callable[[Tensor], Tensor],
+    parameters: Sequence[Tensor],
+    targets: Tensor,
+    temperature: float = 1.0,
+    chunk: int = 128,
+) -> tuple[Tensor, Tensor]:
+    """As chunked_log_probs, with z = head(hidden) / temperature for any head: with a bias, a scale, soft-capping.
+
+    head maps hidden [C, h] to logits [C, V], row by row; `parameters` are the tensors in it that are trained. The head
+    runs twice for every chunk: forward, and again in the backward pass, for its own gradient.
+    """
+    log_probs, entropy = _HeadLogProbs.apply(  # type: ignore[no-untyped-call]
+        hidden, targets, head, float(temperature), chunk, *parameters
+    )
+    return log_probs, entropy
+
+
 class _ChunkedLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -47,16 +67,9 @@ class _ChunkedLogProbs(torch.autograd.Function):
         exact = torch.promote_types(hidden.dtype, torch.float32)
         log_probs = torch.empty(len(hidden), dtype=exact, device=hidden.device)
         normaliser, entropy = torch.empty_like(log_probs), torch.empty_like(log_probs)
-        for start in range(0, len(hidden), rows):
-            part = slice(start, start + rows)
-            z = _logits(hidden[part], weight, temperature, exact)
-            top = z.amax(dim=-1)
-            z -= top[:, None]  # the largest is 0: nothing overflows, and a confident token loses no digits
-            p = z.exp()
-            total = p.sum(dim=-1)
-            normaliser[part] = top + total.log()
-            log_probs[part] = z.gather(1, targets[part, None])[:, 0] - total.log()
-            entropy[part] = total.log() - p.mul_(z).sum(dim=-1) / total
+        for part in _chunks(len(hidden), rows):
+            z = _scaled((hidden[part] @ weight.T).to(exact), temperature)
+            log_probs[part], normaliser[part], entropy[part] = _forward_chunk(z, targets[part])
         ctx.save_for_backward(hidden, weight, targets, normaliser, entropy)
         ctx.temperature, ctx.rows = temperature, rows
         ctx.set_materialize_grads(False)
@@ -69,19 +82,10 @@ class _ChunkedLogProbs(torch.autograd.Function):
         grad_hidden = torch.empty_like(hidden) if needs_hidden else None
         # A sum over all tokens in bfloat16 would lose the small ones, so the head's gradient is summed exactly.
         grad_weight = torch.zeros(weight.shape, dtype=normaliser.dtype, device=weight.device) if needs_weight else None
-        for start in range(0, len(hidden), ctx.rows):
-            part = slice(start, start + ctx.rows)
-            z = _logits(hidden[part], weight, ctx.temperature, normaliser.dtype)
-            z -= normaliser[part, None]
-            p = z.exp()
-            toward = torch.zeros_like(normaliser[part]) if grad_log_probs is None else grad_log_probs[part]
-            if grad_entropy is None:
-                grad = p.mul_(-toward[:, None])
-            else:
-                z += entropy[part, None]
-                grad = p.mul_(z.mul_(-grad_entropy[part, None]).sub_(toward[:, None]))
-            grad.scatter_add_(1, targets[part, None], toward[:, None])
-            grad = grad.div_(ctx.temperature).to(hidden.dtype)
+        for part in _chunks(len(hidden), ctx.rows):
+            z = _scaled((hidden[part] @ weight.T).to(normaliser.dtype), ctx.temperature)
+            z = _logits_gradient(z, part, targets, normaliser, entropy, grad_log_probs, grad_entropy)
+            grad = z.div_(ctx.temperature).to(hidden.dtype)
             if grad_hidden is not None:
                 grad_hidden[part] = grad @ weight
             if grad_weight is not None:
@@ -89,6 +93,87 @@ class _ChunkedLogProbs(torch.autograd.Function):
         return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None
 
 
-def _logits(hidden: Tensor, weight: Tensor, temperature: float, exact: torch.dtype) -> Tensor:
-    z = (hidden @ weight.T).to(exact)
-    return z if temperature == 1 else z.div_(temperature)
+class _HeadLogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        targets: Tensor,
+        head: Callable[[Tensor], Tensor],
+        temperature: float,
+        rows: int,
+        *parameters: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        exact = torch.promote_types(hidden.dtype, torch.float32)
+        log_probs = torch.empty(len(hidden), dtype=exact, device=hidden.device)
+        normaliser, entropy = torch.empty_like(log_probs), torch.empty_like(log_probs)
+        for part in _chunks(len(hidden), rows):
+            z = _scaled(head(hidden[part]).to(exact, copy=True), temperature)
+            log_probs[part], normaliser[part], entropy[part] = _forward_chunk(z, targets[part])
+        ctx.save_for_backward(hidden, targets, normaliser, entropy, *parameters)
+        ctx.head, ctx.temperature, ctx.rows = head, temperature, rows
+        ctx.set_materialize_grads(False)
+        return log_probs, entropy
+
+    @staticmethod
+    def backward(ctx: Any, grad_log_probs: Tensor | None, grad_entropy: Tensor | None) -> tuple[Tensor | None, ...]:
+        hidden, targets, normaliser, entropy, *parameters = ctx.saved_tensors
+        needed = ctx.needs_input_grad[5:]
+        trained = [parameter for parameter, needs in zip(parameters, needed, strict=True) if needs]
+        sums = [torch.zeros(p.shape, dtype=normaliser.dtype, device=p.device) for p in trained]
+        grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        for part in _chunks(len(hidden), ctx.rows):
+            with torch.enable_grad():
+                rows = hidden[part].detach().requires_grad_()
+                logits = ctx.head(rows)
+            z = _scaled(logits.detach().to(normaliser.dtype, copy=True), ctx.temperature)
+            z = _logits_gradient(z, part, targets, normaliser, entropy, grad_log_probs, grad_entropy)
+            grad = z.div_(ctx.temperature).to(logits.dtype)
+            of_rows, *of_trained = torch.autograd.grad(logits, [rows, *trained], grad, allow_unused=True)
+            if grad_hidden is not None:
+                grad_hidden[part] = of_rows
+            for total, one in zip(sums, of_trained, strict=True):
+                if one is not None:
+                    total += one
+        summed = iter([total.to(parameter.dtype) for total, parameter in zip(sums, trained, strict=True)])
+        return grad_hidden, None, None, None, None, *(next(summed) if needs else None for needs in needed)
+
+
+def _chunks(length: int, rows: int) -> Iterator[slice]:
+    for start in range(0, length, rows):
+        yield slice(start, start + rows)
+
+
+def _scaled(logits: Tensor, temperature: float) -> Tensor:
+    return logits if temperature == 1 else logits.div_(temperature)
+
+
+def _forward_chunk(z: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(log_probs, LSE, entropy), each [C], of logits z [C, V], which are overwritten."""
+    top = z.amax(dim=-1)
+    z -= top[:, None]  # the largest is 0: nothing overflows, and a confident token loses no digits
+    p = z.exp()
+    total = p.sum(dim=-1)
+    log_probs = z.gather(1, targets[:, None])[:, 0] - total.log()
+    return log_probs, top + total.log(), total.log() - p.mul_(z).sum(dim=-1) / total
+
+
+def _logits_gradient(
+    z: Tensor,
+    part: slice,
+    targets: Tensor,
+    normaliser: Tensor,
+    entropy: Tensor,
+    grad_log_probs: Tensor | None,
+    grad_entropy: Tensor | None,
+) -> Tensor:
+    """The gradient [C, V] that both results send to the logits z [C, V] of a chunk, which are overwritten."""
+    z -= normaliser[part, None]
+    p = z.exp()
+    toward = torch.zeros_like(normaliser[part]) if grad_log_probs is None else grad_log_probs[part]
+    if grad_entropy is None:
+        grad = p.mul_(-toward[:, None])
+    else:
+        z += entropy[part, None]
+        grad = p.mul_(z.mul_(-grad_entropy[part, None]).sub_(toward[:, None]))
+    return grad.scatter_add_(1, targets[part, None], toward[:, None])

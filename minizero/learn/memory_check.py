@@ -39,7 +39,7 @@ def check_memory(policy: Policy) -> MemoryCheck:
         torch.cuda.reset_peak_memory_stats()
     try:
         moments = torch.empty(2 * policy.optimiser.size, dtype=torch.float32, device=policy.device)
-        for rollouts in largest_rollouts(config, policy.model.config.vocab_size):
+        for rollouts in largest_rollouts(config, policy.tokenizer.vocabulary):
             for batch in policy.micro_batches(rollouts):
                 tokens = max(tokens, batch.input_ids.numel())
                 policy.backward(batch)

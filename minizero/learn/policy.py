@@ -20,14 +20,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from minizero.config.schema import AdapterConfig, Config
+from minizero.config.schema import Config
 from minizero.learn.advantages import estimate
 from minizero.learn.batching import Batch, collate_rows, plan_micro_batches, row_tokens, share_prompts
 from minizero.learn.checkpoint import load_checkpoint
-from minizero.learn.log_probs import chunked_log_probs
+from minizero.learn.log_probs import chunked_log_probs, head_log_probs
 from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
 from minizero.learn.optimiser import MasterAdamW
 from minizero.models import load as models
+from minizero.models.adapter import add_adapter, freeze_other_parts
+from minizero.models.architecture import describe, text_sizes
 from minizero.planner import bound_memory, resolve_for_machine
 from minizero.types import CheckpointError, ConfigError, ModelError, Role, Rollout
 
@@ -43,17 +45,19 @@ class Policy:
         for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
             os.environ.setdefault(cache, "64")
         torch.manual_seed(config.run.rng_seed)  # the initial adapter is the only thing drawn from torch's generator
-        loaded = models.load(config.model, config.prompt.style)
+        loaded = models.load(config.model, config.prompt.style, _think(config.prompt.think))
         self.model, self.tokenizer, self.style = loaded.model, loaded.tokenizer, models.style_for(loaded)
         self.device = next(self.model.parameters()).device.type
+        config = _without_recomputation_that_fails(config, self.model)
         # From here on no setting is "auto" or 0 for "as the plan says".
-        self.config = config = resolve_for_machine(config, self.model.config.to_dict())
+        self.config = config = resolve_for_machine(config, text_sizes(self.model).to_dict())
         if self.device == "cuda":
             bound_memory(config)
         self.has_adapter = config.adapter.kind == "lora"
         needs_reference = config.loss.kl_weight > 0 and not self.has_adapter
         self._reference = copy.deepcopy(self.model).requires_grad_(False) if needs_reference else None
-        self._peft: Any = _with_lora(self.model, config.adapter) if self.has_adapter else None
+        freeze_other_parts(self.model)
+        self._peft: Any = add_adapter(self.model, config.adapter) if self.has_adapter else None
         if config.model.checkpoint:
             load_checkpoint(self.model, self._peft, Path(config.model.checkpoint))
         if config.optim.gradient_checkpointing:
@@ -139,15 +143,15 @@ class Policy:
         Rows are padded on the right and attention is causal, so no token sees padding; a mask is needed only where
         several completions share a row.
         """
-        model = model or self.model
+        architecture = describe(model or self.model)
         recomputes = self.config.optim.gradient_checkpointing is True and torch.is_grad_enabled()
-        seen = {"attention_mask": batch.mask, "position_ids": batch.positions} if batch.mask is not None else {}
-        with _recomputing(model) if recomputes else nullcontext():
-            hidden = model.model(input_ids=batch.input_ids, use_cache=False, **seen).last_hidden_state  # [B, T, H]
+        with _recomputing(architecture.model) if recomputes else nullcontext():
+            hidden = architecture.hidden(batch.input_ids, batch.mask, batch.positions)  # [B, T, H]
         chosen = hidden.flatten(0, 1)[batch.select]  # [K, H]
-        return chunked_log_probs(
-            chosen, model.lm_head.weight, batch.targets, self.config.sampler.temperature, self.config.optim.logits_chunk
-        )
+        head, temperature, chunk = architecture.head, self.config.sampler.temperature, self.config.optim.logits_chunk
+        if head.is_matrix:
+            return chunked_log_probs(chosen, head.weight, batch.targets, temperature, chunk)
+        return head_log_probs(chosen, head, head.parameters, batch.targets, temperature, chunk)
 
     @torch.no_grad()
     def log_probs(self, rollouts: Sequence[Rollout]) -> list[Tensor]:
@@ -179,7 +183,8 @@ class Policy:
 
     def _micro_batches(self, rollouts: Sequence[Rollout], places: Sequence[int]) -> Iterator[Batch]:
         budget = self.config.optim.micro_batch_tokens
-        rows = share_prompts(rollouts, places, budget)
+        shares = describe(self.model).shares_rows
+        rows = share_prompts(rollouts, places, budget) if shares else [[i] for i in places]
         for part in plan_micro_batches([row_tokens(rollouts, row) for row in rows], budget):
             yield collate_rows(rollouts, [rows[k] for k in part], self.tokenizer.pad_id).to(self.device)
 
@@ -254,6 +259,23 @@ STATE = "policy.safetensors"
 _STEP_NAMES = {"grad_norm": "grad_norm", "lr": "lr", "skipped_updates": "skipped"}
 
 
+def _without_recomputation_that_fails(config: Config, model: Any) -> Config:
+    """Gradient checkpointing off for a model whose code has none. Raises ConfigError where the user asked for it."""
+    if getattr(model, "supports_gradient_checkpointing", False):
+        return config
+    if config.optim.gradient_checkpointing is True:
+        raise ConfigError(
+            f"optim.gradient_checkpointing = true: {type(model).__name__} cannot recompute its layers. Try --set "
+            "optim.gradient_checkpointing=auto"
+        )
+    return config.model_copy(update={"optim": config.optim.model_copy(update={"gradient_checkpointing": False})})
+
+
+def _think(setting: bool | str) -> Any:
+    """prompt.think for the chat template."""
+    return setting if isinstance(setting, str) else ("on" if setting else "off")
+
+
 def _metrics(values: dict[str, Tensor]) -> dict[str, float]:
     """Per-token values of an optimiser batch as policy/ metrics."""
     if not values:
@@ -276,28 +298,3 @@ def _metrics(values: dict[str, Tensor]) -> dict[str, float]:
 def _group_ids(rollouts: Sequence[Rollout]) -> Tensor:
     keys = sorted({(r.role, r.task_type) for r in rollouts})
     return torch.tensor([keys.index((r.role, r.task_type)) for r in rollouts])
-
-
-def _with_lora(model: Any, adapter: AdapterConfig) -> Any:
-    """PEFT layers put into the model in place; the adapter in the model's own type (master weights are the
-    optimiser's)."""
-    from peft import LoraConfig, get_peft_model
-
-    targets = adapter.targets if isinstance(adapter.targets, str) else list(adapter.targets)
-    config = LoraConfig(
-        r=adapter.rank,
-        lora_alpha=adapter.alpha,
-        target_modules=targets,
-        lora_dropout=0.0,
-        bias="none",
-        task_type="CAUSAL_LM",
-    )
-    try:
-        return get_peft_model(model, config, autocast_adapter_dtype=False)
-    except ValueError as error:
-        linear = sorted(
-            {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
-        )
-        raise ConfigError(
-            f"adapter.targets = {targets}: {error}. This model's linear layers: {', '.join(linear)}."
-        ) from None

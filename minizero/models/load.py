@@ -1,6 +1,6 @@
 """Find and load a model and its tokenizer: the built-in tiny one, a directory, a GGUF file, a hub name; also 4-bit.
 
-Reading order: Tokenizer (text <-> ids), locate, load.
+Reading order: locate, load; the tokenizer is in tokenizer.py.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minizero.models.architecture import choose_attention
+from minizero.models.attention import ATTENTION, register
 from minizero.models.gguf import directory_of, is_gguf, unpack
-from minizero.types import MissingPackage, ModelError, Prompt
+from minizero.models.tokenizer import Think, Tokenizer, check_tokenizer, make_tokenizer
+from minizero.types import MissingPackage, ModelError
 
 if TYPE_CHECKING:
     import torch
@@ -20,36 +23,6 @@ if TYPE_CHECKING:
     from minizero.config.schema import ModelConfig
 
 TINY = Path(__file__).parents[1] / "tiny" / "weights"
-ATTENTION = "minizero_grouped_sdpa"
-NO_TEMPLATE = "prompt.style = chat, but this model's tokenizer has no chat template. Try --set prompt.style=r1"
-
-
-@dataclass(frozen=True, slots=True)
-class Tokenizer:
-    """A tokenizer seen through what self-play needs: prompts to ids, ids to text, the ids that end a sequence."""
-
-    backend: Any  # transformers' own
-    eos_ids: tuple[int, ...]
-    pad_id: int
-
-    def encode(self, prompt: Prompt) -> list[int]:
-        """Token ids of a prompt: the chat template where `prompt.chat`, else the contents one after the other; then the
-        prefill. Raises ModelError when a chat template is wanted and the tokenizer has none."""
-        if not prompt.chat:
-            text = "\n".join(message.content for message in prompt.messages)
-            return self._ids(text) + (self._ids(prompt.prefill) if prompt.prefill else [])
-        if not getattr(self.backend, "chat_template", None):
-            raise ModelError(NO_TEMPLATE)
-        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        rendered = self.backend.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        return self._ids(rendered + prompt.prefill)
-
-    def decode(self, ids: Any) -> str:
-        """Text of completion ids without special tokens."""
-        return str(self.backend.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
-
-    def _ids(self, text: str) -> list[int]:
-        return list(self.backend(text, add_special_tokens=False)["input_ids"])
 
 
 @dataclass(slots=True)
@@ -88,13 +61,14 @@ def locate(name: str) -> str:
     return name
 
 
-def load(config: ModelConfig, style: str = "auto") -> LoadedModel:
+def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> LoadedModel:
     """Load the model of a config: weights in the compute type, evaluation mode, on its device.
 
-    Raises ModelError before any weights load when the tokenizer lacks what self-play, or the prompt style, needs.
+    Raises ModelError before any weights load for what is no causal language model, and when the tokenizer lacks what
+    self-play, or the prompt style, needs.
     """
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()  # the run has its own progress line
@@ -111,15 +85,17 @@ def load(config: ModelConfig, style: str = "auto") -> LoadedModel:
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise ModelError(_explain(config.name, source, error)) from error
-    eos = check_tokenizer(tokenizer, shape, source, style)
-    dtype = _dtype(config.dtype, device, shape)
-    _register_attention()
+    check_causal(config.name, shape)
+    sizes = shape.get_text_config(decoder=True)
+    eos = check_tokenizer(tokenizer, sizes, _generation(source), style)
+    dtype = _dtype(config.dtype, device, sizes)
+    register()
     extra: dict[str, Any] = {}
     if config.quantization == "nf4":
         extra["quantization_config"] = _nf4(dtype)
         extra["device_map"] = {"": device}
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, attn_implementation=ATTENTION, **extra)
+        model = _load_weights(source, dtype=dtype, **extra)
     except (OSError, ValueError) as error:
         raise ModelError(_explain(config.name, source, error)) from error
     if config.quantization == "none":
@@ -131,8 +107,30 @@ def load(config: ModelConfig, style: str = "auto") -> LoadedModel:
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
     model.eval()
-    known = Tokenizer(tokenizer, eos, _pad_id(model, tokenizer))
+    choose_attention(model)
+    known = make_tokenizer(tokenizer, sizes, eos, think)
     return LoadedModel(model, known, config.name, source, _is_instruct(source, tokenizer))
+
+
+def check_causal(name: str, shape: Any) -> None:
+    """Raise ModelError for an architecture whose next-token predictions transformers cannot compute."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    if type(shape) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise ModelError(
+            f"{name}: transformers has no causal language model for {shape.model_type!r}, so there is nothing to train "
+            "or to sample from. Take a text model; of a model that sees images, the text model that it was made from."
+        )
+
+
+def _load_weights(source: str, **settings: Any) -> Any:
+    """The model with our attention; with its own where its code has no place for another."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        return AutoModelForCausalLM.from_pretrained(source, attn_implementation=ATTENTION, **settings)
+    except KeyError:  # Falcon and GPT-J look the name up in a list of their own, before weights are read
+        return AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager", **settings)
 
 
 def style_for(loaded: LoadedModel) -> str:
@@ -169,28 +167,6 @@ def _nf4(dtype: torch.dtype) -> Any:
     )
 
 
-def check_tokenizer(tokenizer: Any, shape: Any, source: str, style: str) -> tuple[int, ...]:
-    """Every id that ends a sequence: the tokenizer's, the model's and its generation config's (Qwen has two). Raises
-    ModelError when there is none, when an id is outside the vocabulary, or without the chat template that is asked."""
-    if style == "chat" and not getattr(tokenizer, "chat_template", None):
-        raise ModelError(NO_TEMPLATE)
-    ids: set[int] = set()
-    named = (tokenizer.eos_token_id, _generation(source).get("eos_token_id"), getattr(shape, "eos_token_id", None))
-    for eos in named:
-        ids |= {eos} if isinstance(eos, int) else set(eos or ())
-    if not ids:
-        raise ModelError(
-            "neither the tokenizer nor the model names an end-of-sequence token; generation could not stop. Set "
-            "eos_token in its tokenizer_config.json."
-        )
-    if max(ids) >= shape.vocab_size:
-        raise ModelError(
-            f"the token that ends a sequence has id {max(ids)}, but the model knows {shape.vocab_size} tokens: this "
-            "tokenizer belongs to another model. Compare the tokenizer files with those of the model's publisher."
-        )
-    return tuple(sorted(ids))
-
-
 def _generation(source: str) -> dict[str, Any]:
     """generation_config.json, {} where there is none."""
     from transformers import GenerationConfig
@@ -199,12 +175,6 @@ def _generation(source: str) -> dict[str, Any]:
         return dict(GenerationConfig.from_pretrained(source).to_dict())
     except (OSError, ValueError):
         return {}
-
-
-def _pad_id(model: Any, tokenizer: Any) -> int:
-    return next(
-        i for i in (tokenizer.pad_token_id, model.config.pad_token_id, tokenizer.eos_token_id, 0) if isinstance(i, int)
-    )
 
 
 def _explain(name: str, source: str, error: Exception) -> str:
@@ -221,44 +191,6 @@ def _explain(name: str, source: str, error: Exception) -> str:
 
 
 def architecture(source: str) -> dict[str, Any]:
-    """config.json of a local model directory, as a dict."""
-    return dict(json.loads((Path(source) / "config.json").read_text()))
-
-
-def _register_attention() -> None:
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(ATTENTION, grouped_attention)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-
-
-def grouped_attention(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    **_: Any,
-) -> tuple[torch.Tensor, None]:
-    """Scaled dot-product attention that does not copy shared key-value heads while decoding.
-
-    query [B, H, Q, D], key and value [B, K, L, D] with H a multiple of K. With one query position the H/K query heads
-    of a key-value head are laid out as its query positions: the same numbers, and no H/K-fold copy of the cache per
-    token.
-    """
-    from torch.nn.functional import scaled_dot_product_attention as sdpa
-
-    rows, heads, positions, width = query.shape
-    shared = heads // key.shape[1]
-    if positions == 1:
-        out = sdpa(query.view(rows, key.shape[1], shared, width), key, value, attn_mask=attention_mask, scale=scaling)
-        return out.reshape(rows, 1, heads, width), None
-    if shared > 1:
-        key, value = key.repeat_interleave(shared, dim=1), value.repeat_interleave(shared, dim=1)
-    out = sdpa(
-        query, key, value, attn_mask=attention_mask, scale=scaling, is_causal=attention_mask is None, dropout_p=dropout
-    )
-    return out.transpose(1, 2).contiguous(), None
+    """config.json of a local model directory, as a dict; of a model that also sees images, the text part's values."""
+    sizes = dict(json.loads((Path(source) / "config.json").read_text()))
+    return sizes | dict(sizes.get("text_config") or {})

@@ -1,6 +1,7 @@
-"""A key-value cache for continuous batching: rows end in the same column, so one tensor serves rows of any length.
+"""A key-value cache for continuous batching: all rows end in the same column, so one tensor serves rows of any length.
 
-Reading order: Slab (one layer's keys and values), BatchCache (all layers; grows, drops and joins rows).
+Reading order: Slab (one layer's keys and values), BatchCache (all layers; grows, drops and joins rows). It keeps all
+columns, of layers with a sliding window too: which of them a query sees is said by the mask (models/attention.py).
 """
 # B rows · H key-value heads · L columns · D head width
 
@@ -28,9 +29,9 @@ class Slab(DynamicLayer):
         end = self.length + key_states.shape[-2]
         new = (key_states, value_states)
         if not self.buffers:
-            self.buffers = [_room(states, len(states), end) for states in new]
+            self.buffers = [_buffer(states, len(states), end) for states in new]
         elif end > self.buffers[0].shape[-2]:
-            self.buffers = [_stacked([view], self.length, room=end) for view in self.views()]
+            self.buffers = [_stacked([view], self.length, capacity=end) for view in self.views()]
         for buffer, states in zip(self.buffers, new, strict=True):
             buffer[:, :, self.length : end] = states
         self.set(self.buffers, end)
@@ -49,16 +50,23 @@ class Slab(DynamicLayer):
 
 
 class BatchCache(Cache):
-    """Keys and values of all layers. Row b is valid in columns starts[b] .. length; what lies left of it is padding."""
+    """Keys and values of all layers. Row b is valid in columns starts[b] .. length; what lies left of it is padding.
+
+    Some layers may stay empty: those that read another layer's keys and values (Gemma 3n).
+    """
 
     def __init__(self, layers: int) -> None:
-        self.slabs = [Slab() for _ in range(layers)]
-        super().__init__(layers=list(self.slabs))
+        super().__init__(layers=[Slab() for _ in range(layers)])
         self.starts = torch.zeros(0, dtype=torch.long)  # [B]
 
     @property
+    def slabs(self) -> list[Slab]:
+        """The layers that hold something."""
+        return [layer for layer in self.layers if isinstance(layer, Slab) and layer.buffers]
+
+    @property
     def length(self) -> int:
-        return self.slabs[0].length
+        return next((layer.length for layer in self.layers if isinstance(layer, Slab) and layer.buffers), 0)
 
     @property
     def rows(self) -> int:
@@ -89,9 +97,10 @@ class BatchCache(Cache):
             return
         total = max(cache.length for cache in parts)
         self.starts = torch.cat([cache.starts + total - cache.length for cache in parts])
-        views = [[slab.views() for slab in cache.slabs] for cache in parts]
-        for slab, *of_layer in zip(self.slabs, *views, strict=True):
-            slab.set([_stacked(same, total) for same in zip(*of_layer, strict=True)], total)
+        for layer, *of_parts in zip(self.layers, *(cache.layers for cache in parts), strict=True):
+            views = [slab.views() for slab in of_parts if slab.buffers]
+            if views:
+                layer.set([_stacked(same, total) for same in zip(*views, strict=True)], total)
 
     def mask(self, dtype: torch.dtype) -> Tensor:
         """Additive attention mask of the next token's queries [B, 1, 1, L + 1]: lowest value on padding, 0
@@ -103,15 +112,15 @@ class BatchCache(Cache):
         )[:, None, None]
 
 
-def _room(like: Tensor, rows: int, columns: int) -> Tensor:
+def _buffer(like: Tensor, rows: int, columns: int) -> Tensor:
     """A buffer for so many rows and columns, and spare ones; what it holds at first means nothing."""
     return like.new_empty(rows, like.shape[1], columns + SPARE, like.shape[3])
 
 
-def _stacked(views: Sequence[Tensor], length: int, room: int = 0) -> Tensor:
-    """A new buffer with the rows of these views one after the other, each ending in column `length`; at least `room`
-    columns."""
-    buffer = _room(views[0], sum(map(len, views)), max(room, length))
+def _stacked(views: Sequence[Tensor], length: int, capacity: int = 0) -> Tensor:
+    """A new buffer with the rows of these views one after the other, each ending in column `length`; at least
+    `capacity` columns."""
+    buffer = _buffer(views[0], sum(map(len, views)), max(capacity, length))
     for view, rows in zip(views, buffer.split([len(view) for view in views]), strict=True):
         start = length - view.shape[2]
         rows[:, :, :start] = 0  # never attended to, but 0 times what happens to lie in memory need not be 0

@@ -1,9 +1,10 @@
 """The pure-PyTorch sampler: continuous batching over a transformers model, on the policy's own weights.
 
 Reading order: TransformersSampler.submit, poll (admit waiting prompts, one token for every row, drop ended rows), then
-_prefill and choose_tokens. Rows that have ended leave the batch, and waiting prompts enter it, when a quarter of the
-rows has ended: both copy the whole cache. The n completions of a prompt share its prefill. What is sampled depends
-only on the requests and their order: every completion draws from its own counter-based stream (its seed, its index, the
+_prefill and choose_tokens. How rows are decoded is in decode.py. Rows that have ended leave the batch, and waiting
+prompts enter it, when a quarter of the rows has ended: both copy the whole cache. A model whose own cache must be used
+decodes prompts of one length at a time. The n completions of a prompt share its prefill. What is sampled depends only
+on the requests and their order: every completion draws from its own counter-based stream (its seed, its index, the
 position), never from a global generator.
 """
 # B rows · T prompt tokens · V vocabulary · H hidden width
@@ -19,8 +20,9 @@ import torch
 from torch import Tensor
 
 from minizero.learn.batching import plan_micro_batches
-from minizero.models.load import Tokenizer
-from minizero.rollout.cache import BatchCache
+from minizero.models.architecture import describe
+from minizero.models.tokenizer import Tokenizer
+from minizero.rollout.decode import Decoder, choose_decoder
 from minizero.rollout.protocol import stream_seed
 from minizero.types import Completion, ModelError, Prompt, Request
 
@@ -65,7 +67,9 @@ class TransformersSampler:
         self._waiting: deque[tuple[Request, list[int]]] = deque()  # with the prompt's ids
         self._rows: list[_Row] = []  # those that have ended stay, unread, until _drop_ended
         self._may_enter = False  # there are new prompts or there is new room since the last admission
-        self._cache = self._new_cache()
+        self._architecture = describe(model)
+        self._decoder_type = choose_decoder(self._architecture)
+        self._decoder: Decoder = self._decoder_type(self._architecture)
         self._adapter = True
         self._eos = torch.tensor(tokenizer.eos_ids, device=self._device)
         self._usage: dict[str, float] = {}
@@ -105,7 +109,7 @@ class TransformersSampler:
 
     def close(self) -> None:
         self._waiting.clear()
-        self._rows, self._cache = [], self._new_cache()
+        self._rows, self._decoder = [], self._decoder_type(self._architecture)
 
     @torch.inference_mode()
     def poll(self) -> list[Completion]:
@@ -139,8 +143,10 @@ class TransformersSampler:
         return done
 
     def _next_group(self) -> list[tuple[Request, list[int]]]:
+        if not self._decoder_type.mixes_lengths:
+            return self._next_equal_group()
         group: list[tuple[Request, list[int]]] = []
-        rows, longest = len(self._rows), self._cache.length if self._rows else 0
+        rows, longest = len(self._rows), self._decoder.length if self._rows else 0
         while self._waiting and self._waiting[0][0].adapter == self._adapter:
             request, ids = self._waiting[0]
             width = max(longest, len(ids) + request.max_tokens)
@@ -154,56 +160,59 @@ class TransformersSampler:
             rows, longest = rows + request.n, width
         return group
 
+    def _next_equal_group(self) -> list[tuple[Request, list[int]]]:
+        """Waiting requests with prompts as long as the first one's, when no row is decoded."""
+        if self._rows or not self._waiting or self._waiting[0][0].adapter != self._adapter:
+            return []
+        length, rows = len(self._waiting[0][1]), 0
+        group: list[tuple[Request, list[int]]] = []
+        others: deque[tuple[Request, list[int]]] = deque()
+        for request, ids in self._waiting:
+            fits = not group or (rows + request.n <= self._max_rows and (len(group) + 1) * length <= PREFILL_TOKENS)
+            if len(ids) == length and request.adapter == self._adapter and fits:
+                group.append((request, ids))
+                rows += request.n
+            else:
+                others.append((request, ids))
+        self._waiting = others
+        return group
+
     def _enter(self, group: list[tuple[Request, list[int]]]) -> list[Completion]:
         started = time.perf_counter()
         passes = plan_micro_batches([len(ids) for _, ids in group], PREFILL_TOKENS)
         entering = [self._prefill([group[i] for i in places]) for places in passes]
-        self._cache.join([cache for _, cache in entering])
+        self._decoder.join([decoder for _, decoder in entering])
         rows = [row for rows, _ in entering for row in rows]
         self._rows += [row for row in rows if not row.finish]
         self._usage["prompt_tokens"] += sum(len(ids) for _, ids in group)
         self._usage["prefill_s"] += time.perf_counter() - started
         return [self._completion(row) for row in rows if row.finish]
 
-    def _prefill(self, group: list[tuple[Request, list[int]]]) -> tuple[list[_Row], BatchCache]:
-        """The rows of these requests with their first token, and the cache of those that have not ended with it."""
-        lengths = torch.tensor([len(ids) for _, ids in group], device=self._device)
-        padded = torch.full((len(group), int(lengths.max())), self.tokenizer.pad_id, device=self._device)
-        for i, (_, ids) in enumerate(group):
-            padded[i, : len(ids)] = torch.tensor(ids, device=self._device)
-        cache = self._new_cache()
-        # Right padding needs no mask: no real token comes after, so none sees the padding.
-        hidden = self.model.model(input_ids=padded, past_key_values=cache, use_cache=True).last_hidden_state
-        last = hidden[torch.arange(len(group), device=self._device), lengths - 1]  # [B, H]
-        cache.align_right(lengths)
+    def _prefill(self, group: list[tuple[Request, list[int]]]) -> tuple[list[_Row], Decoder]:
+        """The rows of these requests with their first token, and the decoder of those that have not ended with it."""
+        decoder = self._decoder_type(self._architecture)
+        last = decoder.prefill([ids for _, ids in group], self.tokenizer.pad_id)  # [B, H]
         counts = torch.tensor([request.n for request, _ in group], device=self._device)
         owner = torch.arange(len(group), device=self._device).repeat_interleave(counts)
-        logits = self._logits(last)[owner]
+        logits = self._architecture.logits(last)[owner]
         rows = [
             _Row(request, index, tuple(ids), _signed(stream_seed(request.seed, index)))
             for request, ids in group
             for index in range(request.n)
         ]
         self._extend(rows, logits)
-        cache.select(owner[_writing(rows, self._device)])
-        return rows, cache
+        decoder.select(owner[_writing(rows, self._device)])
+        return rows, decoder
 
     # -- decoding ---------------------------------------------------------------------------------------------------
 
     def _decode(self) -> list[Completion]:
         started = time.perf_counter()
-        cache, device = self._cache, self._device
-        last = torch.tensor([[row.ids[-1]] for row in self._rows], device=device)
-        positions = torch.tensor([[len(row.prompt_ids) + len(row.ids) - 1] for row in self._rows], device=device)
-        hidden = self.model.model(
-            input_ids=last,
-            position_ids=positions,
-            attention_mask=cache.mask(self.model.dtype),
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
+        tokens = torch.tensor([row.ids[-1] for row in self._rows], device=self._device)
+        positions = torch.tensor([len(row.prompt_ids) + len(row.ids) - 1 for row in self._rows], device=self._device)
+        hidden = self._decoder.step(tokens, positions)
         writing = [row for row in self._rows if not row.finish]
-        self._extend(self._rows, self._logits(hidden[:, -1]))
+        self._extend(self._rows, self._architecture.logits(hidden))
         ended = [row for row in writing if row.finish]
         if (len(self._rows) - len(writing) + len(ended)) * ENDED_SHARE >= len(self._rows):
             self._drop_ended()
@@ -216,9 +225,9 @@ class TransformersSampler:
         if len(kept) == len(self._rows):
             return
         if kept:
-            self._cache.select(_writing(self._rows, self._device))
+            self._decoder.select(_writing(self._rows, self._device))
         else:
-            self._cache = self._new_cache()
+            self._decoder = self._decoder_type(self._architecture)
         self._rows, self._may_enter = kept, True
 
     def _extend(self, rows: list[_Row], logits: Tensor) -> None:
@@ -244,14 +253,6 @@ class TransformersSampler:
         longest = max(map(len, row.request.prompt.stop))
         tail = self.tokenizer.decode(row.ids[-longest - 4 :])
         return any(stop in tail for stop in row.request.prompt.stop)
-
-    def _logits(self, hidden: Tensor) -> Tensor:
-        return self.model.lm_head(hidden).float()  # type: ignore[no-any-return]
-
-    def _new_cache(self) -> BatchCache:
-        cache = BatchCache(self.model.config.num_hidden_layers)
-        cache.starts = cache.starts.to(self._device)
-        return cache
 
     def _completion(self, row: _Row) -> Completion:
         return Completion(

@@ -3,7 +3,7 @@
 Reading order: VLLMSampler.submit and poll (requests stream), load (push: copy the adapter, forget cached prompts),
 release and resume (the cache's memory while the policy learns), then Push and its two ways (vLLM's buffers, or a saved
 adapter). Beside it: vllm_settings.py (how the engine is started), shared_weights.py (weights that exist once),
-vllm_check.py (the proof that the engine samples from the trainer's policy). The adapter is never merged into the base:
+agreement.py (the proof that the engine samples from the trainer's policy). The adapter is never merged into the base:
 what is sampled from is what is trained, to the last digit that two engines share.
 """
 
@@ -17,14 +17,15 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minizero.models.adapter import adapter_layers
+from minizero.models.architecture import text_sizes
 from minizero.planner import resolve_for_machine, shares_weights
+from minizero.rollout.agreement import Agreement, measure
 from minizero.rollout.protocol import stream_seed
 from minizero.rollout.shared_weights import Shared, park, share
-from minizero.rollout.vllm_check import check_agreement
 from minizero.rollout.vllm_internals import (
     InternalsMoved,
     StackedAdapter,
-    adapter_layers,
     base_weights,
     release_cache,
     reset_prefix_cache,
@@ -59,9 +60,10 @@ class VLLMSampler:
         problems = refusals(config)
         if problems:
             raise ConfigError(*problems)
-        config = resolve_for_machine(config, policy.model.config.to_dict())
+        config = resolve_for_machine(config, text_sizes(policy.model).to_dict())
         self._policy, self._config = policy, config
         self.tokenizer = policy.tokenizer
+        self.agreement: Agreement | None = None  # the last proof that the engine samples from the policy
         self.shared: Shared | None = None  # the weights that exist once for trainer and engine
         shares = shares_weights(config, policy.device)
         if shares:
@@ -216,13 +218,13 @@ class VLLMSampler:
         reset_prefix_cache(self._llm)
         self._usage["push_s"] += time.perf_counter() - started
 
-    def self_test(self) -> dict[str, float]:
-        """Push a random adapter, compare with the trainer, push the real one back and compare again. Raises
-        SamplerError when engine and trainer disagree."""
+    def self_test(self) -> Agreement:
+        """Prove that the engine samples from the trainer's policy, with a random adapter, without one and with the real
+        one. Raises SamplerError when engine and trainer disagree."""
         usage = dict(self._usage)
-        found = check_agreement(self, self._policy)
-        self._usage = usage  # the test's own tokens are nobody's
-        return found
+        self.agreement = measure(self._policy, self)
+        self._usage = usage  # the tokens of the test belong to no step
+        return self.agreement
 
     # -- requests -----------------------------------------------------------------------------------------------------
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from minizero.models.adapter import LowRank
 from minizero.types import MissingPackage, SamplerError
 
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vllm.config.lora accepts as max_lora_rank
@@ -25,15 +25,6 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vllm.config.lora accepts 
 
 class InternalsMoved(Exception):
     """A private attribute of vLLM is missing or has another shape."""
-
-
-@dataclass(frozen=True, slots=True)
-class LowRank:
-    """One layer's adapter: y += scaling * B A x, with a [r, I] and b [O, r]."""
-
-    a: Tensor
-    b: Tensor
-    scaling: float
 
 
 def start_engine(*, device: str, keep_weights: bool = False, **settings: Any) -> Any:
@@ -203,13 +194,3 @@ def stop_engine(llm: Any) -> None:
         if hasattr(owner, "shutdown"):
             owner.shutdown()
             return
-
-
-def adapter_layers(model: Any) -> dict[str, LowRank]:
-    """The PEFT layers of a model by name. The tensors are the live parameters, not copies."""
-    layers = {}
-    for name, module in model.named_modules():
-        if hasattr(module, "lora_A") and "default" in module.lora_A:
-            a, b = (part["default"].weight.detach() for part in (module.lora_A, module.lora_B))
-            layers[name] = LowRank(a, b, float(module.scaling["default"]))
-    return layers

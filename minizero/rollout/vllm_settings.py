@@ -5,11 +5,11 @@ Reading order: engine_settings, then refusals (of settings) and check_model (of 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minizero.models.load import locate
+from minizero.models.architecture import text_sizes
+from minizero.models.load import architecture, locate
 from minizero.planner import kv_bytes
 from minizero.rollout.vllm_internals import RANKS
 from minizero.types import ConfigError, MissingPackage, ModelError
@@ -32,7 +32,7 @@ def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
         "max_model_len": max_model_len(config),
         "max_num_seqs": sampler.max_rows,
         "max_num_batched_tokens": max(2048 if cpu else 8192, max_model_len(config)),
-        "kv_cache_memory_bytes": kv_bytes(config, policy.model.config.to_dict()),
+        "kv_cache_memory_bytes": kv_bytes(config, text_sizes(policy.model).to_dict()),
         # Of the distribution that is sampled from: temperature applied. vLLM's default is before it.
         "logprobs_mode": "processed_logprobs",
         "seed": config.run.rng_seed % 2**31,
@@ -111,7 +111,7 @@ def check_model(config: Config) -> None:
         )
     shape = Path(locate(config.model.name)) / "config.json"
     if shape.is_file():
-        positions = json.loads(shape.read_text()).get("max_position_embeddings")
+        positions = architecture(str(shape.parent)).get("max_position_embeddings")
         if positions and max_model_len(config) > positions:
             raise ModelError(
                 f"selfplay.max_prompt_tokens and the longest completion make {max_model_len(config)} tokens, but "

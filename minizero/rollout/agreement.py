@@ -1,0 +1,272 @@
+"""Proof that what is sampled from is what is trained, and that both are the model.
+
+Reading order: check_agreement, Agreement (its numbers), then how one state is measured: sample, and compare the
+model's own plain forward pass with the sampler, and with the trainer in a shared row and alone. A random adapter is
+needed because a fresh one has B = 0: with it nobody would see whether the adapter is applied.
+"""
+# T tokens of a completion · V vocabulary
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from minizero.models.adapter import adapter_layers
+from minizero.models.architecture import TOLERANCE, describe, log_softmax, text_sizes, trial_ids
+from minizero.rollout.protocol import Sampler, drain
+from minizero.types import ConfigError, Message, Prompt, Request, Role, Rollout, SamplerError, TaskType
+
+if TYPE_CHECKING:
+    from minizero.learn.policy import Policy
+
+TEXTS = ("def f(numbers):\n    return sorted(numbers)[::-1]\n", "What does this program return for [3, 1, 2]?")
+TOKENS, SAMPLES = 8, 2
+POWER = 5.0  # the random adapter must move log-probabilities by this many tolerances, or the test would see nothing
+# Two engines magnify rounding where an adapter moves much: 0.11 nats in bfloat16 where a random adapter moved
+# Qwen2.5-Coder-1.5B by 4. One that is wrongly scaled is off by about the same part of the power as of the scale.
+SHARE = 0.05
+PACKED = 2.0  # a base of 4 or 8 bits is computed by other kernels in each engine; estimated, sampler.tolerance sets it
+
+SENTENCES = {
+    "sampler, random": "with a random adapter, what is sampled from is not the model",
+    "sampler, base": "with the adapter off, what is sampled from is not the base model",
+    "sampler, policy": "what is sampled from is not the policy",
+    "trainer, random": "with a random adapter, the trainer computes other log-probabilities than the model",
+    "trainer, base": "with the adapter off, the trainer computes other log-probabilities than the base model",
+    "trainer, policy": "the trainer computes other log-probabilities than the model",
+    "alone, random": "with a random adapter, the trainer's rows of one completion are not the model",
+    "alone, base": "with the adapter off, the trainer's rows of one completion are not the base model",
+    "alone, policy": "the trainer's rows of one completion are not the model",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Mean absolute differences in nats from the model's own forward pass, as "who, state".
+
+    who: sampler; trainer (completions of a prompt share a row where the model allows it); alone (a row each). state:
+    random (a random adapter), base (adapter off), policy (as it is). power: how far the random adapter moves the
+    model; 0 where all parameters are trained.
+    """
+
+    gaps: dict[str, float]
+    power: float
+    tolerance: float
+    tokens: int
+    seconds: float
+
+    @property
+    def largest(self) -> tuple[str, float]:
+        """The comparison that is furthest beyond what is allowed, and its gap."""
+        return max(self.gaps.items(), key=lambda item: item[1] / self.allowed(item[0]))
+
+    def allowed(self, name: str) -> float:
+        """The largest gap that passes: the tolerance; for a random adapter a share of its power, if that is more."""
+        return max(self.tolerance, SHARE * self.power) if name.endswith("random") else self.tolerance
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return asdict(self)
+
+
+def check_agreement(policy: Policy, sampler: Sampler) -> Agreement:
+    """Compare sampler and trainer with the model's own forward pass, at the adapter's zero and with a random adapter.
+
+    Raises SamplerError, with the numbers, when one differs by more than the tolerance of the compute type
+    (sampler.tolerance). Policy and sampler are left as they were. A sampler that was proven when it was made (vLLM) is
+    not asked again: it holds the result as `agreement`.
+    """
+    proven: Agreement | None = getattr(sampler, "agreement", None)
+    return proven or measure(policy, sampler)
+
+
+def measure(policy: Policy, sampler: Sampler) -> Agreement:
+    """As check_agreement, always anew."""
+    started = time.perf_counter()
+    refuse_uncorrected(policy, sampler)
+    tolerance, gaps, tokens, power = tolerance_of(policy), dict[str, float](), 0, 0.0
+    if policy.has_adapter:
+        scale = _scale_with_power(policy, tolerance)
+        with random_adapter(policy, scale):
+            _push(sampler)
+            power = _power(policy)
+            tokens += _compare(policy, sampler, "random", gaps)
+        tokens += _compare(policy, sampler, "base", gaps, adapter=False)
+        _push(sampler)
+    tokens += _compare(policy, sampler, "policy", gaps)
+    sampler.take_usage()  # the tokens of the test belong to no step
+    found = Agreement(gaps, power, tolerance, tokens, time.perf_counter() - started)
+    if policy.has_adapter and power < POWER * tolerance:
+        raise SamplerError(
+            f"the test of sampler and trainer has no power: a random adapter moves the model's log-probabilities by "
+            f"{power:.3g} nats only. Is adapter.targets right?"
+        )
+    name, gap = found.largest
+    if not gap <= found.allowed(name):
+        dtype = str(policy.model.dtype).removeprefix("torch.")
+        raise SamplerError(
+            f"Sampler, trainer and model disagree: {SENTENCES[name]}. The log-probabilities differ by {gap:.3g} nats "
+            f"on average, expected at most {found.allowed(name):.3g} in {dtype} "
+            f"({', '.join(f'{key} {value:.3g}' for key, value in gaps.items())}; power {power:.3g}).\n"
+            "Training would follow another policy than the one that is sampled. Try "
+            f"{_advice(name, sampler)}, and report this with the output of  minizero doctor {policy.config.model.name}"
+        )
+    return found
+
+
+def tolerance_of(policy: Policy) -> float:
+    """sampler.tolerance; 0: measured for the compute type, and twice that for a packed base."""
+    packed = PACKED if _is_packed(policy) else 1.0
+    return policy.config.sampler.tolerance or packed * TOLERANCE[policy.model.dtype]
+
+
+def refuse_uncorrected(policy: Policy, sampler: Sampler) -> None:
+    """A packed base is rounded differently by an engine of its own, so its samples need the importance correction."""
+    loss = policy.config.loss
+    own_engine = getattr(sampler, "model", None) is not policy.model
+    if _is_packed(policy) and own_engine and loss.correction == "none" and loss.old_policy == "trainer":
+        raise ConfigError(
+            'loss.correction = "none" with a quantised base in another engine: it samples from a policy that is '
+            "rounded differently. Try --set loss.correction=token_truncate, or --set sampler.backend=transformers"
+        )
+
+
+def _is_packed(policy: Policy) -> bool:
+    return policy.config.model.quantization != "none" or hasattr(policy.model.config, "quantization_config")
+
+
+def _advice(name: str, sampler: Sampler) -> str:
+    is_trainers = type(sampler).__name__ == "TransformersSampler"
+    if name.startswith("sampler") and not is_trainers:
+        return "--set sampler.backend=transformers"
+    return "--set model.dtype=float32, or another model"
+
+
+# -- one state --------------------------------------------------------------------------------------------------------
+
+
+def _compare(policy: Policy, sampler: Sampler, state: str, gaps: dict[str, float], *, adapter: bool = True) -> int:
+    """Sample in this state and add its three gaps; returns the number of tokens compared."""
+    rollouts = _sample(policy, sampler, adapter=adapter)
+    with nullcontext() if adapter else policy.adapter_off():
+        shared = torch.cat(policy.log_probs(rollouts))
+        alone = torch.cat([policy.log_probs([rollout])[0] for rollout in rollouts])
+        expected = torch.cat(_plain(policy, rollouts))
+    sampled = torch.tensor([value for r in rollouts for value in r.completion.log_probs])
+    for who, values in (("sampler", sampled), ("trainer", shared), ("alone", alone)):
+        gaps[f"{who}, {state}"] = float((values - expected).abs().mean())
+    return len(expected)
+
+
+def _sample(policy: Policy, sampler: Sampler, *, adapter: bool) -> list[Rollout]:
+    temperature = policy.config.sampler.temperature
+    for i, text in enumerate([*TEXTS, *_long_texts(policy, sampler)]):
+        prompt = Prompt((Message("user", text),))
+        request = Request(f"agreement/{i}", prompt, TOKENS, i, SAMPLES, temperature=temperature, adapter=adapter)
+        sampler.submit(request)
+    done = sorted(drain(sampler), key=lambda completion: (completion.request_id, completion.index))
+    return [Rollout(Role.SOLVE, TaskType.DEDUCTION, c.request_id, c, 0.0, {}) for c in done]
+
+
+def _long_texts(policy: Policy, sampler: Sampler) -> list[str]:
+    """A prompt longer than the model's sliding window, where prompts may be that long."""
+    sizes = text_sizes(policy.model)
+    windows = [getattr(sizes, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    narrow = min((w for w in windows if isinstance(w, int) and w > 0), default=0)
+    if describe(policy.model).is_plain or not narrow or narrow + 32 > policy.config.selfplay.max_prompt_tokens:
+        return []
+    text = TEXTS[0]
+    while len(sampler.prompt_ids(Prompt((Message("user", text),)))) < narrow + 8:
+        text += "x = 3\n"
+    return [text]
+
+
+@torch.no_grad()
+def _plain(policy: Policy, rollouts: list[Rollout]) -> list[Tensor]:
+    """Log-probabilities [T] of each completion by transformers' own forward pass with its own (eager) attention."""
+    found = []
+    with own_attention(policy.model):
+        for rollout in rollouts:
+            prompt, ids = rollout.completion.prompt_ids, rollout.completion.ids
+            whole = torch.tensor([prompt + ids], device=policy.model.device)
+            logits = _last_logits(policy.model, whole, len(ids) + 1)[:-1].float() / policy.config.sampler.temperature
+            targets = torch.tensor(ids, device=logits.device)
+            found.append(log_softmax(logits).gather(1, targets[:, None])[:, 0].cpu())
+    return found
+
+
+def _last_logits(model: Any, ids: Tensor, count: int) -> Tensor:
+    """[count, V] of the last positions; models of an old kind compute them all."""
+    try:
+        logits: Tensor = model(input_ids=ids, use_cache=False, logits_to_keep=count).logits[0]
+    except TypeError:
+        logits = model(input_ids=ids, use_cache=False).logits[0]
+    return logits[-count:]
+
+
+@contextmanager
+def own_attention(model: Any) -> Iterator[None]:
+    """The model's eager attention inside, where it has one."""
+    before = model.config._attn_implementation
+    model.config._attn_implementation = "eager"
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before
+
+
+# -- the random adapter -----------------------------------------------------------------------------------------------
+
+
+def _push(sampler: Any) -> None:
+    """The policy's adapter as it is now, to a sampler that holds a copy."""
+    if hasattr(sampler, "push"):
+        sampler.push()
+
+
+def _scale_with_power(policy: Policy, tolerance: float) -> float:
+    """The smallest power of two at which a random adapter moves the model enough to be seen."""
+    scale = 1.0
+    while scale < 4096:
+        with random_adapter(policy, scale):
+            if _power(policy) >= POWER * tolerance:
+                return scale
+        scale *= 2
+    return scale
+
+
+@torch.no_grad()
+def _power(policy: Policy) -> float:
+    """Mean absolute change, in nats, of the log-probabilities of fixed tokens by the adapter."""
+    model = policy.model
+    ids = trial_ids(int(text_sizes(model).vocab_size), 0, model.device)
+
+    def log_probs() -> Tensor:
+        return log_softmax(model(input_ids=ids[None], use_cache=False).logits[0, :-1]).gather(1, ids[1:, None])
+
+    moved = log_probs()
+    with policy.adapter_off():
+        return float((moved - log_probs()).abs().mean())
+
+
+@contextmanager
+def random_adapter(policy: Policy, scale: float) -> Iterator[None]:
+    """Random A and B in the policy's own parameters, in place; afterwards they are what they were, bit for bit."""
+    generator = torch.Generator().manual_seed(1)
+    kept: list[tuple[Tensor, Tensor]] = []
+    for layer in adapter_layers(policy.model).values():
+        width, rank = layer.a.shape[1], layer.a.shape[0]
+        for tensor, spread in ((layer.a, width**-0.5), (layer.b, 0.02 * scale * rank**-0.5)):
+            kept.append((tensor, tensor.clone()))
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * spread)
+    try:
+        yield
+    finally:
+        for tensor, value in kept:
+            tensor.copy_(value)

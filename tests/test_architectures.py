@@ -1,0 +1,126 @@
+"""Every causal language model of the installed transformers is right, or refused by name; nothing else may happen.
+
+A small random model of each architecture is loaded, given a random adapter, sampled from and trained on as a run would,
+and compared with transformers' own forward pass (eager attention). Sliding windows are shorter than the prompts. A few
+kinds are tried always, all of them with  pytest -m slow; docs/architectures.md is written by  python -m
+tests.architecture_table.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from minizero.config import load_config
+from minizero.learn.policy import Policy
+from minizero.models.architecture import describe
+from minizero.rollout.agreement import check_agreement, own_attention, random_adapter
+from minizero.rollout.make import make_sampler
+from minizero.rollout.protocol import drain
+from minizero.types import Message, MiniZeroError, Prompt, Request, Role, Rollout, TaskType
+from tests.architectures import KINDS, NotSmall, write_model
+
+LIMIT = 2e-3  # nats, of every single token
+PROMPTS = ("def f(x):\n    return x", "a = [1, 2]\nfor b in a:\n    print(b)\n", "f(3)")
+# One of each kind that fails in its own way: plain; a window; windows and soft-capping; a head with a bias; a scaled
+# head; sinks; recurrent; convolutional; a body by another name and no linear layers; positions as a bias.
+ALWAYS = (
+    "qwen2", "mistral", "gemma2", "phi", "cohere", "gpt_oss", "qwen3_5_text", "lfm2", "gpt2", "bloom", "gemma3",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Largest differences from the model's own forward pass, in nats, and how the model was run."""
+
+    sampler: float
+    shared: float
+    alone: float
+    saved: float
+    shares_rows: bool
+    mixes_lengths: bool
+
+    @property
+    def worst(self) -> float:
+        return max(self.sampler, self.shared, self.alone, self.saved)
+
+
+def measure(kind: str, path: Path) -> Result:
+    """Raises MiniZeroError for an architecture that is refused, NotSmall for one that this suite cannot build."""
+    write_model(kind, path)
+    settings = ["adapter.rank=4", "model.device=cpu", "model.dtype=float32", "run.threads=1", "prompt.style=r1"]
+    config = load_config(overrides=[f"model.name={str(path)!r}", *settings])
+    policy = Policy(config)
+    sampler: Any = make_sampler(config, policy)
+    check_agreement(policy, sampler)
+    with random_adapter(policy, 8.0):
+        for i, text in enumerate(PROMPTS):
+            sampler.submit(Request(f"{i}", Prompt((Message("user", text),)), 12 + 4 * i, i, n=3))
+        done = sorted(drain(sampler), key=lambda c: (c.request_id, c.index))
+        rollouts = [Rollout(Role.SOLVE, TaskType.DEDUCTION, c.request_id, c, 0.0, {}) for c in done]
+        shared = torch.cat(policy.log_probs(rollouts))
+        alone = torch.cat([policy.log_probs([rollout])[0] for rollout in rollouts])
+        for batch in policy.micro_batches(rollouts):
+            policy.backward(batch)
+        trained = [name for name, total in policy.optimiser._sums.items() if total.abs().max() > 0]
+        assert trained, "no gradient arrived"
+        policy.save_adapter(path)
+        saved = plain(with_adapter(path), rollouts)
+        with own_attention(policy.model):
+            expected = plain(policy.model, rollouts)
+    sampled = torch.tensor([value for c in done for value in c.log_probs])
+    facts = describe(policy.model)
+    differences = [float((values - expected).abs().max()) for values in (sampled, shared, alone, saved)]
+    return Result(*differences, facts.shares_rows, sampler._decoder_type.mixes_lengths)
+
+
+@torch.no_grad()
+def plain(model: Any, rollouts: list[Rollout]) -> torch.Tensor:
+    """Log-probabilities of the completions by the model's forward pass over one sequence at a time."""
+    values = []
+    for rollout in rollouts:
+        prompt, ids = rollout.completion.prompt_ids, torch.tensor(rollout.completion.ids)
+        whole = torch.cat([torch.tensor(prompt), ids])
+        logits = model(input_ids=whole[None]).logits[0, len(prompt) - 1 : -1].float()
+        values.append(torch.log_softmax(logits, dim=-1).gather(1, ids[:, None])[:, 0])
+    return torch.cat(values)
+
+
+def with_adapter(path: Path) -> Any:
+    """The base in transformers with the saved adapter in plain PEFT."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    base = AutoModelForCausalLM.from_pretrained(path, attn_implementation="eager", dtype=torch.float32)
+    return PeftModel.from_pretrained(base, str(path / "adapter")).eval()
+
+
+def check(kind: str, path: Path) -> None:
+    try:
+        result = measure(kind, path)
+    except NotSmall as error:
+        pytest.skip(str(error))
+    except MiniZeroError:
+        return
+    assert result.worst <= LIMIT, result
+
+
+@pytest.mark.filterwarnings("ignore")  # what single models say of themselves
+@pytest.mark.parametrize("kind", ALWAYS)
+def test_a_kind_of_model_is_right(kind: str, tmp_path: Path) -> None:
+    result = measure(kind, tmp_path / "model")
+    assert result.worst <= LIMIT, result
+    shutil.rmtree(tmp_path / "model")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_architecture_is_right_or_refused(kind: str, tmp_path: Path) -> None:
+    check(kind, tmp_path / "model")
+    shutil.rmtree(tmp_path / "model", ignore_errors=True)
