@@ -150,7 +150,7 @@ def test_a_legend_names_only_task_types_that_are_drawn(tmp_path: Path) -> None:
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
     legends = re.findall(r'<ul class="legend">(.*?)</ul>', write_report(run.path).read_text(), flags=re.DOTALL)
     assert any("deduction" in legend for legend in legends)
-    assert not any("induction" in legend or "error</span>" in legend and "deduction" in legend for legend in legends)
+    assert not any("induction" in legend or ("error</span>" in legend and "deduction" in legend) for legend in legends)
 
 
 def test_a_long_run_stays_small(tmp_path: Path) -> None:

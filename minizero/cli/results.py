@@ -83,8 +83,8 @@ def evaluate(
         suite: Suites, separated by commas, such as humaneval+,mbpp+,cruxeval (an unknown name lists them).
         n: Sampled answers to each problem, for pass@k up to n; one greedy answer is always taken.
         out: Where the evaluation is kept; without it, evaluations/<subject>-<format>.
-        format: direct, chat, azr, compact, few-shot or few-shot-cot; auto: compact for tiny; else few-shot where answers
-            are values (CRUXEval), and chat for instruct models or direct for others where they are programs.
+        format: direct, chat, azr, compact, few-shot or few-shot-cot; auto: compact for tiny; else few-shot where
+            answers are values (CRUXEval), and chat for instruct models or direct for others where they are programs.
         temperature: Of the sampled answers; 0: 0.6 and top-p 0.95 as in arXiv 2504.13837, for few-shot 0.2.
         top_p: See temperature.
         max_tokens: Longest answer; 0: the suite's own limit.

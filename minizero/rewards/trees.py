@@ -47,9 +47,14 @@ def _is_small(tree: ast.AST) -> bool:
 
 
 def _tree(node: ast.AST) -> dict[str, Any]:
-    """Without contexts, absent children and items of lists that are no nodes."""
+    """Without contexts, absent children and items of lists that are no nodes.
+
+    Without empty type parameters too, which Python 3.12 added: the same program has the same text on every version.
+    """
     tree: dict[str, Any] = {"node_type": type(node).__name__}
     for name, value in ast.iter_fields(node):
+        if name == "type_params" and not value:
+            continue
         if isinstance(value, list):
             tree[name] = [_tree(item) for item in value if isinstance(item, ast.AST)]
         elif isinstance(value, ast.AST) and name != "ctx":
