@@ -28,8 +28,8 @@ HEAD = f"""# Architectures
 Written by `python -m tests.architecture_table` with transformers {transformers.__version__}. For every causal language
 model that transformers has, a small random model (float32, CPU, sliding windows of 8 tokens, prompts of up to 38)
 with a random adapter was sampled from, trained on, saved and loaded by plain PEFT. The numbers are the largest
-differences from transformers' own forward pass (eager attention) over all completion tokens, in nats; up to {LIMIT:g} counts as right.
-Run it again for a new release of transformers.
+differences from transformers' own forward pass (eager attention) over all completion tokens, in nats; up to
+{LIMIT:g} counts as right. Run it again for a new release of transformers.
 
 - *rows*: completions of one prompt are trained in one row, which reads the prompt once; else each in its own.
 - *decoding*: `batched` decodes prompts of any length side by side; `own cache` decodes prompts of one length at a time

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from minizero.config.learning import AdvantageConfig, Estimator
 from minizero.rewards.plugins import load_function, source_of
-from minizero.types import EstimatorError, Role, Rollout
+from minizero.types import Completion, EstimatorError, Role, Rollout, TaskType
 
 EPS = 1e-8  # added to the variance, as the official code does (docs/algorithm.md 6.1)
 
@@ -43,6 +43,22 @@ def load_estimators(config: AdvantageConfig) -> dict[str, str]:
         file, text = source_of(name, EstimatorError)
         sources[file] = text
     return sources
+
+
+def try_estimators(config: AdvantageConfig) -> None:
+    """Ask the user's own estimators once, before a run starts, about four made-up rollouts of each role.
+
+    Raises EstimatorError where they raise or return something else than one finite number a rollout.
+    """
+    if not (config.propose.function or config.solve.function):
+        return
+    estimate([_made_up(role, place) for role in Role for place in range(4)], config)
+
+
+def _made_up(role: Role, place: int) -> Rollout:
+    ids = tuple(range(3 + place))
+    completion = Completion(f"{role}/{place // 2}", place % 2, (0,), ids, (-1.0,) * len(ids), "", "stop")
+    return Rollout(role, TaskType.DEDUCTION, completion.request_id, completion, float(place % 2), {}, baseline=0.5)
 
 
 def _estimate(rollouts: Sequence[Rollout], estimator: Estimator) -> Tensor:

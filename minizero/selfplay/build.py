@@ -22,6 +22,7 @@ from sandbox import Limits, Sandbox
 if TYPE_CHECKING:
     from minizero.learn.policy import Policy
     from minizero.planner import Expected
+    from minizero.rollout.agreement import Agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Parts:
     selfplay: SelfPlay
     held_out: list[Task]  # the tasks of validations
     expected: Expected  # what the plan says of a step, to measure it against
+    agreement: Agreement  # of sampler and trainer with the model's own forward pass
     memory: dict[str, float] = field(default_factory=dict)  # memory/ metrics of the check of the largest micro-batch
 
 
@@ -48,16 +50,20 @@ def build(config: Config, box: Sandbox, *, progress: Progress | None = None) -> 
     progress.phase(f"loading {config.model.name}")
     from minizero.learn.policy import Policy
     from minizero.planner import check_fits, expected_of
+    from minizero.rollout.agreement import check_agreement
     from minizero.rollout.make import check_sampler, make_sampler
 
     check_sampler(config)
     check_fits(config)
+    held_out = held_out_tasks(config)
     policy = Policy(config, tick=lambda: progress.tick(0))
     config = policy.config
     sampler = make_sampler(config, policy)
     try:
         memory = check_memory_first(policy, sampler, progress.phase, progress.say)
-        held_out, buffer = held_out_tasks(config), TaskBuffer.of(config)
+        buffer = TaskBuffer.of(config)
+        progress.phase("comparing sampler and trainer with the model")
+        agreement = check_agreement(policy, sampler)
         selfplay = SelfPlay(
             config,
             policy=policy,
@@ -71,7 +77,7 @@ def build(config: Config, box: Sandbox, *, progress: Progress | None = None) -> 
     except BaseException:
         sampler.close()
         raise
-    return Parts(config, policy, sampler, box, buffer, selfplay, held_out, expected_of(config), memory)
+    return Parts(config, policy, sampler, box, buffer, selfplay, held_out, expected_of(config), agreement, memory)
 
 
 def sandbox_settings(config: Config) -> dict[str, Any]:

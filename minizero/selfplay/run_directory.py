@@ -107,6 +107,10 @@ class RunDirectory:
     def manifest(self) -> dict[str, Any]:
         return dict(json.loads((self.path / "manifest.json").read_text()))
 
+    def note(self, **values: Any) -> None:
+        """Add to the manifest what is known only once the model is loaded."""
+        self.write_text("manifest.json", json.dumps(self.manifest | values, indent=1) + "\n")
+
     # -- what grows ---------------------------------------------------------------------------------------------------
 
     def log(self, step: int, values: Mapping[str, float]) -> None:

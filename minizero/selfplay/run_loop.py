@@ -12,7 +12,7 @@ import shlex
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from minizero.config import Config, config_from, read_toml, to_toml
 from minizero.models.load import locate
 from minizero.rewards import load_terms
 from minizero.rewards.plugins import look_in
+from minizero.rewards.trial import try_terms
 from minizero.selfplay.buffer import entry_line, read_entries
 from minizero.selfplay.build import Parts, build, sandbox_settings
 from minizero.selfplay.manifest import make_manifest
@@ -28,8 +29,8 @@ from minizero.selfplay.run_directory import RunDirectory, State
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
 from minizero.selfplay.trackers import Tracker, open_trackers
-from minizero.selfplay.validation import Validation, validate
-from minizero.types import MiniZeroError, Progress, Quiet, RunError
+from minizero.selfplay.validation import Validation, held_out_tasks, validate
+from minizero.types import MiniZeroError, Progress, Quiet, RunError, Task
 from sandbox import Sandbox
 
 VALIDATIONS = 8  # of a run with eval.every = auto, the one before the first step not counted
@@ -58,17 +59,18 @@ def start(
 
     `on_step` gets each row of metrics.jsonl. `origin`: where the settings come from, a sentence for the manifest.
     """
-    path = path or default_path(config)
+    path, progress = path or default_path(config), progress or Quiet()
     locate(config.model.name)  # a wrong model name and a broken reward file are told before anything else starts
     sources = load_terms(config.reward)
     with Sandbox(**sandbox_settings(config)) as box:
+        seeds = try_first(config, box, progress)
         manifest = make_manifest(config, box) | {"settings": origin or "Settings: given from Python."}
         run = RunDirectory.create(path, config_toml=to_toml(config), manifest=manifest)
         for name, text in sources.items():
             run.write_text(name, text)
         try:
             with run.locked():
-                _play(config, run, box, progress or Quiet(), on_step, None)
+                _play(config, run, box, progress, on_step, seeds)
         except MiniZeroError:
             if not run.has_steps() and run.newest_state(lambda text: None) is None:
                 shutil.rmtree(path)  # nothing was done yet, so there is nothing to continue
@@ -95,7 +97,7 @@ def resume(
             if steps is not None:
                 run.write_text("config.toml", to_toml(config))
             run.rewind(state)
-            _play(config, run, box, progress, on_step, state)
+            _play(config, run, box, progress, on_step, state or try_first(config, box, progress))
     return path
 
 
@@ -105,20 +107,39 @@ def _play(
     box: Sandbox,
     progress: Progress,
     on_step: OnStep | None,
-    state: State | None,
+    begin: State | list[Task],
 ) -> None:
+    """From a saved state, or from the seed tasks of a new run."""
     from minizero.learn.advantages import load_estimators
 
     for name, text in load_estimators(config.advantage).items():
         run.write_text(name, text)
     parts = build(config, box, progress=progress)
+    run.note(agreement=parts.agreement.as_dict())
     with closing(parts.sampler), closing(open_trackers(parts.config, run)) as trackers:
         loop = RunLoop(parts, run, progress=progress, trackers=trackers, on_step=on_step)
-        if state:
-            loop.restore(state)
+        if isinstance(begin, State):
+            loop.restore(begin)
         else:
-            loop.begin()
+            loop.begin(begin)
         loop.run()
+
+
+def try_first(config: Config, box: Sandbox, progress: Progress) -> list[Task]:
+    """Find out what is wrong with files and functions of the user before the model loads; the seed tasks of the run.
+
+    Raises SeedsError, ConfigError (held-out tasks), RewardError or EstimatorError.
+    """
+    from minizero.learn.advantages import try_estimators
+
+    buffer, types = config.buffer, config.selfplay.task_types
+    seeds, left_out = seed_tasks(buffer.seeds, buffer.seed_tasks, types, box=box, settings=config.admission)
+    if left_out:
+        progress.say(f"{left_out} seed rows were left out: their output is no value.")
+    held_out_tasks(config)
+    try_terms(config, seeds)
+    try_estimators(config.advantage)
+    return seeds
 
 
 class RunLoop:
@@ -229,12 +250,8 @@ class RunLoop:
 
     # -- saving and restoring -----------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
+    def begin(self, seeds: Sequence[Task]) -> None:
         """Step 0: seed tasks, the first validation, the state from which even a run killed in step 1 continues."""
-        settings = self.config.buffer
-        seeds, left_out = seed_tasks(settings.seeds, settings.seed_tasks, self.config.selfplay.task_types)
-        if left_out:
-            self.progress.say(f"{left_out} seed rows were left out: their output is no value.")
         stored = self.parts.buffer.add((task, None) for task in seeds)
         self.directory.append("tasks.jsonl", "".join(entry_line(task, rate) for task, rate in stored))
         if self.parts.held_out:

@@ -12,7 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from minizero.config.tasks import AdmissionConfig
 from minizero.selfplay.buffer import task_from_json
+from minizero.tasks.admission import Box
+from minizero.tasks.seed_check import run_seeds
 from minizero.types import NO_ERROR, USUAL_TYPES, Pair, SeedsError, Task, TaskType
 from sandbox.values import InvalidValue, parse_value, render
 
@@ -25,6 +28,7 @@ ZERO_INPUTS = (
     "'[[1, 0, 0], [0, 0, 0], [0, 0, 0]]'",
     "1001101100010001",
 )
+NAMED = 8  # wrong rows that an error names
 BUILTIN = Path(__file__).parent / "data" / "seeds.jsonl"
 
 
@@ -40,17 +44,24 @@ def zero_tasks(shown: int = 3) -> list[Task]:
     ]
 
 
-def read_seeds(path: Path, limit: int, task_types: Sequence[TaskType] = USUAL_TYPES) -> tuple[list[Task], int]:
+def read_seeds(
+    path: Path,
+    limit: int,
+    task_types: Sequence[TaskType] = USUAL_TYPES,
+    *,
+    box: Box | None = None,
+    settings: AdmissionConfig | None = None,
+) -> tuple[list[Task], int]:
     """Seed tasks from a file, at most `limit` of each type, and the number of rows left out because an output is no
-    value.
+    value. With a sandbox their programs are run, and what they say of their outputs must be so.
 
-    Raises SeedsError with the line number for a malformed row, and for a file without a single task.
+    Raises SeedsError with the line number for a malformed or wrong row, and for a file without a single task.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise SeedsError(f"{path}: the seeds file cannot be read ({error}).") from None
-    found: dict[TaskType, list[Task]] = {kind: [] for kind in TaskType}
+    rows: dict[TaskType, list[tuple[int, Task]]] = {kind: [] for kind in TaskType}
     left_out = 0
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -66,30 +77,46 @@ def read_seeds(path: Path, limit: int, task_types: Sequence[TaskType] = USUAL_TY
                 "with snippet, input, output, or with snippet, inputs, outputs, message; or a line of tasks.jsonl."
             ) from None
         for task in tasks:
-            found[task.type].append(task)
-    chosen = [task for kind in task_types for task in found[kind][:limit]]
+            rows[task.type].append((number, task))
+    chosen = [row for kind in task_types for row in rows[kind][:limit]]
     if not chosen:
         raise SeedsError(
             f"{path}: no seed task for {', '.join(task_types)} in {len(lines)} lines "
             f"({left_out} left out: output is no value)."
         )
-    return chosen, left_out
+    if box is not None and settings is not None:
+        _, wrong = run_seeds(chosen, box, settings)
+        if wrong:
+            first = "\n".join(f"  line {seed.line}: {seed.why}" for seed in wrong[:NAMED])
+            more = f"\n  and {len(wrong) - NAMED} more" if len(wrong) > NAMED else ""
+            raise SeedsError(f"{path}: {len(wrong)} seed rows are wrong. Mend or remove them:\n{first}{more}")
+    return [task for _, task in chosen], left_out
 
 
-def seed_tasks(name: str, limit: int, task_types: Sequence[TaskType]) -> tuple[list[Task], int]:
+def seed_tasks(
+    name: str,
+    limit: int,
+    task_types: Sequence[TaskType],
+    *,
+    box: Box | None = None,
+    settings: AdmissionConfig | None = None,
+) -> tuple[list[Task], int]:
     """Seed tasks by the setting buffer.seeds: "zero", "builtin", "tiny" or a file. Where those hold no error task, and
-    error tasks are asked for, AZR's own is the first."""
+    error tasks are asked for, AZR's own is the first. A file's are run in the sandbox, when there is one."""
     if name == "zero":
         return [task for task in zero_tasks() if task.type in task_types], 0
     if name == "tiny":
         from minizero import tiny
 
-        found = [task for task in tiny.load("seeds") if task.type in task_types]
-        return [task for kind in task_types for task in [t for t in found if t.type is kind][:limit]], 0
-    found, left_out = read_seeds(BUILTIN if name == "builtin" else Path(name), limit, task_types)
-    if TaskType.ERROR in task_types and not any(task.type is TaskType.ERROR for task in found):
-        found += [task for task in zero_tasks() if task.type is TaskType.ERROR]
-    return found, left_out
+        shipped = [task for task in tiny.load("seeds") if task.type in task_types]
+        return [task for kind in task_types for task in [t for t in shipped if t.type is kind][:limit]], 0
+    if name == "builtin":
+        tasks, left_out = read_seeds(BUILTIN, limit, task_types)
+    else:
+        tasks, left_out = read_seeds(Path(name), limit, task_types, box=box, settings=settings)
+    if TaskType.ERROR in task_types and not any(task.type is TaskType.ERROR for task in tasks):
+        tasks += [task for task in zero_tasks() if task.type is TaskType.ERROR]
+    return tasks, left_out
 
 
 def tasks_of(row: Mapping[str, Any]) -> list[Task]:
