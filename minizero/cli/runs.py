@@ -39,6 +39,8 @@ def selfplay(
     """
     from minizero.config import difference
     from minizero.report.console import Console, as_table
+    from minizero.report.run_page import write_report
+    from minizero.report.verdict import closing_words
     from minizero.selfplay.run_loop import Stopped, start
     from minizero.selfplay.run_loop import resume as continue_run
 
@@ -67,11 +69,9 @@ def selfplay(
                 console.say(words)
                 path = start(settings, progress=console, origin=words)
     except Stopped as stopped:
-        console.say(str(stopped))
+        write_report(stopped.path)
+        console.say(f"{stopped}\nSo far:\n  {stopped.path / 'report.html'}")
         return
-    from minizero.report.run_page import write_report
-    from minizero.report.verdict import closing_words
-
     write_report(path)
     console.say("")
     console.say(closing_words(path))
