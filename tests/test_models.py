@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from minizero.config import load_config
 from minizero.config.schema import ModelConfig
-from minizero.models.load import load, locate, style_for
+from minizero.models.load import check_name, check_positions, load, locate
+from minizero.models.style import style_of
 from minizero.models.tokenizer import check_tokenizer
 from minizero.types import Message, MissingPackage, ModelError, Prompt
 
@@ -42,7 +44,7 @@ def test_a_local_model_loads_in_float32_on_the_cpu(random_model: Path) -> None:
     loaded = load(ModelConfig(name=str(random_model), device="cpu"))
     assert str(loaded.model.dtype) == "torch.float32"
     assert loaded.tokenizer.eos_ids == (256,)
-    assert style_for(loaded) == "r1"
+    assert loaded.style.name == "r1"
 
 
 def test_prompts_without_a_chat_template_are_concatenated(random_model: Path) -> None:
@@ -114,5 +116,83 @@ def test_a_missing_gguf_is_named_before_weights_load(tmp_path: Path, monkeypatch
 
 def test_the_tiny_model_is_built_in() -> None:
     loaded = load(ModelConfig(name="tiny", device="cpu"))
-    assert style_for(loaded) == "compact"
+    assert loaded.style.name == "compact"
     assert loaded.parameters < 6_000_000
+
+
+# -- which prompts suit a model ---------------------------------------------------------------------------------------
+
+CHATML = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+
+
+class Spoken:
+    """A tokenizer with a chat template and two special tokens: 1 ends a text, 2 a turn."""
+
+    chat_template: str | None = CHATML
+    all_special_ids = (1, 2)
+
+    def apply_chat_template(self, turns: Any, **_: Any) -> str:
+        return "".join(f"<|im_start|>{turn['role']}\n{turn['content']}<|im_end|>\n" for turn in turns)
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": [2 if part == "<|im_end|>" else 9 for part in text.split("\n") if part]}
+
+    def convert_ids_to_tokens(self, token: int) -> str:
+        return {1: "<|endoftext|>", 2: "<|im_end|>"}[token]
+
+
+def test_a_model_whose_answers_end_as_its_template_ends_a_turn_chats_whatever_its_directory_is_called() -> None:
+    style = style_of("models/smollm2", Spoken(), (2, 1))
+    assert (style.name, style.reason) == (
+        "chat",
+        "its chat template ends a turn with <|im_end|>, and so do its answers",
+    )
+
+
+def test_a_base_model_with_a_template_does_not_chat_even_when_its_name_says_so() -> None:
+    style = style_of("base-of-chat-instruct-it", Spoken(), (1,))
+    assert style.name == "r1"
+    assert "its own texts do not" in style.reason
+
+
+def test_a_template_that_cannot_be_rendered_is_not_used() -> None:
+    broken = Spoken()
+    broken.apply_chat_template = lambda *_, **__: 1 / 0  # type: ignore[method-assign, assignment, return-value]
+    assert style_of("x", broken, (2,)).name == "r1"
+
+
+def test_a_prompt_and_answer_beyond_the_positions_are_refused_before_weights_load(random_model: Path) -> None:
+    config = load_config(
+        overrides=[
+            f"model.name={str(random_model)!r}",
+            "selfplay.max_prompt_tokens=99999",
+            "selfplay.solve_max_tokens=64",
+        ]
+    )
+    with pytest.raises(ModelError, match=r"together, but .* reads \d+\. Try  --set selfplay\.max_prompt_tokens="):
+        check_positions(config)
+
+
+def test_a_mistyped_hub_name_without_a_network_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*_: Any, **__: Any) -> None:
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unreachable)
+    with pytest.raises(
+        ModelError, match=r"not in the local cache.*\(ConnectionError\)\. Did you mean Qwen2\.5-Coder-3B\?"
+    ):
+        check_name("Qwen2.5-Codr-3B", ["Qwen2.5-Coder-3B", "Qwen3-4B-Base"])
+
+
+def test_a_name_that_the_hub_does_not_know_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import httpx2
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    def unknown(*_: Any, **__: Any) -> None:
+        raise RepositoryNotFoundError(
+            "none", response=httpx2.Response(404, request=httpx2.Request("GET", "https://hub"))
+        )
+
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", unknown)
+    with pytest.raises(ModelError, match="no directory here and no model on the hub"):
+        check_name("nobody/nothing")

@@ -38,6 +38,8 @@ def selfplay(
         dry_run: Print the settings that differ from the defaults, and stop.
     """
     from minizero.config import difference
+    from minizero.config.named import known_models
+    from minizero.models.load import check_name
     from minizero.report.console import Console, as_table
     from minizero.report.run_page import write_report
     from minizero.report.verdict import closing_words
@@ -48,6 +50,7 @@ def selfplay(
         raise RunError("--resume goes on with a run, --from-checkpoint begins a new one: give one of them.")
     if dry_run:
         settings, words = _settings(model, config, set, from_checkpoint)
+        check_name(settings.model.name, known_models())
         print(words)
         print(as_table({name: new for name, (_, new) in difference(settings).items()}))
         return

@@ -39,10 +39,15 @@ def origin(model: str, files: tuple[Path, ...] = ()) -> str:
     given = ", then ".join(str(find_file(path)) for path in files)
     if own:
         return f"Settings: {own}{', then ' + given if given else ''}."
-    names = sorted(path.stem for path in shipped().glob("*.toml"))
+    names = known_models()
     near = difflib.get_close_matches(Path(model).name, names, n=1, cutoff=0.6)
     hint = f"The nearest name with one is {near[0]}." if near else f"Models with one: {', '.join(names)}."
     return (
         f"Settings: {model} has no config of its own, so the general defaults hold"
         f"{' under ' + given if given else ''}. {hint}"
     )
+
+
+def known_models() -> list[str]:
+    """The names of the shipped configs."""
+    return sorted(path.stem for path in shipped().glob("*.toml"))

@@ -46,7 +46,8 @@ class Policy:
             os.environ.setdefault(cache, "64")
         torch.manual_seed(config.run.rng_seed)  # the initial adapter is the only thing drawn from torch's generator
         loaded = models.load(config.model, config.prompt.style, _think(config.prompt.think))
-        self.model, self.tokenizer, self.style = loaded.model, loaded.tokenizer, models.style_for(loaded)
+        self.model, self.tokenizer, self.style = loaded.model, loaded.tokenizer, loaded.style.name
+        self.style_reason = loaded.style.reason
         self.device = next(self.model.parameters()).device.type
         config = _without_recomputation_that_fails(config, self.model)
         # From here on no setting is "auto" or 0 for "as the plan says".

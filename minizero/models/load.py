@@ -5,8 +5,10 @@ Reading order: locate, load; the tokenizer is in tokenizer.py.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 from minizero.models.architecture import choose_attention
 from minizero.models.attention import ATTENTION, register
 from minizero.models.gguf import directory_of, is_gguf, unpack
+from minizero.models.style import Style, style_of
 from minizero.models.tokenizer import Think, Tokenizer, check_tokenizer, make_tokenizer
 from minizero.types import MissingPackage, ModelError
 
 if TYPE_CHECKING:
     import torch
 
-    from minizero.config.schema import ModelConfig
+    from minizero.config.schema import Config, ModelConfig
 
+HUB_S = 10.0  # how long a hub may take to answer
 TINY = Path(__file__).parents[1] / "tiny" / "weights"
 
 
@@ -33,7 +37,7 @@ class LoadedModel:
     tokenizer: Tokenizer
     name: str
     source: str  # the directory or hub name it came from
-    is_instruct: bool
+    style: Style  # the prompts that suit it
 
     @property
     def parameters(self) -> int:
@@ -59,6 +63,47 @@ def locate(name: str) -> str:
             f"{name}: no such directory. Give a model directory, a hub name such as Qwen/Qwen2.5-Coder-3B, or tiny."
         )
     return name
+
+
+def check_name(name: str, known: Collection[str] = ()) -> None:
+    """Raise ModelError at once for a hub name that is nowhere to be had; `known`: names for "did you mean".
+
+    What is in the local cache needs no hub. A hub that does not answer within seconds counts as none: the long retries
+    of a download are for downloads.
+    """
+    source = locate(name)
+    if Path(source).exists() or _is_cached(source):
+        return
+    near = difflib.get_close_matches(name.rpartition("/")[2], known, n=1, cutoff=0.7)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+
+    try:
+        HfApi().model_info(source, timeout=HUB_S)
+    except (RepositoryNotFoundError, HFValidationError):
+        raise ModelError(
+            f"{name} is no directory here and no model on the hub.{hint} Give a model directory, a hub name such as "
+            "Qwen/Qwen2.5-Coder-3B, or tiny."
+        ) from None
+    except HfHubHTTPError as error:
+        if error.response.status_code not in (401, 403):
+            raise ModelError(f"{name}: the hub answers {error.response.status_code}.{hint} Try again later.") from None
+        raise ModelError(f"{name}: the hub asks for a login or for the model's terms. Run  hf auth login") from None
+    except Exception as error:  # no network, offline mode, a proxy: each library has errors of its own for it
+        raise ModelError(
+            f"{name} is no directory here, it is not in the local cache, and the hub cannot be reached "
+            f"({type(error).__name__}).{hint}"
+        ) from None
+
+
+def _is_cached(source: str) -> bool:
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        return isinstance(try_to_load_from_cache(source, "config.json"), str)
+    except ValueError:
+        return False  # not even the form of a hub name
 
 
 def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> LoadedModel:
@@ -109,7 +154,26 @@ def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> Loa
     model.eval()
     choose_attention(model)
     known = make_tokenizer(tokenizer, sizes, eos, think)
-    return LoadedModel(model, known, config.name, source, _is_instruct(source, tokenizer))
+    return LoadedModel(model, known, config.name, source, style_of(config.name, tokenizer, eos))
+
+
+def check_positions(config: Config) -> None:
+    """Raise ModelError, before weights load, where a prompt and its answer may be longer than the model reads."""
+    from transformers import AutoConfig
+
+    play = config.selfplay
+    answer = max(play.propose_max_tokens, play.solve_max_tokens)
+    try:
+        sizes = AutoConfig.from_pretrained(locate(config.model.name)).get_text_config(decoder=True)
+    except (OSError, ValueError):
+        return  # what is wrong with the model is said when it loads
+    known = getattr(sizes, "max_position_embeddings", None) or getattr(sizes, "n_positions", None)
+    if known and play.max_prompt_tokens + answer > known:
+        fits = f"--set selfplay.max_prompt_tokens={known - answer}" if answer < known else "shorter answers"
+        raise ModelError(
+            f"a prompt of selfplay.max_prompt_tokens = {play.max_prompt_tokens} and an answer of {answer} tokens are "
+            f"{play.max_prompt_tokens + answer} together, but {config.model.name} reads {known}. Try  {fits}"
+        )
 
 
 def check_causal(name: str, shape: Any) -> None:
@@ -131,19 +195,6 @@ def _load_weights(source: str, **settings: Any) -> Any:
         return AutoModelForCausalLM.from_pretrained(source, attn_implementation=ATTENTION, **settings)
     except KeyError:  # Falcon and GPT-J look the name up in a list of their own, before weights are read
         return AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager", **settings)
-
-
-def style_for(loaded: LoadedModel) -> str:
-    """The prompt style that suits a model: compact for the tiny one, chat for instruct models, r1 for base models."""
-    if loaded.name == "tiny":
-        return "compact"
-    return "chat" if loaded.is_instruct else "r1"
-
-
-def _is_instruct(source: str, tokenizer: Any) -> bool:
-    # Qwen's base models ship a chat template too, so the template alone does not tell.
-    named = any(word in source.lower() for word in ("instruct", "chat", "-it"))
-    return named and bool(getattr(tokenizer, "chat_template", None))
 
 
 def _dtype(name: str, device: str, shape: Any) -> torch.dtype:

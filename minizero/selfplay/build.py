@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from minizero.config import Config
+from minizero.models.load import check_positions
 from minizero.rollout.protocol import Sampler
 from minizero.selfplay.buffer import TaskBuffer
 from minizero.selfplay.step import SelfPlay
@@ -53,6 +54,7 @@ def build(config: Config, box: Sandbox, *, progress: Progress | None = None) -> 
     from minizero.rollout.agreement import check_agreement
     from minizero.rollout.make import check_sampler, make_sampler
 
+    check_positions(config)
     check_sampler(config)
     check_fits(config)
     held_out = held_out_tasks(config)

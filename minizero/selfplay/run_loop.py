@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from minizero.config import Config, config_from, read_toml, to_toml
-from minizero.models.load import locate
+from minizero.config.named import known_models
+from minizero.models.load import check_name
 from minizero.rewards import load_terms
 from minizero.rewards.plugins import look_in
 from minizero.rewards.trial import try_terms
@@ -60,7 +61,7 @@ def start(
     `on_step` gets each row of metrics.jsonl. `origin`: where the settings come from, a sentence for the manifest.
     """
     path, progress = path or default_path(config), progress or Quiet()
-    locate(config.model.name)  # a wrong model name and a broken reward file are told before anything else starts
+    check_name(config.model.name, known_models())  # a wrong name and a broken reward file are told first
     sources = load_terms(config.reward)
     with Sandbox(**sandbox_settings(config)) as box:
         seeds = try_first(config, box, progress)
@@ -115,7 +116,11 @@ def _play(
     for name, text in load_estimators(config.advantage).items():
         run.write_text(name, text)
     parts = build(config, box, progress=progress)
-    run.note(agreement=parts.agreement.as_dict())
+    style = parts.selfplay.style
+    asked = parts.config.prompt.style != "auto"
+    words = f"prompt style {style}, because {'prompt.style says so' if asked else parts.policy.style_reason}"
+    progress.say(words)
+    run.note(agreement=parts.agreement.as_dict(), style=words)
     with closing(parts.sampler), closing(open_trackers(parts.config, run)) as trackers:
         loop = RunLoop(parts, run, progress=progress, trackers=trackers, on_step=on_step)
         if isinstance(begin, State):
