@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 from minizero.evaluation.datafile import find
 from minizero.evaluation.external import data_file
 from minizero.evaluation.problems import PASS, Problem
-from minizero.evaluation.scoring import Answer, score
+from minizero.evaluation.scoring import Submission, score
 from minizero.evaluation.suites import suite
 from sandbox import Sandbox
 
@@ -104,7 +104,7 @@ def evalplus_part(asked: argparse.Namespace) -> Iterator[Line]:
         data = find(data_file(chosen.name), asked.data)
         theirs = judge_theirs(asked, dataset, data, samples)
         with Sandbox(workers=asked.workers) as box:
-            judged = score(chosen, problems, [Answer(s.task, s.text) for s in samples], box, workers=asked.workers)
+            judged = score(chosen, problems, [Submission(s.task, s.text) for s in samples], box, workers=asked.workers)
         base, plus = chosen.levels
         ours = [(v[base] == PASS, v[base] == v[plus] == PASS) for v in judged]
         odd = [i for i, found in enumerate(theirs) if ours[i] != passes(found)]
@@ -274,7 +274,7 @@ def cruxeval_part(asked: argparse.Namespace) -> Iterator[Line]:
         problems = {p.id: p for p in chosen.load(asked.data)[:: asked.every]}
         found = json.loads(read(asked.checkout, CRUXEVAL.format(kind=kind)))
         pairs = [
-            (Answer(task, bare(kind, text)), text, verdict)
+            (Submission(task, bare(kind, text)), text, verdict)
             for task, texts in found["raw_generations"].items()
             if task in problems and len(found["raw_scored_generations"][task]) == len(texts)
             for text, verdict in zip(texts, found["raw_scored_generations"][task], strict=True)

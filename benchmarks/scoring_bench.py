@@ -27,8 +27,8 @@ from typing import Any, NamedTuple
 from minizero.evaluation.datafile import find
 from minizero.evaluation.evalplus_files import read_eval_results, run_evalplus, write_samples
 from minizero.evaluation.external import DATASETS, data_file
-from minizero.evaluation.problems import PASS, Problem, Suite, Verdict
-from minizero.evaluation.scoring import Answer, VerdictCache, score
+from minizero.evaluation.problems import PASS, Judgement, Problem, Suite
+from minizero.evaluation.scoring import JudgementCache, Submission, score
 from minizero.evaluation.suites import suite
 from sandbox import Sandbox
 
@@ -99,11 +99,11 @@ def main() -> None:
                 walls.append(mine.wall_s / other.wall_s)
                 words = f"{sum(found)} of {len(found)} right; minizero takes {walls[-1]:.0%} of its wall time"
                 tell(f"round {number}: EvalPlus", other, words)
-        cold = ours(chosen, problems, answers, here, asked, VerdictCache(here / "verdicts.jsonl"))
+        cold = ours(chosen, problems, answers, here, asked, JudgementCache(here / "verdicts.jsonl"))
         tell("minizero, verdict cache on and empty", cold)
         tell(
             "minizero, verdict cache full",
-            ours(chosen, problems, answers, here, asked, VerdictCache(here / "verdicts.jsonl")),
+            ours(chosen, problems, answers, here, asked, JudgementCache(here / "verdicts.jsonl")),
         )
         mini = suite("humaneval-mini")
         few = mini.load(asked.data)
@@ -119,13 +119,13 @@ def main() -> None:
         asked.out.write_text("# Scoring beside EvalPlus\n\n" + "\n".join(lines) + "\n", encoding="utf-8")
 
 
-def answers_for(problems: list[Problem], every: int, copies: int) -> list[Answer]:
+def answers_for(problems: list[Problem], every: int, copies: int) -> list[Submission]:
     """Each canonical solution `copies` times in a row."""
     texts = [p.solution if place % every == 0 else FAILS for place, p in enumerate(problems)]
-    return [Answer(p.id, text) for p, text in zip(problems, texts, strict=True) for _ in range(copies)]
+    return [Submission(p.id, text) for p, text in zip(problems, texts, strict=True) for _ in range(copies)]
 
 
-def right(chosen: Suite, verdicts: list[Verdict]) -> str:
+def right(chosen: Suite, verdicts: list[Judgement]) -> str:
     return f"{sum(verdict[chosen.levels[-1]] == PASS for verdict in verdicts)} of {len(verdicts)} right"
 
 
@@ -135,8 +135,8 @@ def start_up() -> Timed:
 
 
 def ours(
-    chosen: Suite, problems: list[Problem], answers: list[Answer], here: Path, asked: argparse.Namespace,
-    cache: VerdictCache | None = None,
+    chosen: Suite, problems: list[Problem], answers: list[Submission], here: Path, asked: argparse.Namespace,
+    cache: JudgementCache | None = None,
 ) -> Timed:  # fmt: skip
     """Score with a sandbox of its own. The reference outputs are remembered in `here`, the verdicts only by a cache."""
     remembering = replace(chosen, make_judge=lambda found, box, _: chosen.make_judge(found, box, here))
@@ -150,7 +150,7 @@ def ours(
     return timed(act)
 
 
-def theirs(answers: list[Answer], here: Path, asked: argparse.Namespace) -> Timed:
+def theirs(answers: list[Submission], here: Path, asked: argparse.Namespace) -> Timed:
     samples, data = here / "samples.jsonl", find(data_file(asked.suite), asked.data)
     write_samples(samples, answers)
 
