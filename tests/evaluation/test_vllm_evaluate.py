@@ -72,7 +72,7 @@ def test_the_engine_is_long_enough_for_the_suites_answers(
     evaluate(Subject("m", "m"), plan, tmp_path / "e", Console(), Options(data, settings=("run.threads=1",)))
     assert asked == ["selfplay.solve_max_tokens=2048", "run.threads=1"]
     noted = json.loads((tmp_path / "e" / "manifest.json").read_text())["suites"]
-    assert noted["math500"] == {"stops": ["\n"], "max_tokens": 2048}
+    assert noted["math500"] == {"format": "direct", "temperature": 0.6, "stops": ["\n"], "max_tokens": 2048}
 
 
 @pytest.mark.vllm
