@@ -1,6 +1,6 @@
 """Numbers and model text in a form that is safe and pleasant to show.
 
-Reading order: visible and short (model text is hostile), then percent, points, number, duration.
+Reading order: visible and short (model text is hostile), then percent, points, number, signed, duration.
 """
 
 from __future__ import annotations
@@ -69,6 +69,11 @@ def number(value: float) -> str:
     if 1000 <= abs(value) < 1e15:
         return f"{value:,.0f}".replace("-", "−")
     return f"{value:.3g}".replace("-", "−", 1) if value < 0 else f"{value:.3g}"
+
+
+def signed(value: float) -> str:
+    """A number with its sign: what a reward looks like."""
+    return f"{'−' if value < 0 else '+'}{number(abs(value))}"
 
 
 def duration(seconds: float) -> str:

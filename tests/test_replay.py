@@ -13,7 +13,7 @@ from rich.console import Console
 
 from minizero.formatting import visible
 from minizero.report.replay import show, watch
-from minizero.report.words import rejection_words, reward_of
+from minizero.report.words import REASONS, reward_of
 from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import RunError
 from tests.made_run import make_run
@@ -46,7 +46,7 @@ def test_a_rollout_shows_text_outcome_and_reward_term_by_term(run: RunDirectory)
 def test_a_rejected_proposal_says_why_and_what_was_asked_for(run: RunDirectory) -> None:
     row = next(r for r in run.rollouts(3) if r["role"] == "propose" and r["reason"] and r["type"] != "induction")
     text = " ".join(shown(run.path, role="propose", reason=row["reason"], limit=100).split())
-    assert f"rejected {row['reason']}: {rejection_words(row['reason'])}" in text
+    assert f"rejected {row['reason']}: {REASONS[row['reason']]}" in text
     assert "asked for 2 lines" in text
 
 

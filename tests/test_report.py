@@ -16,9 +16,12 @@ import pytest
 from minizero.formatting import number, percent
 from minizero.metrics import METRICS
 from minizero.report.charts import Series, binned, bins, line_chart
+from minizero.report.claims import in_points
 from minizero.report.pages import TEMPLATES, Section, page
 from minizero.report.run_page import write_report
-from minizero.selfplay.run_data import spread
+from minizero.report.runs_page import write_runs
+from minizero.report.verdict import judge
+from minizero.selfplay.run_data import read_run, spread
 from minizero.types import RunError
 from tests.made_run import make_run
 
@@ -251,6 +254,41 @@ def test_a_folder_that_is_no_run_is_an_error(tmp_path: Path) -> None:
 def test_the_same_run_gives_the_same_page(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", steps=3, tasks=30)
     assert write_report(run.path).read_bytes() == write_report(run.path).read_bytes()
+
+
+# -- several runs -----------------------------------------------------------------------------------------------------
+
+
+def test_several_runs_lie_over_each_other_with_what_differs(tmp_path: Path) -> None:
+    first = make_run(tmp_path / "one", steps=4, gain=0.3, tasks=60)
+    second = make_run(tmp_path / "two", steps=6, gain=0.0, tasks=60, settings={"optim": {"lr": 1e-4}})
+    out = write_runs([first.path, second.path], tmp_path / "runs.html")
+    seen = Page(out.read_text())
+    assert "optim.lr" in seen.text
+    assert "0.0003 0.0001" in seen.text
+    assert "selfplay.proposals" not in seen.text  # the same in both
+    assert seen.text.index("got better") < seen.text.index("can be told from noise")
+    for change in (judge(read_run(run.path)).solve_rate[0] for run in (first, second)):
+        assert in_points(change.difference) in seen.text
+    admitted = next(f for f in out.read_text().split("<figure>") if "<code>propose/admitted_frac" in f)
+    assert [len(points.split()) for points in re.findall(r'class="line c\d" points="([^"]*)"', admitted)] == [6, 4]
+    write_runs([first.path, second.path], out)  # its own page is written anew
+
+
+def test_a_page_of_several_runs_overwrites_nothing_else_and_holds_two_to_eight(tmp_path: Path) -> None:
+    paths = [make_run(tmp_path / name, steps=1, tasks=9).path for name in ("one", "two")]
+    (tmp_path / "mine.html").write_text("mine")
+    with pytest.raises(RunError, match="is there already"):
+        write_runs(paths, tmp_path / "mine.html")
+    with pytest.raises(RunError, match="1 runs on one page: expected 2 to 8"):
+        write_runs(paths[:1], tmp_path / "runs.html")
+
+
+def test_names_of_runs_are_escaped(tmp_path: Path) -> None:
+    paths = [make_run(tmp_path / name, steps=2, tasks=9).path for name in ("a&b<i>", "two")]
+    seen = Page(write_runs(paths, tmp_path / "runs.html").read_text())
+    assert not seen.seen["i"]
+    assert "a&b<i>" in seen.text
 
 
 def test_attributes_titles_and_texts_of_every_kind_of_page_are_escaped() -> None:

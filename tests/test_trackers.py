@@ -97,6 +97,52 @@ def test_a_missing_package_names_the_pip_line(
         open_trackers(*a_run(tmp_path, **setting))
 
 
+class FakeWriter:
+    """torch.utils.tensorboard.SummaryWriter, as far as it is used."""
+
+    made: list[FakeWriter]
+
+    def __init__(self, path: str, purge_step: int) -> None:
+        self.path, self.purge_step, self.closed = path, purge_step, False
+        self.scalars: list[tuple[str, float, int]] = []
+        FakeWriter.made.append(self)
+
+    def add_scalar(self, name: str, value: float, step: int) -> None:
+        self.scalars.append((name, value, step))
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_tensorboard_gets_every_number_and_a_resume_replaces_what_it_does_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("torch.utils.tensorboard")
+    module.SummaryWriter = FakeWriter  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    FakeWriter.made = []
+    config, run = a_run(tmp_path, tensorboard=True)
+    for steps in ((1, 2), (2, 3)):  # the second sitting goes on from step 1
+        tracker = open_trackers(config, RunDirectory.open(run.path))
+        for step in steps:
+            tracker.log(step, VALUES)
+        tracker.close()
+    first, second = FakeWriter.made
+    assert (first.purge_step, second.purge_step) == (1, 2)
+    assert first.path == second.path == str(run.path / "tensorboard")
+    assert second.scalars == [(name, value, step) for step in (2, 3) for name, value in VALUES.items()]
+    assert first.closed
+    assert second.closed
+
+
+def test_without_tensorboard_the_pip_line_is_named_before_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(MissingPackage, match=r"tensorboard is not installed.*minizero\[tensorboard\]"):
+        open_trackers(*a_run(tmp_path, tensorboard=True))
+
+
 @pytest.mark.filterwarnings("default")  # wandb's own
 def test_offline_wandb_files_hold_the_numbers_of_the_run(tmp_path: Path) -> None:
     pytest.importorskip("wandb", reason="wandb is not installed; pip install 'minizero[wandb]' makes this run")

@@ -1,6 +1,6 @@
 """The numbers of a set: each variant's change over seeds, and its difference to the default, paired by seed and task.
 
-Reading order: compare (summaries in, AblationResult out), VariantResult; then interval, the only statistics here.
+Reading order: compare (summaries in, AblationResult out), VariantResult; then interval, its statistics.
 
 All runs of a set answer the same held-out tasks with the same random streams, so everything is paired.
 """
@@ -55,8 +55,10 @@ class VariantResult:
 
     def ends(self, metric: str) -> tuple[float, float] | None:
         """Mean over seeds of a curve's first and last tenth (at least one reading each)."""
-        pairs = [(_mean(v[:n]), _mean(v[-n:])) for v, n in self._curves(metric)]
-        return (_mean([a for a, _ in pairs]), _mean([b for _, b in pairs])) if pairs else None
+        curves = [[value for _, value in run.curves[metric]] for run in self.runs if metric in run.curves]
+        tenths = [(values, max(1, len(values) // 10)) for values in curves]
+        ends = _mean([_mean(v[:n]) for v, n in tenths]), _mean([_mean(v[-n:]) for v, n in tenths])
+        return ends if curves else None
 
     def curve(self, metric: str) -> tuple[tuple[float, float], ...]:
         """Mean over seeds at each step that all of them have."""
@@ -71,10 +73,6 @@ class VariantResult:
     def minutes(self) -> float:
         """Mean minutes a run."""
         return _mean([run.run_s for run in self.runs]) / 60
-
-    def _curves(self, metric: str) -> list[tuple[list[float], int]]:
-        curves = [[value for _, value in run.curves[metric]] for run in self.runs if metric in run.curves]
-        return [(values, max(1, len(values) // 10)) for values in curves]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +134,8 @@ def _row(runs: Sequence[RunSummary], default: Sequence[RunSummary]) -> VariantRe
 
 
 def _cell(runs: Sequence[RunSummary], rival: Mapping[int, RunSummary], places: Sequence[int], *, greedy: bool) -> Cell:
-    def rates(found: Measurement) -> list[float]:
-        every = [float(digit) for digit in found.greedy] if greedy else found.solve_rates()
+    def rates(one: Measurement) -> list[float]:
+        every = [float(digit) for digit in one.greedy] if greedy else one.solve_rates()
         return [every[i] for i in places]
 
     before, after = [rates(run.before) for run in runs], [rates(run.after) for run in runs]

@@ -63,10 +63,10 @@ class Job:
         return self.home / "console.log"
 
     def run(self) -> Path | None:
-        """The newest run directory here that was begun with these settings."""
-        found = [path.parent for path in sorted(self.home.glob("*/config.toml"), reverse=True)]
+        """The newest run directory of this job that was begun with these settings."""
+        begun = [path.parent for path in sorted(self.home.glob("*/config.toml"), reverse=True)]
         wanted = settings_of(self.config)
-        return next((path for path in found if _settings_in(path) == wanted), None)
+        return next((path for path in begun if _settings_in(path) == wanted), None)
 
     def done(self) -> int:
         """Steps that are finished."""
@@ -237,8 +237,8 @@ def _last_words(log: Path, code: int) -> str:
     if code < 0:
         return f"ended by signal {-code}" + (" (out of memory?)" if code == -signal.SIGKILL else "")
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    told = [line.removeprefix("minizero: ") for line in lines if line.startswith("minizero: ")]
-    return (told or lines or [f"exit status {code}, and nothing was said"])[-1][:300]
+    said = [line.removeprefix("minizero: ") for line in lines if line.startswith("minizero: ")]
+    return (said or lines or [f"exit status {code}, and nothing was said"])[-1][:300]
 
 
 def _stop(running: Sequence[Job]) -> None:

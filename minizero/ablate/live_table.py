@@ -50,7 +50,8 @@ class LiveTable:
 
     def finished(self, name: str, summary: RunSummary) -> None:
         """A run that has its summary now."""
-        words = f"{name}: {_change(summary)} points in {summary.run_s:.0f} s ({self._count()} of {len(self.cells)})"
+        ended = f"({self._ended() + 1} of {len(self.cells)})"
+        words = f"{name}: {_change(summary)} points in {summary.run_s:.0f} s {ended}"
         self._set(name, _change(summary), words)
 
     def crashed(self, name: str, reason: str) -> None:
@@ -60,8 +61,8 @@ class LiveTable:
     def table(self) -> Table:
         """Held-out change by variant and seed, as far as it is known."""
         passed = time.monotonic() - self.started
-        done, of = self._count() - 1, len(self.cells)
-        caption = f"{done} of {of} runs, {self.at_once} at once, {passed / 60:.0f} min; cells: held-out points"
+        ended = f"{self._ended()} of {len(self.cells)} runs, {self.at_once} at once, {passed / 60:.0f} min"
+        caption = f"{ended}; cells: held-out points"
         table = Table(caption=caption, box=None, pad_edge=False, caption_justify="left")
         table.add_column("variant", no_wrap=True, overflow="ellipsis")
         for seed in self.seeds:
@@ -70,9 +71,9 @@ class LiveTable:
             table.add_row(row, *(self.cells.get(f"{row}-{seed}", "") for seed in self.seeds))
         return table
 
-    def _count(self) -> int:
-        """Runs that have ended, with the one that is being said."""
-        return 1 + sum(cell != "·" and "/" not in cell for cell in self.cells.values())
+    def _ended(self) -> int:
+        """Runs of which nothing more is to come."""
+        return sum(cell != "·" and "/" not in cell for cell in self.cells.values())
 
     def _set(self, name: str, cell: str, line: str) -> None:
         self.cells[name] = cell

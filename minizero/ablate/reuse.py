@@ -29,9 +29,9 @@ def take_over(jobs: Sequence[Job], places: Iterable[Path]) -> dict[str, Path]:
     digests = {name: model_digest(job.config) for name, job in {job.config.model.name: job for job in missing}.items()}
     taken = {}
     for job in missing:
-        found = there.get(_key(job, digests[job.config.model.name]))
-        if found:
-            path, summary = found
+        same = there.get(_key(job, digests[job.config.model.name]))
+        if same:
+            path, summary = same
             own = replace(summary, variant=job.variant.name, kind=job.variant.kind, about=job.variant.about)
             job.keep.mkdir(parents=True, exist_ok=True)
             write_summary(own, job.keep)

@@ -81,20 +81,20 @@ def read_set(
     before anything runs. Of a directory, what this model's prompt style cannot play is left out, unless `only` names
     it. Raises ConfigError with all problems.
     """
-    found = _find(path)
-    base, variants = _from_directory(found) if found.is_dir() else _from_file(found)
+    source = _find(path)
+    base, variants = _from_directory(source) if source.is_dir() else _from_file(source)
     reserved = sorted({v.name for v in variants} & {DEFAULT, *CONTROLS})
     if reserved:
-        raise ConfigError(f"{found}: {', '.join(reserved)}: every set has this row already. Give it another name.")
+        raise ConfigError(f"{source}: {', '.join(reserved)}: every set has this row already. Give it another name.")
     unknown = sorted(set(only) - {v.name for v in variants})
     if unknown:
         names = ", ".join(v.name for v in variants)
-        raise ConfigError(f"--only {', '.join(unknown)}: not in {found}. It has: {names}.")
+        raise ConfigError(f"--only {', '.join(unknown)}: not in {source}. It has: {names}.")
     rows = [Variant(DEFAULT, "default", "The base with nothing changed.")]
     rows += [v for v in variants if not only or v.name in only]
     rows += [Variant(name, "control", about, (tree,)) for name, (about, tree) in CONTROLS.items()]
-    asked = AblationSet(found.stem, model, tuple(files), base, tuple(rows), tuple(overrides), command)
-    if found.is_dir() and not only:
+    asked = AblationSet(source.stem, model, tuple(files), base, tuple(rows), tuple(overrides), command)
+    if source.is_dir() and not only:
         asked = _playable(asked)
     _check(asked)
     return asked
@@ -110,7 +110,7 @@ def _playable(asked: AblationSet) -> AblationSet:
             left_out += [f"left out: {problem}" for problem in error.problems]
             continue
         except ConfigError:
-            pass  # told with the others
+            pass  # named with the others
         rows.append(variant)
     return replace(asked, variants=tuple(rows), left_out=tuple(left_out))
 
@@ -145,7 +145,7 @@ def _find(path: Path) -> Path:
         names = sorted({p.name for folder in sets if folder.is_dir() for p in folder.iterdir() if p.is_dir()})
         raise ConfigError(
             f"{path}: no such set. Give a directory of overlays, a TOML file with [variants.NAME] tables, "
-            f"or one of the shipped sets: {', '.join(names) or 'none here'}."
+            f"or one of the shipped sets: {', '.join(names) or 'there are none'}."
         ) from None
 
 

@@ -108,7 +108,7 @@ def summarise(path: Path, variant: Variant) -> RunSummary:
         settings_of(run.config, path),
         _measurement(before),
         _measurement(after),
-        {name: found for name in CURVES if (found := _curve(run, name))},
+        {name: curve for name in CURVES if (curve := _curve(run, name))},
         _collapse(run),
         round(sum(times) / max(1, len(times)), 3),
         round(sum(times), 1),
@@ -143,8 +143,8 @@ def read_summary(path: Path) -> RunSummary:
 
 def read_summaries(keep: Path) -> list[RunSummary]:
     """Every summary in a directory, by variant and seed."""
-    found = [read_summary(path) for path in sorted(keep.glob("*-*.json"))]
-    return sorted(found, key=lambda summary: (summary.variant, summary.seed))
+    summaries = [read_summary(path) for path in sorted(keep.glob("*-*.json"))]
+    return sorted(summaries, key=lambda summary: (summary.variant, summary.seed))
 
 
 def settings_of(config: Config, run: Path | None = None) -> dict[str, Any]:
@@ -196,18 +196,18 @@ def _shown(settings: Mapping[str, Any], name: str) -> str:
     return json.dumps(settings[name]) if name in settings else "the default"
 
 
-def _measurement(found: Validation) -> Measurement:
-    rows = found.rows
+def _measurement(validation: Validation) -> Measurement:
+    rows = validation.rows
     counts = [int(row["correct"]) for row in rows]
     named = hashlib.sha256(" ".join(str(row["id"]) for row in rows).encode()).hexdigest()[:12]
     return Measurement(
-        found.step,
-        found.samples,
+        validation.step,
+        validation.samples,
         named,
         "".join(str(row["type"])[0] for row in rows),
         "".join(str(int(row["greedy"])) for row in rows),
-        "".join(map(str, counts)) if found.samples < 10 else counts,
-        round(found.entropy, 4),
+        "".join(map(str, counts)) if validation.samples < 10 else counts,
+        round(validation.entropy, 4),
     )
 
 

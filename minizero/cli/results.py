@@ -45,15 +45,20 @@ def watch(run: Annotated[Path, tyro.conf.Positional], /) -> None:
     follow(run)
 
 
-def report(run: Annotated[Path, tyro.conf.Positional], /) -> None:
-    """Write report.html of a run, finished or not.
+def report(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], /, *, out: Path | None = None) -> None:
+    """Write report.html of a run, finished or not; of several runs one page that lays their curves over each other.
 
     Args:
-        run: A run directory.
+        runs: A run directory, or two to eight.
+        out: Of several runs: where the page goes; without it, runs.html beside the first of them.
     """
     from minizero.report.run_page import write_report
+    from minizero.report.runs_page import write_runs
 
-    print(write_report(run))
+    if len(runs) == 1 and out is None:
+        print(write_report(runs[0]))
+    else:
+        print(write_runs(runs, out or runs[0].resolve().parent / "runs.html"))
 
 
 def evaluate(

@@ -231,6 +231,8 @@ class RunConfig(Section):
     """Mirror metrics to Weights & Biases."""
     trackio: bool = False
     """Mirror metrics to trackio, a local dashboard with wandb's interface; by itself or beside wandb."""
+    tensorboard: bool = False
+    """Mirror metrics to TensorBoard's event files, RUN/tensorboard."""
     wandb_project: str = "minizero"
     """Project name there, for both."""
     vram_gib: float = Field(0.0, ge=0)

@@ -1,6 +1,7 @@
 """Do self-made tasks repeat benchmark problems? Equal programs up to names, and runs of equal tokens.
 
-Reading order: Hit, find_overlap; then the two measures, normal_form and grams. Programs are parsed and never run.
+Reading order: Hit, find_overlap, benchmark_programs; then the two measures, normal_form and grams. Programs are parsed
+and never run.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ import io
 import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from minizero.evaluation.suites import suite
 
 GRAM = 13  # tokens, the customary length of contamination studies (arXiv 2005.14165, appendix C)
 
@@ -39,10 +43,16 @@ def find_overlap(programs: Iterable[str], benchmark: Mapping[str, str]) -> list[
         if form and form in forms:
             hits.append(Hit(name, "program", forms[form]))
             continue
-        found = next((runs[gram] for gram in grams(text) if gram in runs), None)
-        if found is not None:
-            hits.append(Hit(name, "tokens", found))
+        repeated = next((runs[gram] for gram in grams(text) if gram in runs), None)
+        if repeated is not None:
+            hits.append(Hit(name, "tokens", repeated))
     return hits
+
+
+def benchmark_programs(suites: Iterable[str], data: Path | None) -> dict[str, str]:
+    """Problem id -> its program, or the reference solution where the problem is to write one."""
+    problems = (problem for name in suites for problem in suite(name).load(data))
+    return {problem.id: problem.data.get("program", problem.solution) for problem in problems}
 
 
 def normal_form(program: str) -> str:
@@ -85,11 +95,11 @@ def grams(program: str, length: int = GRAM) -> set[tuple[str, ...]]:
 
 
 def _tokens(program: str) -> Sequence[str]:
-    found = []
+    words = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(program).readline):
             if token.type in (tokenize.NAME, tokenize.OP, tokenize.NUMBER):
-                found.append(token.string)
+                words.append(token.string)
     except (tokenize.TokenError, SyntaxError):
         pass  # the tokens before the fault still count
-    return found
+    return words

@@ -103,7 +103,7 @@ def describe(tables: list[Table]) -> Published:
         falling = [f"{model} ({', '.join(curve.falls)})" for model, curve in models.items() if curve.falls]
         if falling:
             sentences.append(
-                f"{name}: pass@k cannot fall with k, yet here it does: {'; '.join(falling)}. The draws differ by more "
+                f"{name}: pass@k cannot fall with k, yet these do: {'; '.join(falling)}. The draws differ by more "
                 "than the curves' own steps."
             )
         sentences.append(f"{name}: {_apart(models)}")

@@ -1,7 +1,7 @@
 """Ablations: variants x seeds as runs of their own beside the default and two controls, then one table and one report.
 
 Reading order: ablate (runs what is missing, see minizero/ablate), write_tables; ablation_words.py (what the numbers
-allow to say), ablation_markdown.py and ablation_page.py (where it is read).
+allow to say), ablation_page.py (where it is read).
 """
 
 from __future__ import annotations
@@ -44,8 +44,7 @@ def ablate(
     planned = plan_jobs(asked, seeds=seeds, home=home, keep=keep)
     for name, path in take_over(planned, [*reuse, home.parent, keep.parent]).items():
         console.print(f"{name}: the same run as {path}, not made again", markup=False, soft_wrap=True)
-    failures = run_jobs(planned, jobs_at_once=jobs, console=console)
-    page = write_tables(asked, keep, failures)
+    page = write_tables(asked, keep, failures := run_jobs(planned, jobs_at_once=jobs, console=console))
     if page:
         console.print(f"\n{in_words(compare(read_summaries(keep))).headline}", markup=False)
         console.print(f"Table:   {keep / 'table.md'}\nReport:  {page}", markup=False, soft_wrap=True)
@@ -64,7 +63,7 @@ def write_tables(asked: AblationSet, keep: Path, failures: Sequence[Failure] = (
     summaries = read_summaries(keep)
     if not summaries:
         return None
-    found = compare(summaries)
-    (keep / "table.md").write_text(to_markdown(found, asked.name, asked.command, failures), encoding="utf-8")
-    (keep / "report.html").write_text(to_page(found, asked.name, asked.command, failures), encoding="utf-8")
+    result = compare(summaries)
+    (keep / "table.md").write_text(to_markdown(result, asked.name, asked.command, failures), encoding="utf-8")
+    (keep / "report.html").write_text(to_page(result, asked.name, asked.command, failures), encoding="utf-8")
     return keep / "report.html"

@@ -199,10 +199,8 @@ def histogram_figure(models: Mapping[str, Mapping[str, int]]) -> Markup:
 
 def _accuracy(name: str) -> str:
     """A bin in few characters: its upper end.  (0.1, 0.2] -> .2, (0.9, 1) -> <1"""
-    if name.startswith("("):
-        end = name.rpartition(", ")[2]
-        return "<1" if end == "1)" else end.rstrip("]").lstrip("0")
-    return name
+    end = name.rpartition(", ")[2]
+    return "<1" if end == "1)" else end.rstrip("]").lstrip("0") if name.startswith("(") else name
 
 
 # -- what they share --------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Write a comparison: comparison.html and comparison.json, first what can be concluded; and published tables likewise.
 
-Reading order: write_comparison, write_published, run_overlap; then what the page's sections need, one function each
+Reading order: write_comparison, write_published; then what the page's sections need, one function each
 (conclusions.py: the sentences; templates/comparison.html: how it looks).
 """
 
@@ -12,19 +12,16 @@ from pathlib import Path
 
 from minizero.evaluation.compare import Entry, LevelComparison, PairComparison, as_json, compare, read_entries
 from minizero.evaluation.evaluate import write_json
-from minizero.evaluation.overlap import Hit, find_overlap
+from minizero.evaluation.overlap import benchmark_programs, find_overlap
 from minizero.evaluation.problems import PASS
 from minizero.evaluation.published import Published, describe, read_tables
-from minizero.evaluation.suites import suite
 from minizero.report.charts import curve_figure, difference_figure, histogram_figure
 from minizero.report.claims import as_share
 from minizero.report.conclusions import greedy_direction, headline, sentences
 from minizero.report.pages import Section, page
 from minizero.selfplay.run_data import own_programs
-from minizero.statistics import Interval
 
 EXAMPLES = 6
-Keys = list[tuple[str, str]]
 
 
 def write_comparison(
@@ -32,7 +29,8 @@ def write_comparison(
 ) -> list[str]:
     """Compare finished evaluations; the conclusions. With `run`, its tasks are looked for in the benchmarks."""
     entries = read_entries(paths)
-    hits = run_overlap(run, sorted({row["suite"] for entry in entries for row in entry.rows}), data) if run else []
+    suites = sorted({row["suite"] for entry in entries for row in entry.rows})
+    hits = find_overlap(own_programs(run), benchmark_programs(suites, data)) if run else []
     comparison = compare(entries, exclude=[hit.problem for hit in hits])
     words = sentences(comparison)
     if run:
@@ -68,16 +66,6 @@ def write_published(paths: Sequence[Path], out: Path) -> list[str]:
     return list(published.sentences)
 
 
-def run_overlap(run: Path, suites: Sequence[str], data: Path | None) -> list[Hit]:
-    """Benchmark problems that a run's own tasks repeat."""
-    benchmark = {
-        problem.id: problem.data.get("program", problem.solution)
-        for name in suites
-        for problem in suite(name).load(data)
-    }
-    return find_overlap(own_programs(run), benchmark)
-
-
 def _level_section(name: str, level: LevelComparison) -> Section:
     sampled = {label: model for label, model in level.models.items() if model.curve}
     ks = _chosen_ks([model.n for model in level.models.values()])
@@ -86,7 +74,7 @@ def _level_section(name: str, level: LevelComparison) -> Section:
         "pairs": [_pair(pair, level.problems) for pair in level.pairs], "curves": "", "accuracies": "", "bins": [],
     }  # fmt: skip
     if sampled:
-        curves = {label: _by_k(model.curve or ()) for label, model in sampled.items()}
+        curves = {label: dict(enumerate(model.curve or (), 1)) for label, model in sampled.items()}
         bins = {label: model.histogram or {} for label, model in sampled.items()}
         data |= {
             "curves": curve_figure(curves, steady=min(model.n for model in sampled.values()) // 2),
@@ -110,7 +98,7 @@ def _pair(pair: PairComparison, problems: int) -> dict[str, object]:
     return drawn | {
         "ks": ks,
         "gaps": [pair.difference[k - 1] for k in ks],
-        "differences": difference_figure(pair.trained, _by_k(pair.difference), steady=pair.n // 2),
+        "differences": difference_figure(pair.trained, dict(enumerate(pair.difference, 1)), steady=pair.n // 2),
         "expected": [(words, coverage) for words, coverage in expected.items() if coverage],
     }
 
@@ -150,9 +138,5 @@ def _chosen_ks(ns: Sequence[int]) -> list[int]:
     return [k for k in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024) if k <= n]
 
 
-def _by_k(values: Sequence[Interval]) -> dict[int, Interval]:
-    return dict(enumerate(values, 1))
-
-
-def _keys(models: Mapping[str, object]) -> Keys:
+def _keys(models: Mapping[str, object]) -> list[tuple[str, str]]:
     return [(f"c{i % 8}", name) for i, name in enumerate(models)]

@@ -38,21 +38,19 @@ def sentences(comparison: Comparison) -> list[str]:
     said = list(comparison.cautions)
     for name, level in comparison.levels.items():
         if level.problems < FEW:
-            said.append(
-                f"{name}: {level.problems} problems are too few for any conclusion; intervals from fewer than "
-                f"{FEW} are not to be believed."
-            )
+            few = f"{level.problems} problems are too few for any conclusion"
+            said.append(f"{name}: {few}; intervals from fewer than {FEW} are not to be believed.")
             continue
         for pair in level.pairs:
             said.append(f"{name}: {_greedy(pair, level.problems)}")
             if pair.difference:
                 said.append(f"{name}: {_sampled(pair, pair.difference)}")
             if pair.coverage_at_half and pair.null_split and pair.n:
-                said.append(
-                    f"{name}: with {pair.n // 2} samples each, {pair.coverage_at_half.only_trained:.1f} problems are "
-                    f"expected to be solved by {pair.trained} only; two halves of {pair.base}'s own samples already "
-                    f"differ by {pair.null_split.only_trained:.1f}."
+                expected = (
+                    f"{pair.coverage_at_half.only_trained:.1f} problems are expected to be solved by {pair.trained}"
                 )
+                chance = f"two halves of {pair.base}'s own samples already differ by {pair.null_split.only_trained:.1f}"
+                said.append(f"{name}: with {pair.n // 2} samples each, {expected} only; {chance}.")
         if not level.pairs:
             said.append(f"{name}: one model alone; there is nothing to compare it with.")
     if not any(pair.difference for level in comparison.levels.values() for pair in level.pairs):
@@ -98,8 +96,6 @@ def _sampled(pair: PairComparison, difference: tuple[Interval, ...]) -> str:
 
 
 def _claim(pair: PairComparison, gap: Interval) -> str:
-    words = {
-        "better": f"{pair.trained} is better than {pair.base}",
-        "worse": f"{pair.trained} is worse than {pair.base}",
-    }
-    return f"{words.get(direction(gap), 'no difference can be told from noise')} ({with_interval(gap)})."
+    words = {"better": "is better than", "worse": "is worse than"}.get(direction(gap))
+    claim = f"{pair.trained} {words} {pair.base}" if words else "no difference can be told from noise"
+    return f"{claim} ({with_interval(gap)})."

@@ -71,7 +71,7 @@ def curve_sections(rows: Sequence[Row]) -> list[Section]:
                 by_figure.setdefault(_figure_of(name), {})[name] = None
     sections = []
     for group in GROUPS:
-        mine = [figure for figure in by_figure if _group_of(figure) is group]
+        mine = [figure for figure in by_figure if group_of(figure) is group]
         if not mine:
             continue
         shown = [figure for figure in group.first if figure in mine] or mine
@@ -114,7 +114,7 @@ def _base(name: str) -> str:
         return name
 
 
-def _group_of(base: str) -> Group:
+def group_of(base: str) -> Group:
     return next(group for group in GROUPS if base.startswith(group.prefixes))
 
 
@@ -122,7 +122,8 @@ def _figure(title: str, names: list[str], rows: Sequence[Row], known: Sequence[s
     """One metric with everything that has its name and a suffix. `known`: task types in the section's legend."""
     base = title.removesuffix(BY_TERM)
     metric = METRICS.get(base) or Metric(base, "", "neither", "")
-    names = sorted(names, key=lambda name: _order(name, base))
+    order = {base: 0, **{f"{base}/{kind}": 1 + place for place, kind in enumerate(TYPES)}}  # then the rest by name
+    names = sorted(names, key=lambda name: (order.get(name, 9), name))
     last = next((float(row[title]) for row in reversed(rows) if title in row), None)
     alarm = metric.alarm(last) if last is not None else ""
     shown = show_as(base)(last) if last is not None else ""
@@ -173,12 +174,6 @@ def _stacked(base: str, names: list[str], rows: Sequence[Row]) -> tuple[Markup, 
         bands.append(Band(f"{len(merged)} rarer ones", "c7", tuple(mean(merged, group) for group in groups)))
     columns = [bin_name([int(used[i]["step"]) for i in group]) for group in groups]
     return stacked_chart(columns, bands, show=show_as(base, 0)), [(band.style, band.label) for band in bands]
-
-
-def _order(name: str, base: str) -> tuple[int, str]:
-    """The metric itself, then task types in their order, then the rest by name."""
-    suffix = name.rpartition("/")[2]
-    return (0 if name == base else 1 + TYPES.index(suffix) if suffix in TYPES else 9, name)
 
 
 def _numbers(name: str, rows: Sequence[Row]) -> tuple[str, ...]:

@@ -55,8 +55,9 @@ def manifest_section(run: RunData) -> Section | None:
     items = [item if isinstance(item, dict) else {"": item} for item in trials]
     head = list(dict.fromkeys(key for item in items for key in item))
     tried = [[_value(item.get(key, "")) for key in head] for item in items]
-    data = {"rows": rows, "head": head, "tried": tried}
-    return Section("manifest", "To repeat it", "manifest", data) if rows else None
+    return (
+        Section("manifest", "To repeat it", "manifest", {"rows": rows, "head": head, "tried": tried}) if rows else None
+    )
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

@@ -121,6 +121,6 @@ def _rejected(read: Sequence[Digest], scope: str) -> Section | None:
 
 def _rollouts(read: Sequence[Digest], scope: str) -> Section:
     """Some rollouts of every step that was read, to be searched and filtered by the page's script."""
-    rows = [(digest.step, row, str(row.get("verdict") or row.get("reason") or "admitted")) for digest in read
-            for row in digest.some]  # fmt: skip
+    some = [(digest.step, row) for digest in read for row in digest.some]
+    rows = [(step, row, str(row.get("verdict") or row.get("reason") or "admitted")) for step, row in some]
     return Section("rollouts", "Rollouts to search", "rollouts", {"scope": scope, "rows": rows})

@@ -18,7 +18,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from minizero.formatting import duration, number, percent, points, short, visible
+from minizero.formatting import duration, number, percent, points, short, signed, visible
 from minizero.report import claims, words
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -41,9 +41,8 @@ def page(kind: str, title: str, sections: Sequence[Section | None], **header: ob
     policy = POLICY.format(base64.b64encode(hashlib.sha256(script.encode()).digest()).decode())
     shown = [section for section in sections if section]
     template = _environment(is_html=True).get_template("page.html")
-    return template.render(
-        kind=f"{kind}.html", title=title, sections=shown, header=header, css=css, script=script, policy=policy
-    )
+    files = {"kind": f"{kind}.html", "css": css, "script": script, "policy": policy}
+    return template.render(title=title, sections=shown, header=header, **files)
 
 
 def text(template: str, **values: object) -> str:
@@ -63,15 +62,10 @@ def _environment(*, is_html: bool) -> Environment:
         "wrapped": _wrapped,
     }  # fmt: skip
     made.globals |= {
-        "direction": claims.direction, "rejection_words": words.rejection_words, "verdict_words": words.verdict_words,
+        "direction": claims.direction, "REASONS": words.REASONS, "VERDICTS": words.VERDICTS,
         "requested_lines": words.requested_lines, "reward_of": words.reward_of,
     }  # fmt: skip
     return made
-
-
-def signed(value: float) -> str:
-    """A reward with its sign."""
-    return f"{'−' if value < 0 else '+'}{number(abs(value))}"
 
 
 def _visible(value: object) -> object:

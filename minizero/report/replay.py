@@ -17,7 +17,7 @@ from rich.text import Text
 
 from minizero.formatting import number, short
 from minizero.report.console import step_line
-from minizero.report.words import rejection_words, requested_lines, reward_of, verdict_words
+from minizero.report.words import REASONS, VERDICTS, requested_lines, reward_of
 from minizero.selfplay.run_data import Row, find_tasks, read_run
 from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import RunError, TaskType
@@ -104,7 +104,7 @@ def _proposal(row: Row) -> Iterator[Line]:
     yield from [("asked for", lines, "")] if (lines := requested_lines(row)) else []
     yield "wrote", row["text"], ""
     if row["reason"]:
-        yield "rejected", f"{row['reason']}: {rejection_words(row['reason'])}", "red"
+        yield "rejected", f"{row['reason']}: {REASONS.get(row['reason'], '')}", "red"
         return
     yield "admitted", f"as task {row['task']}", "green"
     yield from _task(row["task_content"])
@@ -121,7 +121,7 @@ def _answer(row: Row, task: Row | None) -> Iterator[Line]:
         yield "parsed", row["answer"], ""
     score = f" (score {number(row['score'])})" if 0 < row["score"] < 1 else ""
     style = "green" if row["verdict"] == "correct" else "red"
-    yield "verdict", f"{row['verdict']}{score}: {verdict_words(row['verdict'])}", style
+    yield "verdict", f"{row['verdict']}{score}: {VERDICTS.get(row['verdict'], '')}", style
     yield from [("", row["detail"], "dim")] if row["detail"] else []
 
 

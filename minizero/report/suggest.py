@@ -55,7 +55,7 @@ def suggest(run: RunData, *, is_better: bool, is_falling: bool) -> Suggestion:
 
 
 def command(name: str, arguments: str, *, model: str = "tiny") -> str:
-    """The command line as it is typed here: by make in a checkout, else by the console script."""
+    """The command line as it is typed: by make in a checkout, else by the console script."""
     if Path("Makefile").is_file():
         if name == "replay":
             return f"make replay RUN={arguments}"
@@ -79,7 +79,7 @@ def _overlay(settings: dict[str, Any]) -> tuple[Path, str] | None:
                 tree = read_toml(path)
                 load_config([settings, tree])  # not every model can play everything
             except (ConfigError, OSError):
-                continue  # a broken overlay is told when it is used
+                continue  # a broken overlay is an error when it is used
             if not _holds(settings, tree):
                 words = visible(first_comment(path)).rstrip(".:")
                 fitting.append(("collapse" in words, FOLDER / path.relative_to(folder), words))

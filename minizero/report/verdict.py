@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from minizero.formatting import percent, points
 from minizero.metrics import alarms
 from minizero.report.claims import FEW, Direction, direction, ends, place, with_interval
@@ -19,7 +21,7 @@ from minizero.report.pages import text
 from minizero.report.suggest import Suggestion, command, suggest
 from minizero.selfplay.run_data import RunData, read_run
 from minizero.selfplay.validation import Validation, check_pairing
-from minizero.statistics import Interval
+from minizero.statistics import Interval, paired_bootstrap
 from minizero.types import EvaluationError, TaskType
 
 Kind = Direction | Literal["unmeasured"]
@@ -129,17 +131,12 @@ def _changes(validations: Sequence[Validation]) -> tuple[tuple[Change, ...], tup
 def _by_type(types: Sequence[str], before: Sequence[float], after: Sequence[float]) -> tuple[Change, ...]:
     groups = {"all": list(range(len(types)))}
     groups |= {kind.value: [i for i, name in enumerate(types) if name == kind.value] for kind in TaskType}
-    return tuple(_change(name, [before[i] for i in g], [after[i] for i in g]) for name, g in groups.items() if g)
-
-
-def _change(label: str, before: list[float], after: list[float]) -> Change:
-    import numpy as np
-
-    from minizero.statistics import paired_bootstrap
-
-    difference = paired_bootstrap(before, after, np.random.default_rng(0), resamples=RESAMPLES)
-    count = len(before)
-    return Change(label, count, sum(before) / count, sum(after) / count, difference)
+    changes = []
+    for label, places in ((label, places) for label, places in groups.items() if places):
+        ours, theirs = [before[i] for i in places], [after[i] for i in places]
+        difference = paired_bootstrap(ours, theirs, np.random.default_rng(0), resamples=RESAMPLES)
+        changes.append(Change(label, len(places), sum(ours) / len(ours), sum(theirs) / len(theirs), difference))
+    return tuple(changes)
 
 
 # -- words ------------------------------------------------------------------------------------------------------------

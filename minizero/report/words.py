@@ -8,15 +8,8 @@ from typing import Any
 from minizero.rewards import Part, Reward
 from minizero.tasks import admission, parsing
 
-
-def rejection_words(reason: str) -> str:
-    """The sentence behind the reason why a proposal is no task; "" for a reason that nobody defined."""
-    return parsing.REASONS.get(reason) or admission.REASONS.get(reason) or ""
-
-
-def verdict_words(verdict: str) -> str:
-    """The sentence behind the verdict of an answer; "" for one that nobody defined."""
-    return admission.VERDICTS.get(verdict, "")
+REASONS = admission.REASONS | parsing.REASONS  # the sentence behind the reason why a proposal is no task
+VERDICTS = admission.VERDICTS  # the sentence behind the verdict of an answer
 
 
 def requested_lines(row: Mapping[str, Any]) -> str:

@@ -161,8 +161,8 @@ def find_tasks(path: Path, wanted: set[str]) -> dict[str, Row]:
 
 def newest_checkpoint(path: Path) -> Path:
     """The adapter or model directory of the run's last checkpoint. Raises RunError when there is none."""
-    found = sorted(p for p in (path / "checkpoints").glob("step-*") if p.suffix != ".partial")
-    inside = [d for p in found[-1:] for d in (p / "adapter", p / "model") if d.is_dir()]
+    steps = sorted(p for p in (path / "checkpoints").glob("step-*") if p.suffix != ".partial")
+    inside = [d for p in steps[-1:] for d in (p / "adapter", p / "model") if d.is_dir()]
     if not inside:
         raise RunError(
             f"{path}: no checkpoint yet. One is written after the last step, and every run.checkpoint_every steps. "

@@ -1,4 +1,4 @@
-"""Metrics mirrored to Weights & Biases or trackio when asked; the run directory stays the original.
+"""Metrics mirrored to Weights & Biases, trackio or TensorBoard when asked; the run directory stays the original.
 
 Reading order: Tracker, open_trackers; then one class per place. A run keeps its id across resumes: it stands in the
 manifest.
@@ -22,12 +22,14 @@ class Tracker(Protocol):
 
 
 def open_trackers(config: Config, run: RunDirectory) -> Tracker:
-    """The trackers that run.wandb and run.trackio ask for, as one."""
+    """The trackers that run.wandb, run.trackio and run.tensorboard ask for, as one."""
     trackers: list[Tracker] = []
     if config.run.wandb != "off":
         trackers.append(WandbTracker(config, run))
     if config.run.trackio:
         trackers.append(TrackioTracker(config, run))
+    if config.run.tensorboard:
+        trackers.append(TensorboardTracker(run))
     return Trackers(trackers)
 
 
@@ -91,3 +93,26 @@ class TrackioTracker:
 
     def close(self) -> None:
         self._run.finish()
+
+
+class TensorboardTracker:
+    """TensorBoard's event files under the run directory: `tensorboard --logdir RUN/tensorboard` shows them."""
+
+    def __init__(self, run: RunDirectory) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            line = "pip install 'minizero[tensorboard]'"
+            raise MissingPackage("tensorboard", "run.tensorboard = true", line) from None
+        self._make: Any = SummaryWriter
+        self._path, self._writer = run.path / "tensorboard", None
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        if self._writer is None:  # what a resume does again takes the place of what was written after that step
+            self._writer = self._make(str(self._path), purge_step=step)
+        for name, value in values.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()

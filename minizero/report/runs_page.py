@@ -1,0 +1,59 @@
+"""Several runs over each other on one page: their verdicts, the settings in which they differ, and every curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from minizero.config import difference as difference_of
+from minizero.metrics import METRICS
+from minizero.report.charts import Series, line_chart
+from minizero.report.curves import GROUPS, Figure, group_of, is_share, show_as
+from minizero.report.pages import Section, page
+from minizero.report.verdict import judge
+from minizero.selfplay.run_data import Row, read_run
+from minizero.types import RunError
+
+MOST = 8  # colours that can be told apart
+TITLE = "runs · minizero"
+
+
+def write_runs(paths: Sequence[Path], out: Path) -> Path:
+    """Write the page of two to eight runs; returns its path. Raises RunError where one is no run."""
+    if not 2 <= len(paths) <= MOST:
+        raise RunError(f"{len(paths)} runs on one page: expected 2 to {MOST}.")
+    if out.exists() and TITLE not in out.read_text(encoding="utf-8", errors="replace"):
+        raise RunError(f"{out} is there already and is no such page. Give another place with --out.")
+    runs = [read_run(path) for path in paths]
+    names, verdicts = [str(path) for path in paths], [judge(run) for run in runs]
+    keys = [(f"c{i}", name) for i, name in enumerate(names)]
+    main = [(verdict.solve_rate or verdict.greedy)[:1] for verdict in verdicts]
+    differences = [change.difference for first in main for change in first]
+    ends = [abs(end) for difference in differences for end in (difference.low, difference.high)]
+    data: dict[str, object] = {"rows": list(zip(keys, verdicts, main, strict=True)), "reach": 1.05 * max([0.01, *ends])}
+    sections = [Section("verdicts", "Held-out tasks", "verdicts", data)]
+    changed = [difference_of(run.config) if run.config else {} for run in runs]
+    settings = {name: [own.get(name, ("", None))[1] for own in changed] for own in changed for name in own}
+    rows = [(name, values) for name, values in settings.items() if any(value != values[0] for value in values)]
+    sections.append(Section("settings", "What differs", "differences", {"names": names, "rows": rows}))
+    drawn = {name: figure for name in METRICS if (figure := _overlaid(name, [run.rows for run in runs], keys))}
+    for group in GROUPS:
+        mine = [name for name in drawn if group_of(name) is group]
+        if mine:
+            shown, rest = ([drawn[n] for n in mine if (n in group.first) == is_first] for is_first in (True, False))
+            data = {"keys": keys, "shown": shown, "rest": rest}
+            sections.append(Section(group.title.split()[0].lower(), group.title, "overlaid", data))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page("runs", TITLE, sections, names=names), encoding="utf-8")
+    return out
+
+
+def _overlaid(name: str, runs: Sequence[Sequence[Row]], keys: Sequence[tuple[str, str]]) -> Figure | None:
+    """One metric of all runs; None where none has two values of it."""
+    series = [
+        Series(label, style, tuple((float(row["step"]), float(row[name])) for row in rows if name in row))
+        for (style, label), rows in zip(keys, runs, strict=True)
+    ]
+    chart = line_chart(series, show=show_as(name, 0), is_fraction=is_share(name))
+    has_curve = any(len(s.points) > 1 for s in series)
+    return Figure(name, METRICS[name], "", "", chart, [], True, "") if has_curve else None
