@@ -219,7 +219,7 @@ class Evaluation:
 def evaluate(
     subject: str | Path | Run,
     *,
-    suite: str = "humaneval+",
+    suite: str = "auto",
     n: int = 0,
     path: str | Path | None = None,
     data: str | Path | None = None,
@@ -230,7 +230,8 @@ def evaluate(
     """Ask a model benchmark problems and score its answers in the sandbox; an adapter is asked beside its base.
 
     subject: a run, an adapter directory, a model directory, a hub name, or "tiny".
-    suite: one or more, separated by commas. n: sampled answers to each problem, beside the greedy one.
+    suite: one or more, separated by commas; auto is humaneval+, and for the tiny model its own held-out tasks.
+    n: sampled answers to each problem, beside the greedy one.
     path: where it is kept. data: where the benchmarks lie. settings: of the engine.
     sampling: style, temperature, top_p, max_tokens, limit, rng_seed, as in SamplingSettings.
 

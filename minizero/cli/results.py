@@ -65,7 +65,7 @@ def evaluate(
     subject: Annotated[str, tyro.conf.Positional] = "",
     /,
     *,
-    suite: str = "humaneval+",
+    suite: str = "auto",
     n: int = 0,
     out: Path | None = None,
     format: str = "auto",
@@ -85,9 +85,10 @@ def evaluate(
 
     Args:
         subject: A run directory, an adapter directory, a model directory, a hub name, or tiny.
-        suite: Suites, separated by commas, such as humaneval+,mbpp+,cruxeval (an unknown name lists them).
+        suite: Suites, separated by commas, such as humaneval+,mbpp+,cruxeval (an unknown name lists them); auto:
+            humaneval+, and for the tiny model its own held-out tasks, which need no download.
         n: Sampled answers to each problem, for pass@k up to n; one greedy answer is always taken.
-        out: Where the evaluation is kept; without it, evaluations/<subject>-<format>.
+        out: Where the evaluation is kept; without it, evaluations/<subject>-<suites>-<format>.
         format: direct, chat, azr, compact, few-shot or few-shot-cot; auto: compact for tiny; else few-shot where
             answers are values (CRUXEval), and chat for instruct models or direct for others where they are programs.
         temperature: Of the sampled answers; 0: 0.6 and top-p 0.95 as in arXiv 2504.13837, for few-shot 0.2.

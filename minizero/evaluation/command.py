@@ -37,8 +37,10 @@ def evaluate_command(
             "temperature from 0 (0: the format's own; one greedy answer is always taken), top_p above 0 and at most 1."
         )
     subject = find_subject(what)
+    if sampling.suites == ("auto",):
+        sampling = replace(sampling, suites=("tiny" if subject.model == "tiny" else "humaneval+",))
     sampling = with_format(subject, sampling)
-    directory = out or Path("evaluations") / f"{Path(subject.name).name}-{sampling.style}"
+    directory = out or Path("evaluations") / "-".join([Path(subject.name).name, *sampling.suites, sampling.style])
     options = Options(data, settings=settings)
     results = evaluate(subject, sampling, directory, progress, options)
     for path in external.export(results, directory, data):
@@ -54,7 +56,9 @@ def score_command(samples: Path, suite: str, data: Path | None, scorer: str, pro
     _check(scorer)
     if not samples.is_file():
         raise EvaluationError(f"--samples {samples}: no such file.")
-    out = external.score_file(samples, suite, progress, Options(data), scorer=scorer)
+    out = external.score_file(
+        samples, "humaneval+" if suite == "auto" else suite, progress, Options(data), scorer=scorer
+    )
     progress.say(str(out))
     return out
 

@@ -23,7 +23,7 @@ from minizero.evaluation.generate import Key, SamplingSettings, generate, load_s
 from minizero.evaluation.problems import PASS, Judgement, Problem, Suite
 from minizero.evaluation.results import JudgedSample, LevelCounts, Results
 from minizero.evaluation.scoring import JudgementCache, Submission, score
-from minizero.evaluation.subject import Subject, open_engine
+from minizero.evaluation.subject import Subject, engines_of, open_engine
 from minizero.evaluation.suites import named
 from minizero.rollout.protocol import Sampler
 from minizero.types import EvaluationError, Progress
@@ -61,38 +61,49 @@ def evaluate(
     open_directory(out, subject, sampling, loaded)
     samples = load_samples(out / "samples.jsonl")
     check_samples(samples, loaded, out)
-    wanted = sum(len(problems) for _, problems in loaded) * (sampling.n + 1) * len(subject.sides)
-    missing = wanted - len([key for key in samples if key.draw == "greedy" or key.sample < sampling.n])
+    wanted = sum(len(problems) for _, problems in loaded) * (sampling.n + 1)
     compares = sampler is None and subject.adapter is not None  # a sampler given from outside comes without a policy
     surprise = out / "perplexity.json"
-    if missing > 0 or (compares and not surprise.is_file()):
+    longest = max(sampling.max_tokens or suite.max_tokens for suite, _ in loaded)
+    there = len(samples)
+    for part, sides in engines_of(subject):
+        have = [key for key in samples if key.side in sides and (key.draw == "greedy" or key.sample < sampling.n)]
+        missing = wanted * len(sides) - len(have)
+        if missing <= 0 and not (compares and not surprise.is_file()):
+            continue
         policy: Any = None
-        if sampler is None:
-            progress.phase(f"loading {subject.model}")
-            longest = max(sampling.max_tokens or suite.max_tokens for suite, _ in loaded)
-            engine = open_engine(subject, (f"selfplay.solve_max_tokens={longest}", *options.settings))
-            sampler, policy = engine.sampler, engine.policy
-
-        def counted(what: str, done: int, total: int, eta_s: float) -> None:
-            progress.phase(f"{what} {done} of {total}, about {eta_s:.0f} s left")
-
+        engine_sampler = sampler
+        if engine_sampler is None:
+            progress.phase(f"loading {part.model}")
+            engine = open_engine(part, (f"selfplay.solve_max_tokens={longest}", *options.settings))
+            engine_sampler, policy = engine.sampler, engine.policy
         if missing > 0:
             surprise.unlink(missing_ok=True)  # it is about fewer answers
             progress.phase("sampling")
-            tick = partial(counted, "answers sampled:")
-            count = generate(sampling, loaded, subject.sides, sampler, out / "samples.jsonl", tick=tick)
-            progress.say(f"{count} answers sampled, {len(samples)} were there")
-            samples = load_samples(out / "samples.jsonl")
-        sampler.close()
+            tick = partial(_counted, progress, f"{' and '.join(sides)}: answers sampled:")
+            generate(sampling, loaded, sides, engine_sampler, out / "samples.jsonl", tick=tick)
+        if sampler is None:
+            engine_sampler.close()
         if compares:
             from minizero.evaluation.perplexity import cross_perplexity
 
+            samples = load_samples(out / "samples.jsonl")
             progress.phase("log-probabilities with the adapter on and off")
-            tick = partial(counted, "tokens compared with the adapter on and off:")
+            tick = partial(_counted, progress, "tokens compared with the adapter on and off:")
             write_json(surprise, cross_perplexity(policy, list(samples.values()), tick=tick))
+    if sampler is not None:
+        sampler.close()
+    samples = load_samples(out / "samples.jsonl")
+    if len(samples) > there:
+        progress.say(f"{len(samples) - there} answers sampled, {there} were there")
     results = score_samples(subject, sampling, loaded, samples, out, progress, options)
     write_json(out / "results.json", results.to_json())
     return results
+
+
+def _counted(progress: Progress, what: str, done: int, total: int, eta_s: float) -> None:
+    left = f", about {eta_s:.0f} s left" if done else ""
+    progress.phase(f"{what} {done} of {total}{left}")
 
 
 def load_suites(sampling: SamplingSettings, data: Path | None) -> list[tuple[Suite, list[Problem]]]:

@@ -57,8 +57,10 @@ def ask(suite: Suite, problem: Problem, style: str) -> Prompt:
         if suite.kind not in few_shot.KINDS:
             raise EvaluationError(f"format = {style} does not fit {suite.name}: it is for values. Try direct or chat.")
         return few_shot.ask(suite.kind, problem, style)
-    if task_type and style in _STYLES:
+    if (task_type or suite.kind == "task") and style in _STYLES:
         return prompts.solve(_STYLES[style], as_task(problem, task_type), settings=PromptConfig())
+    if suite.kind == "task":
+        raise EvaluationError(f"format = {style} does not fit {suite.name}. Try {', '.join(_STYLES)}.")
     if style == "compact":
         raise EvaluationError(
             f"format = compact does not fit {suite.name}: it is the tiny model's language for values. Try cruxeval."
@@ -110,7 +112,7 @@ def read(suite: Suite, problem: Problem, style: str, text: str) -> str:
         return boxed("\\boxed{" + text) if suite.kind == "mathematics" else text
     if suite.kind == "mathematics":
         return boxed(text) or last_number(text)
-    task_type = _TASK_TYPES.get(suite.kind, TaskType.DEDUCTION)
+    task_type = as_task(problem).type if suite.kind == "task" else _TASK_TYPES.get(suite.kind, TaskType.DEDUCTION)
     parsed = parse_answer(task_type, prompt.prefill + text, style=_STYLES[style])
     return "" if isinstance(parsed, ParseError) else parsed.text
 

@@ -110,7 +110,8 @@ def generate(
         if rows:
             append(path, rows)
             done += len(rows)
-            tick(done, total, (time.monotonic() - started) / done * (total - done))
+        # Also without news: what is left grows while nothing is finished, and a number that stands still looks stuck.
+        tick(done, total, (time.monotonic() - started) / max(1, done) * (total - done))
     return done
 
 

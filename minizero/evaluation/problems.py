@@ -78,7 +78,7 @@ class Suite:
     name: str
     title: str
     levels: tuple[str, ...]
-    kind: str  # "program", "input", "output", "mathematics"
+    kind: str  # "program", "input", "output", "statement", "mathematics", "task"
     load: Callable[[Path | None], list[Problem]]
     make_judge: Callable[[list[Problem], Sandbox, Path | None], Judge]
     stops: tuple[str, ...] = ()  # after which a direct completion of the prompt has gone on to something else

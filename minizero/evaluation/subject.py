@@ -1,7 +1,8 @@
 """What is evaluated: a model, an adapter on its base model, or a run; and the engine that samples from it.
 
 Reading order: Subject, find_subject, then open_engine. A run stands for its newest checkpoint. An adapter is evaluated
-beside its base in one engine; a model, or a checkpoint of all parameters, has one side only.
+beside its base in one engine, a checkpoint of all parameters after its base in an engine of its own; a model alone has
+one side.
 """
 
 from __future__ import annotations
@@ -24,20 +25,30 @@ WEIGHTS = "adapter_model.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model, and an adapter directory or None. `name` is what reports call it."""
+    """A model, and what was trained on it, if anything: an adapter's directory, or that of the whole model.
+
+    `name` is what reports call it.
+    """
 
     name: str
     model: str
     adapter: Path | None = None
+    trained: Path | None = None
 
     @property
     def sides(self) -> tuple[str, ...]:
-        return ("base", "trained") if self.adapter else ("base",)
+        return ("base", "trained") if self.adapter or self.trained else ("base",)
 
     def identity(self) -> dict[str, str]:
-        """What samples belong to: the model's name, and the content of the adapter."""
-        weights = (self.adapter / WEIGHTS).read_bytes() if self.adapter else b""
-        return {"model": self.model, "adapter": hashlib.sha256(weights).hexdigest()[:16] if self.adapter else ""}
+        """What samples belong to: the model's name, and the content of the adapter or of the trained model."""
+        files = [self.adapter / WEIGHTS] if self.adapter else []
+        files += sorted(self.trained.glob("*.safetensors")) if self.trained else []
+        digest = hashlib.sha256()
+        for file in files:
+            with file.open("rb") as weights:
+                while part := weights.read(1 << 24):
+                    digest.update(part)
+        return {"model": self.model, "adapter": digest.hexdigest()[:16] if files else ""}
 
 
 def find_subject(what: str) -> Subject:
@@ -50,9 +61,9 @@ def find_subject(what: str) -> Subject:
         if not checkpoints:
             raise EvaluationError(f"{path} is a run without checkpoints: there is no adapter to evaluate yet.")
         newest, name = checkpoints[-1], path.resolve().name
-        if (newest / "model").is_dir():
-            return Subject(name, str(newest / "model"))
         base = load_config([path / "config.toml"]).model.name
+        if (newest / "model").is_dir():
+            return Subject(name, base, trained=newest / "model")
         return _adapter(newest / "adapter", name, base)
     return Subject(what, what)
 
@@ -73,6 +84,16 @@ class Engine:
 
     sampler: Sampler
     policy: Any = None
+
+
+def engines_of(subject: Subject) -> list[tuple[Subject, tuple[str, ...]]]:
+    """What is to be loaded for which sides, one after the other."""
+    if subject.trained is None:
+        return [(subject, subject.sides)]
+    return [
+        (Subject(subject.name, subject.model), ("base",)),
+        (Subject(subject.name, str(subject.trained)), ("trained",)),
+    ]
 
 
 def open_engine(subject: Subject, overrides: Sequence[str] = ()) -> Engine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def test_the_tiny_model_is_evaluated_continued_and_compared(data: Path, tmp_path
     asked = ("evaluate", "tiny", "--suite", "cruxeval-o", "--limit", 3, "--max-tokens", 24, "--data", data)
     first = minizero(*asked, "--n", 2, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    home = tmp_path / "evaluations" / "tiny-compact"
+    home = tmp_path / "evaluations" / "tiny-cruxeval-o-compact"
     assert f"{3 * (1 + 2)} answers sampled, 0 were there" in first.stdout
     kept = (home / "samples.jsonl").read_text()
     more = minizero(*asked, "--n", 3, cwd=tmp_path)
@@ -72,7 +73,7 @@ def a_run(path: Path, model: Path, kind: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize(("kind", "sides"), [("lora", ("base", "trained")), ("full", ("base",))])
+@pytest.mark.parametrize(("kind", "sides"), [("lora", ("base", "trained")), ("full", ("base", "trained"))])
 def test_a_run_stands_for_its_newest_checkpoint(
     data: Path,
     random_model: Path,
@@ -207,3 +208,38 @@ def test_what_makes_no_sense_is_told_before_anything_runs(
 )
 def test_the_format_suits_the_model_unless_one_is_named(model: str, style: str, chosen: str) -> None:
     assert choose_format(Subject("x", model), style) == chosen
+
+
+def test_the_tiny_models_run_is_asked_beside_its_base_on_its_own_tasks_without_being_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from minizero.models.load import locate
+
+    monkeypatch.chdir(tmp_path)
+    run = make_run(Path("runs/tiny"), steps=1, tasks=1, settings={"run": {"threads": 1}})
+    run.checkpoint(1, lambda path: shutil.copytree(locate("tiny"), path / "model"))
+    cli.evaluate("runs/tiny", limit=6)
+    home = tmp_path / "evaluations" / "tiny-tiny-compact"
+    results = json.loads((home / "results.json").read_text())
+    assert results["manifest"]["suites"]["tiny"]["format"] == "compact"
+    assert {row["task"].partition("/")[0] for row in results["rows"]} == {"deduction", "abduction", "induction"}
+    texts = [[row["text"] for row in results["rows"] if row["side"] == side] for side in ("base", "trained")]
+    assert texts[0] == texts[1]  # what was saved is the base itself
+    assert len(texts[0]) == 6
+    assert results["scores"]["tiny"]["base"]["parsed"] == 1.0
+    assert "12 answers sampled" in capsys.readouterr().out
+
+
+def test_make_compares_the_newest_evaluation_that_is_finished(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "installed").touch()
+    for name, finished in (("old", True), ("new", True), ("stopped", False)):
+        place = tmp_path / "evaluations" / name
+        place.mkdir(parents=True)
+        if finished:
+            (place / "results.json").write_text("{}")
+            os.utime(place / "results.json", (1, 1 if name == "old" else 2))
+    shown = subprocess.run(["make", "-n", "compare"], cwd=tmp_path, text=True, capture_output=True)
+    assert "compare evaluations/new " in shown.stdout + " "

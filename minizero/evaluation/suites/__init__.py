@@ -5,7 +5,7 @@ To add a benchmark write one file that ends in a `Suite`, and name it in _FILES 
   - load(where) -> list[Problem]: the prompt as the benchmark gives it, and `data` for the judge;
   - a judge from minizero/evaluation/judges: functions (calls compared with a reference solution), programs (cases of
     input and output), values (CRUXEval's questions), mathematics; or one of your own with `judge` and `cost`.
-Formats (formats.py) make prompts of it for each kind of answer: program, input, output, mathematics.
+Formats (formats.py) make prompts of it for each kind of answer: program, input, output, statement, mathematics, task.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FILES = {
     "cruxeval-i": "cruxeval", "cruxeval-o": "cruxeval",
     "lcb-generation": "livecodebench", "lcb-execution": "livecodebench", "lcb-test-output": "livecodebench",
     "gsm8k": "mathematics", "math500": "mathematics", "aime24": "mathematics", "aime25": "mathematics",
-    "amc23": "mathematics", "minerva": "mathematics", "olympiad": "mathematics",
+    "amc23": "mathematics", "minerva": "mathematics", "olympiad": "mathematics", "tiny": "tiny",
 }  # fmt: skip
 GROUPS = {"cruxeval": ("cruxeval-i", "cruxeval-o"), "lcb": ("lcb-generation", "lcb-execution", "lcb-test-output")}
 NAMES = (*_FILES, *GROUPS)
