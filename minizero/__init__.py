@@ -1,12 +1,26 @@
-"""minizero: Absolute-Zero self-play (arXiv 2505.03335) for one person with one graphics card.
+"""Absolute-Zero self-play (arXiv 2505.03335): one model proposes Python tasks, solves them, and learns from both.
 
     import minizero
 
-    run = minizero.train("tiny", steps=20, on_step=print)
+    def short_program(outcome):
+        return 1 - len(outcome.task.program) / 400
+
+    run = minizero.train("tiny", steps=20, rewards={short_program: 0.2}, on_step=print)
     print(run.verdict)
 
-The names below load what they need when they are first used; `import minizero` alone takes no time. Reading the code
-starts at minizero/selfplay/step.py.
+What there is:
+
+    train, resume          a run: started, continued                     load_config, Config    its settings
+    Run                    its metrics, tasks, rollouts, validations     Validation             on held-out tasks
+    evaluate, Evaluation   benchmark problems, asked and scored          compare                several evaluations
+    ProposalOutcome, AnswerOutcome, Task, TaskType                       what a reward function sees
+    Policy                 the model that learns: log_probs, update      SelfPlay               one step at a time
+    TaskBuffer             the tasks that it draws from                  ScriptedSampler        texts without a model
+    Sandbox                programs that nobody has read, run            Console                progress in a terminal
+    MiniZeroError          every error that a user can mend              Stopped                after Ctrl-C
+
+`help(minizero.train)` explains one of them. Each loads what it needs when it is first used. Reading the code starts at
+minizero/selfplay/step.py.
 """
 
 from __future__ import annotations
@@ -36,7 +50,10 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "minizero.api": ("Evaluation", "Run", "compare", "evaluate", "load_config", "resume", "train"),
+    "minizero.api.evaluation": ("Evaluation", "compare", "evaluate"),
+    "minizero.api.run": ("Run",),
+    "minizero.api.settings": ("load_config",),
+    "minizero.api.training": ("resume", "train"),
     "minizero.config": ("Config",),
     "minizero.learn.policy": ("Policy",),
     "minizero.report.console": ("Console",),
