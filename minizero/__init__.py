@@ -10,14 +10,21 @@
 
 What there is:
 
-    train, resume          a run: started, continued                     load_config, Config    its settings
-    Run                    its metrics, tasks, rollouts, validations     Validation             on held-out tasks
-    evaluate, Evaluation   benchmark problems, asked and scored          compare                several evaluations
-    ProposalOutcome, AnswerOutcome, Task, TaskType                       what a reward function sees
-    Policy                 the model that learns: log_probs, update      SelfPlay               one step at a time
-    TaskBuffer             the tasks that it draws from                  ScriptedSampler        texts without a model
-    Sandbox                programs that nobody has read, run            Console                progress in a terminal
-    MiniZeroError          every error that a user can mend              Stopped                after Ctrl-C
+    train, resume                     start or continue a run
+    Run                               what it left: metrics, tasks, rollouts, validations, adapter
+    load_config, Config               its settings
+    Validation                        answers to held-out tasks, task by task
+    evaluate, Evaluation, compare     benchmark problems asked and scored; what several evaluations say
+    ProposalOutcome, AnswerOutcome    what a reward function is given
+    Task, TaskType                    a program with inputs and outputs, and what is asked of it
+    SelfPlay                          one step: propose, admit, attempt, solve, score, learn
+    Policy                            the model that learns: log-probabilities, updates, files
+    TaskBuffer                        the tasks that examples and problems are drawn from
+    ScriptedSampler                   texts of your own in the model's place
+    Sandbox                           runs programs that nobody has read
+    Console                           progress in a terminal
+    MiniZeroError                     every error that a user can mend
+    Stopped                           after Ctrl-C
 
 `help(minizero.train)` explains one of them. Each loads what it needs when it is first used. Reading the code starts at
 minizero/selfplay/step.py.

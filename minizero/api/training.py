@@ -19,7 +19,7 @@ from minizero.types import ConfigError, EstimatorError, Progress, Quiet, RewardE
 
 Function = Callable[..., Any]
 Term = float | Mapping[str, Any]  # a weight, or a table: {"weight": 0.2, "max": 0.5, "types": ["deduction"]}
-Terms = Mapping[str, Term] | Mapping[Function, Term] | Mapping[str | Function, Term]  # by built-in name or by function
+Terms = Mapping[Any, Term]  # by the name of a built-in term, file.py:function, or the function itself
 
 
 def train(
