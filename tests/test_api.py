@@ -24,8 +24,8 @@ from sandbox import Sandbox
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
-    "selfplay": {"proposals": 4, "solves": 8, "attempts": 2}, "eval.limit": 6, "eval.samples": 1, "run.threads": 1,
-    "sandbox": {"workers": 1, "wall_s": 60},
+    "selfplay": {"proposals": 4, "solves": 8, "attempts": 2}, "eval.limit": 6, "eval.samples": 1, "eval.every": 2,
+    "run.threads": 1, "sandbox": {"workers": 1, "wall_s": 60},
 }  # fmt: skip
 UNSTEADY = ("time/", "memory/", "rollout/tokens_per_s", "sandbox/wait_s")  # the clock's, not the run's
 LONGEST = 400  # characters; a constant of this file, which a run has to keep with the function
@@ -92,7 +92,7 @@ def test_a_run_from_python_leaves_what_one_from_the_command_line_leaves(run: Run
 def test_on_step_gets_the_rows_of_the_metrics_file(run: Run) -> None:
     lines = (run.path / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == ROWS
-    assert [row["step"] for row in ROWS] == [0, 1, 2, 2]  # 0 and the last are validations
+    assert [row["step"] for row in ROWS] == [0, 1, 2]  # 0 is a validation alone
 
 
 def test_metrics_are_one_call_from_a_frame(run: Run) -> None:
@@ -167,7 +167,7 @@ def test_a_mended_function_goes_on_from_another_thread_and_the_old_text_stays(ru
     worker = threading.Thread(target=minizero.resume, args=(tmp_path / "run",), kwargs=named)
     worker.start()
     worker.join()
-    assert [row["step"] for row in terms] == [3, 3]
+    assert [row["step"] for row in terms] == [3]
     assert terms[0].get("reward/propose/short_program.py:short_program", 0.25) == 0.25
     assert (tmp_path / "run" / "short_program.py.before").read_text() == (run.path / "short_program.py").read_text()
     assert "return 0.25" in (tmp_path / "run" / "short_program.py").read_text()
@@ -217,11 +217,12 @@ def test_nor_an_estimator() -> None:
         minizero.train("tiny", estimator=lambda rewards, lengths, groups, baseline: rewards)
 
 
-def test_a_function_that_takes_something_else_is_refused_before_the_run() -> None:
-    with pytest.raises(RewardError, match=r"no_argument\(\) -> 'float' cannot be called with 1 argument: too many"):
-        minizero.train("tiny", rewards={no_argument: 0.2})
-    with pytest.raises(EstimatorError, match="cannot be called with 4 arguments"):
-        minizero.train("tiny", estimator=short_program)
+def test_a_function_that_takes_something_else_is_refused_before_the_run(tmp_path: Path) -> None:
+    with pytest.raises(RewardError, match=r"no_argument\.py:no_argument raised TypeError: .*takes 0 positional"):
+        minizero.train("tiny", rewards={no_argument: 0.2}, path=tmp_path / "run")
+    with pytest.raises(EstimatorError, match=r"short_program\.py:short_program raised TypeError"):
+        minizero.train("tiny", estimator=short_program, path=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_two_functions_of_one_name_are_refused() -> None:
@@ -334,3 +335,55 @@ def test_importing_the_names_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "[]\n"
+
+
+# -- types ------------------------------------------------------------------------------------------------------------
+
+A_USERS_FILE = """
+import minizero
+from minizero import AnswerOutcome, Config, Console, Evaluation, Policy, ProposalOutcome, Run, Sandbox, ScriptedSampler
+from minizero import SelfPlay, Stopped, Task, TaskType, Validation, compare, evaluate, load_config, resume, train
+
+
+def short_program(outcome: ProposalOutcome) -> float:
+    return 1.0 if outcome.task is None else 1 - len(outcome.task.program) / 400
+
+
+def right(outcome: AnswerOutcome) -> float:
+    return float(outcome.verdict.correct)
+
+
+config: Config = load_config("tiny", {"optim.lr": 2e-5}, files=["a.toml"])
+terms = {short_program: 0.2}
+try:
+    with Console() as console:
+        run: Run = train(config, steps=3, rewards=terms, solver_rewards={right: 0.1}, on_step=print, progress=console)
+    mixed = train("tiny", rewards={"complexity": 0.1, short_program: {"weight": 0.2, "max": 0.5}}, estimator="grpo")
+except Stopped as stopped:
+    run = resume(stopped.path, functions=[short_program])
+rows: list[dict[str, object]] = list(run.metrics)
+tasks: list[Task] = run.tasks
+kinds: list[TaskType] = [task.type for task in tasks]
+validations: list[Validation] = run.validation
+result: Evaluation = evaluate(run, suite="humaneval+", n=4)
+sentences: list[str] = compare(result, "evaluations/other", path="comparison")
+with Sandbox(workers=1) as box:
+    play = SelfPlay(config, sampler=ScriptedSampler(lambda request, index: "1"), box=box)
+    metrics: dict[str, float] = play.step(1).metrics
+policy: Policy = Policy(config)
+print(minizero.__version__, rows, kinds, validations, sentences, metrics, policy)
+minizero.train(model=3)
+"""
+
+
+@pytest.mark.slow
+def test_a_users_file_is_checked_by_mypy_strict(tmp_path: Path) -> None:
+    (tmp_path / "user.py").write_text(A_USERS_FILE)
+    command = [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent", "user.py"]
+    env = os.environ | {"MYPYPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=1800)
+    last = len(A_USERS_FILE.splitlines())
+    assert done.stdout.splitlines()[:-1] == [
+        f'user.py:{last}: error: Argument "model" to "train" has incompatible type "int"; expected "str | Config"'
+        "  [arg-type]"
+    ], done.stdout + done.stderr

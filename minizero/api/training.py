@@ -15,7 +15,7 @@ from minizero.config import Config, config_from
 from minizero.config.named import MODEL, origin
 from minizero.rewards.plugins import look_in, register, source_of
 from minizero.selfplay.run_directory import RunDirectory
-from minizero.types import ConfigError, EstimatorError, Progress, Quiet, RewardError, RunError
+from minizero.types import ConfigError, EstimatorError, MiniZeroError, Progress, Quiet, RewardError, RunError
 
 Function = Callable[..., Any]
 Term = float | Mapping[str, Any]  # a weight, or a table: {"weight": 0.2, "max": 0.5, "types": ["deduction"]}
@@ -119,12 +119,12 @@ def _reported(path: Path) -> Run:
 
 def _registered(terms: Iterable[str | Function], estimator: str | Function | None) -> dict[str | Function, str]:
     """Function -> the name under which the run knows it. Raises for what cannot be kept, and for two of one name."""
-    asked: list[tuple[Function, int, type[RewardError | EstimatorError]]]
-    asked = [(term, 1, RewardError) for term in terms if callable(term)]
-    asked += [(estimator, 4, EstimatorError)] if callable(estimator) else []
+    asked: list[tuple[Function, type[MiniZeroError]]]
+    asked = [(term, RewardError) for term in terms if callable(term)]
+    asked += [(estimator, EstimatorError)] if callable(estimator) else []
     names: dict[str | Function, str] = {}
-    for function, arguments, error in asked:
-        name = register(function, arguments=arguments, error=error)
+    for function, error in asked:
+        name = register(function, error)
         if name in names.values() and function not in names:
             raise ConfigError(
                 f"Two functions are called {function.__name__}, and a run keeps each by name. Rename one."
@@ -143,10 +143,7 @@ def _replace(path: Path, function: Function) -> None:
     if name not in known:
         own = ", ".join(sorted(one.rpartition(":")[2] for one in known if ":" in one)) or "none"
         raise RunError(f"functions: {path} was not given a function called {asked}. It was given: {own}.")
-    if name in estimators:
-        register(function, arguments=4, error=EstimatorError)
-    else:
-        register(function)
+    register(function, EstimatorError if name in estimators else RewardError)
     file, text = source_of(name)
     with run.locked():
         old = (path / file).read_text(encoding="utf-8") if (path / file).is_file() else text

@@ -48,11 +48,11 @@ def source_of(name: str, error: type[Exception] = RewardError) -> tuple[str, str
     return path.name, path.read_text(encoding="utf-8")
 
 
-def register(function: Callable[..., Any], *, arguments: int = 1, error: type[MiniZeroError] = RewardError) -> str:
+def register(function: Callable[..., Any], error: type[MiniZeroError] = RewardError) -> str:
     """The name, `function.py:function`, under which this function is a reward term or an estimator from now on.
 
     A run directory keeps its text with what it uses (kept_text.py); a resume from the command line loads that. Raises
-    `error` for what is not written with def, or does not take so many arguments.
+    `error` for what is not written with def.
     """
     name = getattr(function, "__name__", "")
     if not isinstance(inspect.unwrap(function), FunctionType) or not name.isidentifier():
@@ -60,11 +60,6 @@ def register(function: Callable[..., Any], *, arguments: int = 1, error: type[Mi
             f"{function!r} has no name and text that a run could keep: expected a function written with def. "
             "Write  def name(...):  around it"
         )
-    try:
-        inspect.signature(function).bind(*range(arguments))
-    except TypeError as cause:
-        takes = f"{name}{inspect.signature(function)}"
-        raise error(f"{takes} cannot be called with {arguments} argument{'s'[: arguments - 1]}: {cause}") from None
     term = f"{name}.py:{name}"
     _REGISTERED[term] = (function, kept_text(function))
     return term

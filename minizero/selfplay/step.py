@@ -85,7 +85,7 @@ class SelfPlay:
         progress: Progress | None = None,
     ) -> None:
         self.config, self.policy, self.sampler, self.box = config, policy or NoLearning(), sampler, box
-        self.buffer = _seeded(config) if buffer is None else buffer
+        self.buffer = _seeded(config, box) if buffer is None else buffer
         self.style, self.held_out, self.progress = style or _style_of(config), held_out, progress or Quiet()
         self.rng = random.Random(stream_seed(config.run.rng_seed, "selfplay"))
 
@@ -189,9 +189,9 @@ class SelfPlay:
         return len(self.sampler.prompt_ids(asked.prompt)) <= self.config.selfplay.max_prompt_tokens
 
 
-def _seeded(config: Config) -> TaskBuffer:
-    buffer, settings = TaskBuffer.of(config), config.buffer
-    tasks, _ = seed_tasks(settings.seeds, settings.seed_tasks, config.selfplay.task_types)
+def _seeded(config: Config, box: Sandbox) -> TaskBuffer:
+    buffer, seeds, types = TaskBuffer.of(config), config.buffer, config.selfplay.task_types
+    tasks, _ = seed_tasks(seeds.seeds, seeds.seed_tasks, types, box=box, settings=config.admission)
     buffer.add((task, None) for task in tasks)
     return buffer
 
