@@ -1,12 +1,33 @@
-"""minizero: Absolute-Zero self-play (arXiv 2505.03335) for one person with one graphics card.
+"""Absolute-Zero self-play (arXiv 2505.03335): one model proposes Python tasks, solves them, and learns from both.
 
     import minizero
 
-    run = minizero.train("tiny", steps=20, on_step=print)
+    def short_program(outcome):
+        return 1 - len(outcome.task.program) / 400
+
+    run = minizero.train("tiny", steps=20, rewards={short_program: 0.2}, on_step=print)
     print(run.verdict)
 
-The names below load what they need when they are first used; `import minizero` alone takes no time. Reading the code
-starts at minizero/selfplay/step.py.
+What there is:
+
+    train, resume                     start or continue a run
+    Run                               what it left: metrics, tasks, rollouts, validations, adapter
+    load_config, Config               its settings
+    Validation                        answers to held-out tasks, task by task
+    evaluate, Evaluation, compare     benchmark problems asked and scored; what several evaluations say
+    ProposalOutcome, AnswerOutcome    what a reward function is given
+    Task, TaskType                    a program with inputs and outputs, and what is asked of it
+    SelfPlay                          one step: propose, admit, attempt, solve, score, learn
+    Policy                            the model that learns: log-probabilities, updates, files
+    TaskBuffer                        the tasks that examples and problems are drawn from
+    ScriptedSampler                   texts of your own in the model's place
+    Sandbox                           runs programs that nobody has read
+    Console                           progress in a terminal
+    MiniZeroError                     every error that a user can mend
+    Stopped                           after Ctrl-C
+
+`help(minizero.train)` explains one of them. Each loads what it needs when it is first used. Reading the code starts at
+minizero/selfplay/step.py.
 """
 
 from __future__ import annotations
@@ -36,7 +57,10 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "minizero.api": ("Evaluation", "Run", "compare", "evaluate", "load_config", "resume", "train"),
+    "minizero.api.evaluation": ("Evaluation", "compare", "evaluate"),
+    "minizero.api.run": ("Run",),
+    "minizero.api.settings": ("load_config",),
+    "minizero.api.training": ("resume", "train"),
     "minizero.config": ("Config",),
     "minizero.learn.policy": ("Policy",),
     "minizero.report.console": ("Console",),

@@ -11,7 +11,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import tomli_w
 from pydantic import BaseModel, ValidationError
@@ -254,11 +254,12 @@ def _section(path: list[str]) -> type[BaseModel] | None:
     """The model behind a dotted name; None where it is no section."""
     model: Any = Config
     for part in path:
-        field = model.model_fields.get(part)
+        if get_origin(model) is dict:  # a table by free names: reward.propose.terms
+            model = get_args(model)[1]
+            continue
+        field = model.model_fields.get(part) if isinstance(model, type) and issubclass(model, BaseModel) else None
         model = field.annotation if field else None
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return None
-    return model  # type: ignore[no-any-return]
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
 
 
 def _all_names(model: type[BaseModel] = Config, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

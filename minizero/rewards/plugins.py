@@ -1,24 +1,24 @@
 """A user's own function, as `file.py:function` or given to minizero.train: found, loaded once, its text kept.
 
 Reading order: load_function, source_of; register, for functions that are there already; look_in. Used for reward terms
-and for advantage estimators. A name whose file is gone is looked for among the texts that a run directory keeps.
+and for advantage estimators.
 """
 
 from __future__ import annotations
 
-import ast
 import importlib.util
 import inspect
-import textwrap
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
-from minizero.types import RewardError
+from minizero.rewards.kept_text import GIVEN, kept_text
+from minizero.types import MiniZeroError, RewardError
 
 _REGISTERED: dict[str, tuple[Callable[..., Any], str]] = {}  # name -> function, text
-_KEPT: list[Path] = []  # run directories, newest first
+_KEPT: list[Path] = []  # the run directory that is looked into, if any
 
 
 def load_function(name: str, error: type[Exception] = RewardError) -> Callable[..., Any]:
@@ -48,44 +48,43 @@ def source_of(name: str, error: type[Exception] = RewardError) -> tuple[str, str
     return path.name, path.read_text(encoding="utf-8")
 
 
-def register(function: Callable[..., Any]) -> str:
+def register(function: Callable[..., Any], error: type[MiniZeroError] = RewardError) -> str:
     """The name, `function.py:function`, under which this function is a reward term or an estimator from now on.
 
-    Its source text, with the imports of its file, is what a run directory keeps, and what a resume from the command
-    line loads: there it finds nothing else that the function uses. Raises RewardError for what has no name.
+    A run directory keeps its text with what it uses (kept_text.py); a resume from the command line loads that. Raises
+    `error` for what is not written with def.
     """
     name = getattr(function, "__name__", "")
-    if not name.isidentifier():
-        raise RewardError(f"{function!r} has no name to keep it under. Write it as  def name(outcome): ...")
+    if not isinstance(inspect.unwrap(function), FunctionType) or not name.isidentifier():
+        raise error(
+            f"{function!r} has no name and text that a run could keep: expected a function written with def. "
+            "Write  def name(...):  around it"
+        )
     term = f"{name}.py:{name}"
-    _REGISTERED[term] = (function, _text_of(function))
+    _REGISTERED[term] = (function, kept_text(function))
     return term
 
 
-def look_in(run: Path) -> None:
-    """Look for files that are gone among those that this run directory keeps."""
-    if run not in _KEPT:
-        _KEPT.insert(0, run)
+def look_in(run: Path | None) -> None:
+    """Take functions from this run directory (None: from none, and read files anew).
 
-
-def _text_of(function: Callable[..., Any]) -> str:
-    try:
-        text = textwrap.dedent(inspect.getsource(function))
-    except (OSError, TypeError):
-        return f"# The text of {function.__name__} was not to be had: it was typed in, or made by other code.\n"
-    try:
-        tree = ast.parse(inspect.getsource(inspect.getmodule(function) or function))
-    except (OSError, TypeError, SyntaxError):
-        return text  # a notebook's cell
-    imports = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    return "\n".join([*imports, "\n", text]) if imports else text
+    From now on a function that was given from Python is the one kept there, unless the one registered has the same
+    text, and so is one whose file is gone. Other files are read where they are.
+    """
+    _KEPT[:] = [run] if run else []
+    _load_module.cache_clear()
+    for name, (_, text) in list(_REGISTERED.items()):
+        kept = run / name.partition(":")[0] if run else None
+        if kept and kept.is_file() and kept.read_text(encoding="utf-8") != text:
+            del _REGISTERED[name]
 
 
 def _split(name: str, error: type[Exception]) -> tuple[Path, str]:
     file, _, function = name.rpartition(":")
     path = Path(file).expanduser().resolve()
-    places = [path, *(run / path.name for run in _KEPT)]
-    there = next((place for place in places if place.is_file()), None)
+    kept = [run / path.name for run in _KEPT if (run / path.name).is_file()]
+    given = [one for one in kept if file == one.name and one.read_text(encoding="utf-8").startswith(GIVEN)]
+    there = next((place for place in (*given, path, *kept) if place.is_file()), None)
     if there is None:
         raise error(f"{name}: there is no file {path}. Paths are relative to the working directory")
     return there, function

@@ -94,6 +94,7 @@ def resume(
                 raise RunError(f"--steps {steps}: {path} has {done} steps already. Give a larger total, or none.")
             tree.setdefault("selfplay", {})["steps"] = steps
         config = config_from(tree)
+        load_terms(config.reward)  # a function whose kept text is not enough says so before the model loads
         with Sandbox(**sandbox_settings(config)) as box:
             if steps is not None:
                 run.write_text("config.toml", to_toml(config))

@@ -17,16 +17,10 @@ from minizero.selfplay.build import sandbox_settings
 from minizero.selfplay.seeds import zero_tasks
 from minizero.selfplay.step import SelfPlay
 from minizero.tasks.admission import task_key
-from minizero.types import Progress, Quiet, Rollout, SeedsError, Task, TaskType
+from minizero.types import Progress, Quiet, SeedsError, Task, TaskType
 from sandbox import Sandbox
 
 ROUNDS_WITHOUT_A_TASK = 5  # in a row; then the model is not going to
-
-
-class _NoLearning:
-    def update(self, rollouts: list[Rollout]) -> dict[str, float]:
-        """Seeding leaves the policy as it is."""
-        return {}
 
 
 def generate_seeds(config: Config, out: Path, count: int, *, progress: Progress | None = None) -> list[Task]:
@@ -71,7 +65,6 @@ def grow_seeds(
         tree["buffer"]["keep"] = "all"  # not checked as a run's config: induction alone is right here
         game = SelfPlay(
             Config.model_validate(tree),
-            policy=_NoLearning(),
             sampler=sampler,
             box=box,
             buffer=buffer,

@@ -24,8 +24,9 @@ from minizero.selfplay.buffer import Entry, TaskBuffer
 from minizero.selfplay.round import Assignment, Round, to_solve
 from minizero.selfplay.scheduler import Scheduler
 from minizero.selfplay.scoring import Scored, score, step_metrics
+from minizero.selfplay.seeds import seed_tasks
 from minizero.tasks.composites import schedule
-from minizero.types import Progress, Quiet, Role, Rollout, TaskType
+from minizero.types import ConfigError, Progress, Quiet, Role, Rollout, TaskType
 from sandbox import Sandbox
 
 WORTH_SAYING = 6  # proposals without one that was admitted
@@ -40,6 +41,13 @@ class Learner(Protocol):
         ...
 
 
+class NoLearning:
+    """A policy that stays as it is: proposing, solving and scoring without a model that learns."""
+
+    def update(self, rollouts: list[Rollout]) -> dict[str, float]:
+        return {}
+
+
 @dataclass(frozen=True, slots=True)
 class StepResult:
     """What one step leaves behind: metrics, everything that was scored, and the tasks that entered the buffer."""
@@ -50,22 +58,35 @@ class StepResult:
 
 
 class SelfPlay:
-    """The state of a run between steps is `buffer`, `rng` and the policy; everything else is fixed at the start."""
+    """The state of a run between steps is `buffer`, `rng` and the policy; everything else is fixed at the start.
+
+    policy: what learns; without one, nothing does. sampler: what writes. box: where programs run. buffer: earlier
+    tasks; without one, the seed tasks that the config names. style: of the prompts; without one, the config's.
+    held_out: keys (tasks.programs.program_key) of programs that never become tasks. progress: where phases are told.
+    Raises ConfigError when the config leaves the style to the model and none is given.
+
+    A step without a model, on texts of your own:
+
+        with Sandbox() as box:
+            play = SelfPlay(load_config(), sampler=ScriptedSampler(lambda request, index: "..."), box=box)
+            print(play.step(1).metrics)
+    """
 
     def __init__(
         self,
         config: Config,
         *,
-        policy: Learner,
+        policy: Learner | None = None,
         sampler: Sampler,
         box: Sandbox,
-        buffer: TaskBuffer,
-        style: str,
+        buffer: TaskBuffer | None = None,
+        style: str = "",
         held_out: frozenset[str] = frozenset(),
         progress: Progress | None = None,
     ) -> None:
-        self.config, self.policy, self.sampler, self.box, self.buffer = config, policy, sampler, box, buffer
-        self.style, self.held_out, self.progress = style, held_out, progress or Quiet()
+        self.config, self.policy, self.sampler, self.box = config, policy or NoLearning(), sampler, box
+        self.buffer = _seeded(config, box) if buffer is None else buffer
+        self.style, self.held_out, self.progress = style or _style_of(config), held_out, progress or Quiet()
         self.rng = random.Random(stream_seed(config.run.rng_seed, "selfplay"))
 
     def step(self, number: int) -> StepResult:
@@ -166,6 +187,22 @@ class SelfPlay:
 
     def _fits(self, asked: Assignment) -> bool:
         return len(self.sampler.prompt_ids(asked.prompt)) <= self.config.selfplay.max_prompt_tokens
+
+
+def _seeded(config: Config, box: Sandbox) -> TaskBuffer:
+    buffer, seeds, types = TaskBuffer.of(config), config.buffer, config.selfplay.task_types
+    tasks, _ = seed_tasks(seeds.seeds, seeds.seed_tasks, types, box=box, settings=config.admission)
+    buffer.add((task, None) for task in tasks)
+    return buffer
+
+
+def _style_of(config: Config) -> str:
+    if config.prompt.style == "auto":
+        raise ConfigError(
+            "prompt.style = auto: it is the model that decides, and SelfPlay sees none. Give it style=, one of "
+            f"{', '.join(prompts.STYLES)}; a Policy has its own as policy.style"
+        )
+    return config.prompt.style
 
 
 def sampling(scheduler: Scheduler, round_: Round) -> str:

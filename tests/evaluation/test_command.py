@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import minizero as minizero_package
 from minizero import cli
 from minizero.evaluation import external
 from minizero.evaluation.command import choose_format
@@ -51,6 +52,17 @@ def test_the_tiny_model_is_evaluated_continued_and_compared(data: Path, tmp_path
     assert again.returncode == 1
     assert again.stderr.startswith("minizero: ")
     assert "another temperature" in again.stderr
+
+
+def test_from_python_too(data: Path, tmp_path: Path) -> None:
+    asked = {"suite": "cruxeval-o", "limit": 3, "max_tokens": 24, "data": data, "path": tmp_path / "tiny"}
+    one = minizero_package.evaluate("tiny", n=1, **asked)
+    assert one.path == tmp_path / "tiny"
+    assert one.results["suites"]
+    (words,) = minizero_package.compare(one, path=tmp_path / "comparison")
+    assert words == ""
+    with pytest.raises(EvaluationError, match="another temperature"):
+        minizero_package.evaluate("tiny", n=1, temperature=1.0, **asked)
 
 
 def a_run(path: Path, model: Path, kind: str) -> Path:
