@@ -27,7 +27,7 @@ class Evaluation:
 def evaluate(
     subject: StrPath | Run,
     *,
-    suite: str = "humaneval+",
+    suite: str = "auto",
     n: int = 0,
     style: str = "auto",
     temperature: float = 0.6,
@@ -44,7 +44,7 @@ def evaluate(
 
     Args:
         subject: A run, an adapter directory, a model directory, a hub name, or "tiny".
-        suite: One or more, separated by commas.
+        suite: One or more, separated by commas; auto is humaneval+, and for the tiny model its own held-out tasks.
         n: Sampled answers to each problem, beside the greedy one.
         style: How problems are put: auto (by the model), direct, chat or compact.
         temperature: Of the sampled answers.
