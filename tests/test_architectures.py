@@ -58,7 +58,7 @@ def measure(kind: str, path: Path) -> Result:
     policy = Policy(config)
     sampler: Any = make_sampler(config, policy)
     check_agreement(policy, sampler)
-    with random_adapter(policy, 8.0):
+    with random_adapter(policy, 2.0):
         for i, text in enumerate(PROMPTS):
             sampler.submit(Request(f"{i}", Prompt((Message("user", text),)), 12 + 4 * i, i, n=3))
         done = sorted(drain(sampler), key=lambda c: (c.request_id, c.index))

@@ -42,6 +42,7 @@ def add_adapter(model: Any, adapter: AdapterConfig) -> Any:
 
     targets = adapter.targets if isinstance(adapter.targets, str) else list(adapter.targets)
     excluded = [rf"{re.escape(name)}(\..*)?" for name in _other_parts(model)]
+    excluded += [re.escape(name) for name, module in model.named_modules() if _is_router(module)]
     if adapter.targets == "all-linear" and model.config.model_type in MAMBA:
         excluded.append(NOT_IN_MAMBA)
     config = LoraConfig(
@@ -55,7 +56,7 @@ def add_adapter(model: Any, adapter: AdapterConfig) -> Any:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, config, autocast_adapter_dtype=False)
+        wrapped = get_peft_model(model, config, autocast_adapter_dtype=False)
     except ValueError as error:
         linear = sorted(
             {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
@@ -63,6 +64,31 @@ def add_adapter(model: Any, adapter: AdapterConfig) -> Any:
         raise ConfigError(
             f"adapter.targets = {targets}: {error}. This model's linear layers: {', '.join(linear)}."
         ) from None
+    _check_loads_again(wrapped)
+    return wrapped
+
+
+def _check_loads_again(wrapped: Any) -> None:
+    """Raise ConfigError when PEFT would lose a part of the saved adapter: it renames weights for some architectures."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    result: Any = set_peft_model_state_dict(wrapped, get_peft_model_state_dict(wrapped))
+    lost = sorted(name for name in (*result.unexpected_keys, *result.missing_keys) if ".lora_" in name)
+    if lost:
+        layers = sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in lost})
+        raise ConfigError(
+            f"PEFT does not load again what it saves of an adapter on {', '.join(layers)} of this architecture "
+            f"({len(lost)} tensors, for example {lost[0]}). Name other layers, for example "
+            '--set \'adapter.targets=["q_proj", "v_proj"]\''
+        )
+
+
+def _is_router(module: Any) -> bool:
+    """A linear layer of transformers' own making that returns more than its product: the router of experts in Llama 4
+    and Phi-MoE, where an adapter would break the pass."""
+    kind = type(module)
+    own = kind.__module__.startswith("transformers.models.") and kind.forward is not torch.nn.Linear.forward
+    return isinstance(module, torch.nn.Linear) and own
 
 
 def freeze_other_parts(model: Any) -> None:

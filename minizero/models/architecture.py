@@ -38,7 +38,7 @@ class Architecture:
     head: Head
     takes: frozenset[str]  # arguments of the body
     layers: int
-    is_recurrent: bool  # some layer keeps a state that every token changes: no padding, no shared rows
+    has_states: bool  # some layer keeps more than keys and values (recurrent, convolutional, an index): no shared rows
     is_plain: bool  # every layer is causal attention over the whole row: no windows, no chunks, no recurrent state
     shares_rows: bool = False  # several completions may stand in one row behind their prompt
 
@@ -120,9 +120,18 @@ def _describe(model: Any) -> Architecture:
             "so minizero can neither train it nor sample from it. Take a causal language model."
         ) from error
     takes = frozenset(inspect.signature(model.get_submodule(base).forward).parameters)
-    recurrent = _is_recurrent(model)
-    plain = seen.is_plain and len(seen.attended) >= layers and not recurrent
-    found = Architecture(model, base, Head(model, base), takes, layers, recurrent, plain)
+    states = _has_states(model)
+    plain = seen.is_plain and len(seen.attended) >= layers and not states
+    try:
+        head = Head(model, base)
+    except torch.OutOfMemoryError:
+        raise
+    except REFUSALS as error:
+        raise ModelError(
+            f"{type(model).__name__}: its head cannot be computed from the hidden states of {base!r} alone "
+            f"({type(error).__name__}: {error}), so minizero cannot train it. Take another model."
+        ) from error
+    found = Architecture(model, base, head, takes, layers, states, plain)
     expected = plain_log_probs(model, first)
     _check_causal(found, first, expected)
     if not agrees(lambda: log_softmax(found.logits(found.hidden(first[None])[0])), expected, model.dtype):
@@ -130,7 +139,7 @@ def _describe(model: Any) -> Architecture:
             f"{type(model).__name__}: its logits are not what its head makes of the hidden states of {base!r}, so "
             "minizero cannot train it."
         )
-    attends = len(seen.attended) >= layers and not recurrent and {"attention_mask", "position_ids"} <= takes
+    attends = len(seen.attended) >= layers and not states and {"attention_mask", "position_ids"} <= takes
     found.shares_rows = attends and agrees(
         lambda: _in_one_row(found, first, second), torch.cat([expected, plain_log_probs(model, second)]), model.dtype
     )
@@ -164,10 +173,10 @@ def agrees(way: Callable[[], Tensor], expected: Tensor, dtype: torch.dtype) -> b
     return seen.shape == expected.shape and float((seen - expected).abs().mean()) <= TOLERANCE[dtype]
 
 
-def _is_recurrent(model: Any) -> bool:
-    """Whether transformers would keep a state for some layer instead of, or beside, keys and values."""
+def _has_states(model: Any) -> bool:
+    """Whether transformers would keep something for some layer instead of, or beside, keys and values."""
     from transformers import DynamicCache
-    from transformers.cache_utils import LinearAttentionCacheLayerMixin
+    from transformers.cache_utils import DynamicIndexedLayer, LinearAttentionCacheLayerMixin
 
     if getattr(model, "_is_stateful", False):
         return True
@@ -175,7 +184,7 @@ def _is_recurrent(model: Any) -> bool:
         kinds = DynamicCache(config=model.config).layers
     except REFUSALS:
         return True
-    return any(isinstance(layer, LinearAttentionCacheLayerMixin) for layer in kinds)
+    return any(isinstance(layer, LinearAttentionCacheLayerMixin | DynamicIndexedLayer) for layer in kinds)
 
 
 def _check_causal(found: Architecture, ids: Tensor, expected: Tensor) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TEXTS = ("def f(numbers):\n    return sorted(numbers)[::-1]\n", "What does this program return for [3, 1, 2]?")
 TOKENS, SAMPLES = 8, 2
+WINDOWS = ("sliding_window", "attention_chunk_size", "index_topk")  # how configs call the keys that a layer sees
 POWER = 5.0  # the random adapter must move log-probabilities by this many tolerances, or the test would see nothing
 # Two engines magnify rounding where an adapter moves much: 0.11 nats in bfloat16 where a random adapter moved
 # Qwen2.5-Coder-1.5B by 4. One that is wrongly scaled is off by about the same part of the power as of the scale.
@@ -175,9 +176,9 @@ def _sample(policy: Policy, sampler: Sampler, *, adapter: bool) -> list[Rollout]
 
 
 def _long_texts(policy: Policy, sampler: Sampler) -> list[str]:
-    """A prompt longer than the model's sliding window, where prompts may be that long."""
+    """A prompt longer than what the model's layers see at once, where prompts may be that long."""
     sizes = text_sizes(policy.model)
-    windows = [getattr(sizes, name, None) for name in ("sliding_window", "attention_chunk_size")]
+    windows = [getattr(sizes, name, None) for name in WINDOWS]
     narrow = min((w for w in windows if isinstance(w, int) and w > 0), default=0)
     if describe(policy.model).is_plain or not narrow or narrow + 32 > policy.config.selfplay.max_prompt_tokens:
         return []

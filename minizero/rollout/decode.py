@@ -7,11 +7,13 @@ Reading order: Decoder (what both offer), PaddedRows (rows of any length side by
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
 
 from minizero.models.architecture import (
     TRIAL,
@@ -24,8 +26,11 @@ from minizero.models.architecture import (
 )
 from minizero.models.attention import Rows, layout
 from minizero.models.head import hidden_states
+from minizero.models.load import locate
 from minizero.rollout.cache import BatchCache
 from minizero.types import ModelError
+
+INSTEAD = "If vLLM knows the architecture, --set sampler.backend=vllm samples from it."
 
 
 class Decoder(Protocol):
@@ -134,7 +139,13 @@ class EqualRows:
 
     def select(self, rows: Tensor) -> None:
         self._rows = len(rows)
-        self._cache.reorder_cache(rows)
+        if type(self._cache).batch_select_indices is not Cache.batch_select_indices:
+            self._cache.batch_select_indices(rows)  # a class of the model's own (MiniMax)
+            return
+        for layer in self._cache.layers:
+            # transformers 5.19: the one forgets recurrent states, the other the keys of an index.
+            stateful = isinstance(layer, LinearAttentionCacheLayerMixin)
+            (layer.reorder_cache if stateful else layer.batch_select_indices)(rows)
 
     def join(self, others: Sequence[EqualRows]) -> None:
         for other in others:
@@ -146,15 +157,32 @@ class EqualRows:
 def choose_decoder(architecture: Architecture) -> type[PaddedRows] | type[EqualRows]:
     """The faster way that decodes what transformers' own forward pass computes. Raises ModelError if neither does."""
     takes = architecture.takes
-    padded = not architecture.is_recurrent and {"past_key_values", "position_ids", "attention_mask"} <= takes
+    padded = not architecture.has_states and {"past_key_values", "position_ids", "attention_mask"} <= takes
     if padded and _decodes(architecture, PaddedRows, (TRIAL // 2, TRIAL // 2 - 5)):
         return PaddedRows
     if _decodes(architecture, EqualRows, (TRIAL // 2, TRIAL // 2)):
         return EqualRows
     raise ModelError(
         f"{type(architecture.model).__name__} cannot be sampled by the transformers sampler: decoding token by token "
-        "with its cache does not give the log-probabilities of its forward pass. Try --set sampler.backend=vllm"
+        f"with its cache does not give the log-probabilities of its forward pass. {INSTEAD}"
     )
+
+
+def check_has_cache(name: str) -> None:
+    """Raise ModelError, before weights load, for an architecture whose code keeps nothing between tokens. A model that
+    is not on this machine yet passes."""
+    from transformers import AutoConfig
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
+
+    try:
+        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(AutoConfig.from_pretrained(locate(name), local_files_only=True))]
+    except (OSError, ValueError, KeyError):
+        return  # load() says what is wrong
+    if not {"past_key_values", "cache_params"} & set(inspect.signature(kind.forward).parameters):
+        raise ModelError(
+            f"{kind.__name__} cannot be sampled by the transformers sampler: its code has no cache, so every token "
+            f"would cost a pass over all before it. {INSTEAD}"
+        )
 
 
 @torch.no_grad()

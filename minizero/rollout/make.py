@@ -35,6 +35,10 @@ def check_sampler(config: Config) -> None:
         from minizero.rollout.vllm_settings import check_model
 
         check_model(config)
+    elif config.sampler.backend == "transformers":
+        from minizero.rollout.decode import check_has_cache
+
+        check_has_cache(config.model.name)
 
 
 def backend(config: Config, device: str) -> str:
