@@ -42,7 +42,7 @@ def leads_to(test: Path) -> set[str]:
     found: set[str] = set()
     seen: set[Path] = set()
     waiting = [(name, test.parent) for name in (*_imports(_tree(test), late=True), *_of_fixtures(test))]
-    waiting += [(name, path.parent) for path in _conftests(test) for name in _imports(_tree(path), late=False)]
+    waiting += [(name, path.parent) for path in _conftests(test) for name in _imports_when_loaded(path)]
     while waiting:
         name, beside = waiting.pop()
         own = _files(name, beside)
@@ -51,7 +51,7 @@ def leads_to(test: Path) -> set[str]:
         for file in own:
             if file not in seen:
                 seen.add(file)
-                waiting += [(other, file.parent) for other in _imports(_tree(file), late=False)]
+                waiting += [(other, file.parent) for other in _imports_when_loaded(file)]
     return found - LIGHT - set(sys.stdlib_module_names)
 
 
@@ -82,10 +82,16 @@ def _imports(tree: ast.AST, *, late: bool) -> Iterator[str]:
             yield from _imports(node, late=late)
 
 
+@cache
+def _imports_when_loaded(path: Path) -> frozenset[str]:
+    return frozenset(_imports(_tree(path), late=False))
+
+
 def _is_for_types_only(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
 
 
+@cache
 def _files(name: str, beside: Path) -> list[Path]:
     """The files of this repository that importing `name` loads: its module and the packages around it; [] for none."""
     parts = name.split(".")
