@@ -85,8 +85,11 @@ def test_it_holds_the_configs_beside_the_code_and_nothing_that_moved(built: tupl
     assert {path.relative_to(site / "minizero").as_posix() for path in site.rglob("*.toml")} == ours
     assert {path.name for path in site.iterdir() if path.suffix != ".dist-info"} == {"minizero", "sandbox"}
     assert not (site / "minizero" / "moved_since.py").exists()
-    code = {path.relative_to(ROOT) for name in ("minizero", "sandbox") for path in (ROOT / name).rglob("*.py")}
-    assert {path.relative_to(site) for path in site.rglob("*.py")} == code
+    # Code, templates, weights, data: whatever lies in the packages, but for what tells readers of the repository.
+    files = [path for name in ("minizero", "sandbox") for path in (ROOT / name).rglob("*") if path.is_file()]
+    ours = {path.relative_to(ROOT) for path in files if "__pycache__" not in path.parts} - {Path("sandbox/README.md")}
+    theirs = {path.relative_to(site) for name in ("minizero", "sandbox") for path in (site / name).rglob("*.*")}
+    assert ours == {path for path in theirs if "configs" not in path.parts} - {Path("minizero/commit.txt")}
 
 
 def test_it_is_typed_for_those_who_import_it(built: tuple[Path, str]) -> None:
