@@ -105,7 +105,8 @@ class TensorboardTracker:
             line = "pip install 'minizero[tensorboard]'"
             raise MissingPackage("tensorboard", "run.tensorboard = true", line) from None
         self._make: Any = SummaryWriter
-        self._path, self._writer = run.path / "tensorboard", None
+        self._path = run.path / "tensorboard"
+        self._writer: Any = None
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         if self._writer is None:  # what a resume does again takes the place of what was written after that step
