@@ -11,7 +11,6 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from statistics import fmean
-from types import TracebackType
 from typing import Any
 
 from rich.console import Console as RichConsole
@@ -55,9 +54,7 @@ class Console:
         self._mover.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         if self._mover:
             self._mover.join()
