@@ -117,7 +117,7 @@ def _merged(adapter: Path) -> str:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from minizero.models.load import TINY
+    from minizero.models.names import TINY
 
     out = adapter.parent / "merged"
     PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(TINY), adapter).merge_and_unload().save_pretrained(

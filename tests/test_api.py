@@ -278,7 +278,7 @@ def test_settings_are_a_mapping_a_nested_one_or_texts(tmp_path: Path) -> None:
 
 def test_settings_of_any_text_arrive_as_they_are() -> None:
     odd = 'a"b\\c\nd 😀 e=1'
-    assert load_config("tiny", {"run.name": odd}).run.name == odd
+    assert load_config("tiny", {"run.wandb_project": odd}).run.wandb_project == odd
     assert load_config("tiny", {"buffer.seeds": Path("a b.jsonl")}).buffer.seeds == "a b.jsonl"
     terms = load_config("tiny", {"reward": {"propose": {"terms": {"my.dir/a.py:f": 0.5}}}}).reward.propose.terms
     assert terms["my.dir/a.py:f"].weight == 0.5

@@ -10,7 +10,8 @@ import torch
 
 from minizero.config.schema import ModelConfig
 from minizero.models.gguf import directory_of, unpack
-from minizero.models.load import load, locate
+from minizero.models.load import load
+from minizero.models.names import locate
 from minizero.types import ModelError
 
 gguf = pytest.importorskip("gguf", reason="gguf is not installed: pip install 'minizero[gguf]'")

@@ -13,7 +13,8 @@ import pytest
 
 from minizero.config import load_config
 from minizero.config.schema import ModelConfig
-from minizero.models.load import check_name, check_positions, load, locate
+from minizero.models.load import load
+from minizero.models.names import check_name, check_positions, locate
 from minizero.models.style import style_of
 from minizero.models.tokenizer import check_tokenizer
 from minizero.types import Message, MissingPackage, ModelError, Prompt

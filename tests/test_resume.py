@@ -139,7 +139,7 @@ def test_ctrl_c_finishes_the_step_and_leaves_a_resumable_run(tmp_path: Path, uni
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(RunLoop, "step", interrupted)
-        with pytest.raises(Stopped, match=r"stopped after step 2\. Continue with  --resume"):
+        with pytest.raises(Stopped, match=r"Stopped after step 2\. Continue with:\n  minizero selfplay --resume"):
             start(config)
     resume(the_run(tmp_path))
     assert outcome(the_run(tmp_path)) == uninterrupted
@@ -186,7 +186,7 @@ def test_checkpoint_and_validation_are_of_the_mean_of_the_weights(
     saved = load_file(path / "checkpoints" / "step-000002" / "model" / "model.safetensors")
     means = {name.removeprefix("mean/"): tensor for name, tensor in state.items() if name.startswith("mean/")}
     assert means
-    _, validated = seen  # before the first step and after the last
+    _, *_, validated = seen  # before the first step, on the way, and after the last
     for name, mean in means.items():
         assert torch.equal(validated[name], mean)
         assert torch.equal(saved[name], mean)

@@ -18,7 +18,7 @@ from minizero.ablate.sets import Variant
 from minizero.config import Config, difference
 from minizero.config.reward import is_own_function
 from minizero.metrics import METRICS
-from minizero.models.load import locate
+from minizero.models.names import locate
 from minizero.rewards.plugins import source_of
 from minizero.selfplay.run_data import RunData, read_run
 from minizero.selfplay.validation import Validation, check_pairing

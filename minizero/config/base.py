@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from enum import Enum
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -22,19 +23,24 @@ class Section(BaseModel):
     def _one_is_a_list(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        lists = {name for name, field in cls.model_fields.items() if _takes_lists(field.annotation)}
+        fields = cls.model_fields
         return {
-            name: (value,) if name in lists and isinstance(value, str) and not _is_word(cls, name, value) else value
+            name: (value,) if name in fields and _is_an_item(value, fields[name].annotation) else value
             for name, value in values.items()
         }
 
 
-def _takes_lists(annotation: Any) -> bool:
-    kinds = typing.get_args(annotation) if typing.get_origin(annotation) is not tuple else (annotation,)
-    return any(typing.get_origin(kind) is tuple for kind in kinds)
+def _is_an_item(value: Any, annotation: Any) -> bool:
+    """Whether a field that takes lists takes this word inside one only. adapter.targets takes all-linear as it is."""
+    kinds = (annotation,) if typing.get_origin(annotation) is tuple else typing.get_args(annotation)
+    lists = [typing.get_args(kind)[0] for kind in kinds if typing.get_origin(kind) is tuple]
+    words = [word for kind in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind)]
+    return isinstance(value, str) and value not in words and any(_takes(item, value) for item in lists)
 
 
-def _is_word(section: type[BaseModel], name: str, value: str) -> bool:
-    """Whether the field also takes this very word, as adapter.targets takes all-linear."""
-    kinds = typing.get_args(section.model_fields[name].annotation)
-    return any(value in typing.get_args(kind) for kind in kinds if typing.get_origin(kind) is Literal)
+def _takes(item: Any, word: str) -> bool:
+    if typing.get_origin(item) is Literal:
+        return word in typing.get_args(item)
+    if isinstance(item, type) and issubclass(item, Enum):
+        return word in {member.value for member in item}
+    return item is str

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minizero.models.load import architecture, locate
+from minizero.models.names import architecture, locate
 from minizero.types import ConfigError, ModelError
 
 GIB = 2**30

@@ -26,7 +26,7 @@ from minizero.models.architecture import (
 )
 from minizero.models.attention import Rows, layout
 from minizero.models.head import hidden_states
-from minizero.models.load import locate
+from minizero.models.names import locate
 from minizero.rollout.cache import BatchCache
 from minizero.types import ModelError
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minizero.models.architecture import text_sizes
-from minizero.models.load import architecture, locate
+from minizero.models.names import architecture, locate
 from minizero.planner import kv_bytes
 from minizero.rollout.vllm_internals import RANKS
 from minizero.types import ConfigError, MissingPackage, ModelError

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from minizero.config import Config
-from minizero.models.load import check_positions
+from minizero.models.names import check_positions
 from minizero.rollout.protocol import Sampler
 from minizero.selfplay.buffer import TaskBuffer
 from minizero.selfplay.step import SelfPlay

@@ -19,7 +19,7 @@ from typing import Any
 
 from minizero.config import Config, config_from, read_toml, to_toml
 from minizero.config.named import known_models
-from minizero.models.load import check_name
+from minizero.models.names import check_name
 from minizero.rewards import load_terms
 from minizero.rewards.plugins import look_in
 from minizero.rewards.trial import try_terms

@@ -225,7 +225,7 @@ def test_the_format_suits_the_model_unless_one_is_named(model: str, style: str, 
 def test_the_tiny_models_run_is_asked_beside_its_base_on_its_own_tasks_without_being_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from minizero.models.load import locate
+    from minizero.models.names import locate
 
     monkeypatch.chdir(tmp_path)
     run = make_run(Path("runs/tiny"), steps=1, tasks=1, settings={"run": {"threads": 1}})
