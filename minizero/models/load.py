@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minizero.models.architecture import choose_attention
-from minizero.models.attention import ATTENTION, register
 from minizero.models.gguf import directory_of, is_gguf, unpack
 from minizero.models.style import Style, style_of
 from minizero.models.tokenizer import Think, Tokenizer, check_tokenizer, make_tokenizer
@@ -116,6 +114,10 @@ def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> Loa
     from transformers import AutoConfig, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
+    # Not at the top: a run imports this file before its sandbox starts, whose processes must not inherit torch.
+    from minizero.models.architecture import choose_attention
+    from minizero.models.attention import register
+
     transformers_logging.disable_progress_bar()  # the run has its own progress line
     source = locate(config.name)
     if is_gguf(config.name):
@@ -190,6 +192,8 @@ def check_causal(name: str, shape: Any) -> None:
 def _load_weights(source: str, **settings: Any) -> Any:
     """The model with our attention; with its own where its code has no place for another."""
     from transformers import AutoModelForCausalLM
+
+    from minizero.models.attention import ATTENTION
 
     try:
         return AutoModelForCausalLM.from_pretrained(source, attn_implementation=ATTENTION, **settings)
