@@ -5,7 +5,7 @@ from __future__ import annotations
 import typing
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 
 class Section(BaseModel):
@@ -22,7 +22,13 @@ class Section(BaseModel):
     def _one_is_a_list(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        lists = {name for name, field in cls.model_fields.items() if _takes_lists(field.annotation)}
+        # A field with a reading of its own (advantage's groups: none is no group) reads one word itself.
+        own = {
+            name
+            for name, field in cls.model_fields.items()
+            if any(isinstance(item, BeforeValidator) for item in field.metadata)
+        }
+        lists = {name for name, field in cls.model_fields.items() if _takes_lists(field.annotation)} - own
         return {
             name: (value,) if name in lists and isinstance(value, str) and not _is_word(cls, name, value) else value
             for name, value in values.items()
