@@ -22,6 +22,7 @@ LIGHT = {
     "pydantic_core",
     "numpy",
     "jinja2",
+    "markupsafe",
     "tomli_w",
     "complexipy",
     "radon",

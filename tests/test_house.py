@@ -100,6 +100,12 @@ def test_what_needs_no_torch_loads_without_it() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_a_run_loads_no_torch_before_its_sandbox_starts() -> None:
+    code = "import sys, minizero.selfplay.run_loop, minizero.selfplay.build; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
 def test_the_landing_is_small() -> None:
     entries = [path.name for path in (ROOT / "minizero").iterdir() if path.name != "__pycache__"]
     assert len(entries) <= LANDING, sorted(entries)

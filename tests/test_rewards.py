@@ -304,7 +304,7 @@ def test_load_terms_returns_the_text_of_own_files_for_the_run_directory(tmp_path
         ("return __import__('numpy').float32(0.25)", 0.25),
         ("return __import__('numpy').bool_(False)", 0.0),
         ("return __import__('numpy').int64(3)", 3.0),
-        ("return __import__('torch').tensor(0.25)", 0.25),
+        pytest.param("return __import__('torch').tensor(0.25)", 0.25, marks=pytest.mark.full),
     ],
 )
 def test_what_becomes_a_float_without_loss_is_a_reward(tmp_path: Path, body: str, value: float) -> None:

@@ -49,6 +49,8 @@ def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> Loa
     from transformers import AutoConfig, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
+    # Not at the top: a run imports this file before its sandbox starts, whose processes must not inherit torch.
+
     transformers_logging.disable_progress_bar()  # the run has its own progress line
     source = locate(config.name)
     if is_gguf(config.name):
