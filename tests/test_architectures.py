@@ -76,7 +76,7 @@ def measure(kind: str, path: Path) -> Result:
     sampled = torch.tensor([value for c in done for value in c.log_probs])
     facts = describe(policy.model)
     differences = [float((values - expected).abs().max()) for values in (sampled, shared, alone, saved)]
-    return Result(*differences, facts.shares_rows, sampler._decoder_type.mixes_lengths)
+    return Result(*differences, facts.shares_rows, sampler.mixes_lengths)
 
 
 @torch.no_grad()

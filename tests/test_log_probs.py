@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from minizero.learn.log_probs import CHUNK_LOGITS, chunked_log_probs
+from minizero.learn.log_probs import CHUNK_LOGITS, chunked_log_probs, head_log_probs
 
 # T tokens, h hidden size, V vocabulary
 
@@ -137,3 +137,45 @@ def test_memory_does_not_grow_with_tokens_times_vocabulary() -> None:
 
 def test_the_default_chunk_keeps_logits_bounded_for_any_vocabulary() -> None:
     assert CHUNK_LOGITS // 151_936 == 441  # Qwen2.5's vocabulary: 441 rows, 256 MiB in float32
+
+
+# -- heads that are more than a matrix --
+
+
+def soft_capped(weight: Tensor, bias: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda hidden: 2 * torch.tanh((hidden @ weight.T + bias) / 3)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 20])
+def test_any_head_has_the_value_and_gradient_of_the_naive_one(chunk: int) -> None:
+    hidden, weight, targets = case(9, dtype=torch.float64)
+    bias = torch.linspace(-1, 1, 11, dtype=torch.float64).requires_grad_()
+    head = soft_capped(weight, bias)
+
+    def whole(hidden: Tensor) -> tuple[Tensor, Tensor]:
+        log_p = (head(hidden) / 0.7).log_softmax(-1)
+        return log_p.gather(1, targets[:, None])[:, 0], -(log_p.exp() * log_p).sum(-1)
+
+    results = []
+    for log_probs, entropy in (whole(hidden), head_log_probs(hidden, head, (weight, bias), targets, 0.7, chunk)):
+        weighted = (log_probs * torch.arange(1, 10)).sum() - 0.3 * entropy.sum()
+        results.append((log_probs, entropy, *torch.autograd.grad(weighted, (hidden, weight, bias))))
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-12, rtol=1e-10)
+
+
+def test_a_head_that_is_a_matrix_gives_the_same_either_way() -> None:
+    hidden, weight, targets = case(7)
+    direct = chunked_log_probs(hidden, weight, targets, 1.3, 2)
+    for ours, theirs in zip(
+        head_log_probs(hidden, lambda h: h @ weight.T, (weight,), targets, 1.3, 2), direct, strict=True
+    ):
+        assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_of_a_frozen_head_the_hidden_states_alone_get_a_gradient() -> None:
+    hidden, weight, targets = case(trained=False)
+    log_probs, _ = head_log_probs(hidden, lambda h: h @ weight.T + 1, (), targets, 1.0, 4)
+    log_probs.sum().backward()
+    assert hidden.grad is not None
+    assert weight.grad is None

@@ -195,14 +195,28 @@ def plan(
         raise SystemExit(1)
 
 
-def doctor() -> None:
-    """Check this machine: card, packages, disk, logins, sandbox; each line with its fix. Exit status 1 if bad."""
-    from minizero.planner.doctor import examine
+def doctor(
+    model: Annotated[str, tyro.conf.Positional] = "",
+    /,
+    *,
+    config: tuple[Path, ...] = (),
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+) -> None:
+    """Check this machine (card, packages, disk, logins, sandbox), or with MODEL a model; exit status 1 if bad.
 
-    checks = examine()
-    for check in checks:
+    Args:
+        model: As for selfplay. It is loaded, and sampler and trainer are compared with its own forward pass.
+        config: TOML files stacked over the model's own.
+        set: One setting, section.name=value; may be repeated.
+    """
+    from minizero.planner.doctor import examine
+    from minizero.rollout.model_check import examine_model
+
+    bad = False
+    for check in examine_model(resolve(model, config, set)) if model else examine():
         print(check.line())
-    if any(check.state == "bad" for check in checks):
+        bad |= check.state == "bad"
+    if bad:
         raise SystemExit(1)
 
 

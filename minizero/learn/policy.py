@@ -64,6 +64,7 @@ class Policy:
         if config.optim.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
             self.model.enable_input_require_grads()
+        describe(self.model)  # refuses what is no causal language model
         self.optimiser = MasterAdamW(
             {name: p for name, p in self.model.named_parameters() if p.requires_grad}, config.optim
         )

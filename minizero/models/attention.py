@@ -78,11 +78,11 @@ def _own_attention(
     """The eager function of the model's own file, which computes everything that the layer can ask for."""
     own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     if own is None:
-        extra = sorted(name for name, argument in asked.items() if argument is not None and name not in HARMLESS)
+        known = HARMLESS | {"scaling", "dropout"}
+        extra = sorted(name for name, argument in asked.items() if argument is not None and name not in known)
         raise ModelError(
             f"{type(module).__name__} asks its attention for {', '.join(extra)}, which minizero does not compute, and "
-            "transformers has no eager function for it. Try --set sampler.backend=vllm for sampling; it cannot be "
-            "trained."
+            "transformers has no eager function for it. Take another model."
         )
     if mask is None and query.shape[2] > 1 and _is_causal(module, asked):
         mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()[None, None]

@@ -50,22 +50,28 @@ class Tokenizer:
         template = getattr(self.backend, "chat_template", None)
         if not template:
             raise ModelError(NO_TEMPLATE)
-        messages = [{"role": m.role, "content": m.content} for m in prompt.messages]
-        choice = {} if self.think == "auto" else {"enable_thinking": self.think == "on"}
+        from jinja2 import TemplateError
+
         try:
-            rendered = self._apply(messages, choice)
-        except Exception as error:
-            # Gemma 2 and others raise jinja2's TemplateError for a role that they do not have.
-            if type(error).__name__ not in ("TemplateError", "UndefinedError") or messages[0]["role"] != "system":
-                raise ModelError(f"the chat template refuses these messages: {error}") from error
-            rendered = self._apply(_system_in_user_turn(prompt.messages), choice)
+            try:
+                rendered = self._apply([{"role": m.role, "content": m.content} for m in prompt.messages])
+            except TemplateError:  # how Gemma 2 and others say that they have no system role
+                if prompt.messages[0].role != "system":
+                    raise
+                rendered = self._apply(_system_in_user_turn(prompt.messages))
+        except TemplateError as error:
+            roles = ", ".join(m.role for m in prompt.messages)
+            raise ModelError(
+                f"the model's chat template refuses a prompt of the roles {roles}: {error}. Try --set prompt.style=r1"
+            ) from error
         if prompt.prefill and rendered.rfind("<think>") > rendered.rfind("</think>"):
             rendered = rendered.rstrip("\n") + "\n\n</think>\n\n"
         return rendered + prompt.prefill
 
-    def _apply(self, messages: Sequence[dict[str, str]], choice: dict[str, bool]) -> str:
+    def _apply(self, messages: list[dict[str, str]]) -> str:
+        choice = {} if self.think == "auto" else {"enable_thinking": self.think == "on"}
         given: dict[str, Any] = {"add_generation_prompt": True, "tokenize": False, **choice}
-        return str(self.backend.apply_chat_template(list(messages), **given))
+        return str(self.backend.apply_chat_template(messages, **given))
 
     def _ids(self, text: str) -> list[int]:
         ids = list(self.backend(text, add_special_tokens=False)["input_ids"])

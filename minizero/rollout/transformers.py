@@ -75,6 +75,11 @@ class TransformersSampler:
         self._usage: dict[str, float] = {}
         self.take_usage()
 
+    @property
+    def mixes_lengths(self) -> bool:
+        """Whether prompts of different lengths are decoded side by side."""
+        return self._decoder_type.mixes_lengths
+
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         return self.tokenizer.encode(prompt)
 

@@ -1,0 +1,123 @@
+"""Sampler, trainer and model are compared before a run: what differs ends it, with the numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from minizero.config import load_config
+from minizero.learn import policy as policies
+from minizero.learn.policy import Policy
+from minizero.rollout.agreement import Agreement, check_agreement
+from minizero.rollout.make import make_sampler
+from minizero.rollout.transformers import TransformersSampler
+from minizero.types import Completion, ConfigError, SamplerError
+
+
+def make(model: Path, *settings: str) -> tuple[Policy, Any]:
+    base = (f"model.name={str(model)!r}", "adapter.rank=4", "model.device=cpu", "run.threads=1", "prompt.style=r1")
+    config = load_config(overrides=[*base, *settings])
+    policy = Policy(config)
+    return policy, make_sampler(config, policy)
+
+
+def test_an_adapter_is_compared_in_three_states_and_all_is_left_as_it_was(random_model: Path) -> None:
+    policy, sampler = make(random_model)
+    before = {name: p.clone() for name, p in policy.model.named_parameters()}
+    state = torch.random.get_rng_state()
+    found = check_agreement(policy, sampler)
+    assert set(found.gaps) == {
+        f"{who}, {state}" for who in ("sampler", "trainer", "alone") for state in ("random", "base", "policy")
+    }
+    assert max(found.gaps.values()) < 1e-4
+    assert found.power > 5 * found.tolerance == 5e-3
+    assert 24 < found.tokens <= 3 * 4 * 8  # fewer where a completion ended early
+    assert sampler.take_usage()["completion_tokens"] == 0
+    assert sampler.pending == 0
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(p, before[name]) for name, p in policy.model.named_parameters())
+    assert policy.model.config._attn_implementation == "minizero_attention"
+    assert found.as_dict()["tolerance"] == 1e-3
+
+
+def test_a_policy_without_an_adapter_is_compared_as_it_is(random_model: Path) -> None:
+    found = check_agreement(*make(random_model, "adapter.kind=full"))
+    assert set(found.gaps) == {"sampler, policy", "trainer, policy", "alone, policy"}
+    assert found.power == 0
+
+
+class OtherTemperature(TransformersSampler):
+    """Samples at a temperature that nobody asked for."""
+
+    def submit(self, request: Any) -> None:
+        from dataclasses import replace
+
+        super().submit(replace(request, temperature=1.3))
+
+
+def test_a_sampler_that_samples_from_something_else_ends_the_run(random_model: Path) -> None:
+    policy, sampler = make(random_model)
+    sampler.__class__ = OtherTemperature
+    with pytest.raises(SamplerError, match=r"what is sampled from is not .*differ by .* nats on average, expected at"):
+        check_agreement(policy, sampler)
+
+
+def test_a_sampler_that_ignores_the_adapter_ends_the_run(random_model: Path) -> None:
+    policy, sampler = make(random_model)
+    poll = sampler._poll
+
+    def without_adapter() -> list[Completion]:
+        with policy.adapter_off():
+            done: list[Completion] = poll()
+        return done
+
+    sampler._poll = without_adapter
+    with pytest.raises(SamplerError, match="with a random adapter, what is sampled from is not the model"):
+        check_agreement(policy, sampler)
+
+
+@pytest.fixture
+def leaky_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trainer whose completions see each other in a shared row."""
+    collate = policies.collate_rows
+
+    def leaky(*args: Any) -> Any:
+        from dataclasses import replace
+
+        batch = collate(*args)
+        width = batch.input_ids.shape[1]
+        everything = torch.ones(len(batch.input_ids), 1, width, width, dtype=torch.bool).tril()
+        return batch if batch.mask is None else replace(batch, mask=everything)
+
+    monkeypatch.setattr(policies, "collate_rows", leaky)
+
+
+@pytest.mark.usefixtures("leaky_rows")
+def test_a_trainer_whose_shared_rows_leak_ends_the_run(random_model: Path) -> None:
+    with pytest.raises(SamplerError, match="the trainer computes other log-probabilities than the"):
+        check_agreement(*make(random_model))
+
+
+def test_the_tolerance_is_a_setting(random_model: Path) -> None:
+    policy, sampler = make(random_model, "sampler.tolerance=1e-12")
+    with pytest.raises(SamplerError, match="expected at most 1e-12 in float32"):
+        check_agreement(policy, sampler)
+    assert check_agreement(*make(random_model, "model.dtype=bfloat16")).tolerance == 0.1
+
+
+def test_a_sampler_that_was_proven_when_it_was_made_is_not_asked_again(random_model: Path) -> None:
+    policy, sampler = make(random_model)
+    sampler.agreement = Agreement({"sampler, policy": 0.0}, 1.0, 1.0, 1, 0.0)
+    assert check_agreement(policy, sampler) is sampler.agreement
+
+
+def test_a_quantised_base_in_another_engine_needs_the_importance_correction(random_model: Path) -> None:
+    policy, sampler = make(random_model, "loss.correction=none")
+    policy.model.config.quantization_config = {"quant_method": "fp8"}
+    assert check_agreement(policy, sampler).tolerance == 2e-3  # the trainer's own model: nothing is rounded twice
+    sampler.model = None
+    with pytest.raises(ConfigError, match=r'loss\.correction = "none" with a quantised base in another engine'):
+        check_agreement(policy, sampler)
