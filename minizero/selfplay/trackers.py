@@ -48,7 +48,19 @@ class Trackers:
             tracker.close()
 
 
-class WandbTracker:
+class _Board:
+    """A tracker whose run has wandb's interface."""
+
+    _run: Any
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+class WandbTracker(_Board):
     """Weights & Biases, online or into files under the run directory (offline)."""
 
     def __init__(self, config: Config, run: RunDirectory) -> None:
@@ -56,7 +68,7 @@ class WandbTracker:
             import wandb
         except ImportError:
             raise MissingPackage("wandb", f"run.wandb = {config.run.wandb}", "pip install 'minizero[wandb]'") from None
-        self._run: Any = wandb.init(
+        self._run = wandb.init(
             project=config.run.wandb_project,
             id=run.manifest["run_id"],
             name=run.path.name,
@@ -66,14 +78,8 @@ class WandbTracker:
             config=config.model_dump(mode="json"),
         )
 
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self._run.log(dict(values), step=step)
 
-    def close(self) -> None:
-        self._run.finish()
-
-
-class TrackioTracker:
+class TrackioTracker(_Board):
     """trackio: a local database, shown by `trackio show`. It knows runs by name, so the id is part of the name."""
 
     def __init__(self, config: Config, run: RunDirectory) -> None:
@@ -81,18 +87,12 @@ class TrackioTracker:
             import trackio
         except ImportError:
             raise MissingPackage("trackio", "run.trackio = true", "pip install trackio") from None
-        self._run: Any = trackio.init(
+        self._run = trackio.init(
             project=config.run.wandb_project,
             name=f"{run.path.name}-{run.manifest['run_id'][:6]}",
             resume="allow",
             config=config.model_dump(mode="json"),
         )
-
-    def log(self, step: int, values: Mapping[str, float]) -> None:
-        self._run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        self._run.finish()
 
 
 class TensorboardTracker:
