@@ -100,12 +100,21 @@ def one_line(text: str) -> str:
 def main(names: list[str]) -> int:
     """Exit status: 1 when an architecture is neither right nor refused."""
     outcome = Outcome()
-    with tempfile.TemporaryDirectory():
-        for _kind in names or KINDS:
-            pass
+    with tempfile.TemporaryDirectory() as directory:
+        for kind in names or KINDS:
+            say(outcome.add(kind, Path(directory) / kind))
     if not names:
         TABLE.write_text(outcome.text())
+    say(f"{len(outcome.right)} right, {len(outcome.refused)} refused, {len(outcome.unknown)} not tried")
+    for kind, text in outcome.wrong.items():
+        say(f"neither right nor refused: {kind}: {text}")
     return 1 if outcome.wrong else 0
+
+
+def say(line: str) -> None:
+    """Onto the console at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ from minizero.types import ModelError
 # float32, 3e-2 in bfloat16.
 TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-3, torch.float16: 5e-2, torch.bfloat16: 1e-1}
 TRIAL = 24  # tokens of the longest sequence tried
+LEAK = {torch.float32: 1e-4, torch.float64: 1e-4}  # share of the change of later predictions that earlier ones may show
+ROUNDED_LEAK = 0.02  # the same in half precision
 # What the code of a model raises when it is called in a way that it was not made for.
 REFUSALS = (AttributeError, TypeError, RuntimeError, ValueError, LookupError, AssertionError, NotImplementedError)
 
@@ -133,7 +135,7 @@ def _describe(model: Any) -> Architecture:
         ) from error
     found = Architecture(model, base, head, takes, layers, states, plain)
     expected = plain_log_probs(model, first)
-    _check_causal(found, first, expected)
+    _check_causal(model, first, second, expected)
     if not agrees(lambda: log_softmax(found.logits(found.hidden(first[None])[0])), expected, model.dtype):
         raise ModelError(
             f"{type(model).__name__}: its logits are not what its head makes of the hidden states of {base!r}, so "
@@ -187,14 +189,19 @@ def _has_states(model: Any) -> bool:
     return any(isinstance(layer, LinearAttentionCacheLayerMixin | DynamicIndexedLayer) for layer in kinds)
 
 
-def _check_causal(found: Architecture, ids: Tensor, expected: Tensor) -> None:
-    """A language model's earlier predictions do not depend on later tokens."""
-    changed = ids.clone()
-    changed[-1] = ids[0]
-    if not agrees(lambda: plain_log_probs(found.model, changed)[:-1], expected[:-1], found.model.dtype):
+def _check_causal(model: Any, first: Tensor, second: Tensor, expected: Tensor) -> None:
+    """The predictions inside the half that two sequences share do not depend on the half in which they differ.
+
+    Compared with how much the others differ, because random weights move everything little. What is allowed is
+    rounding: experts that get other tokens are computed in other groups.
+    """
+    half = TRIAL // 2
+    apart = (plain_log_probs(model, second) - expected).abs()
+    leak = LEAK.get(model.dtype, ROUNDED_LEAK)
+    if float(apart[: half - 1].mean()) > leak * float(apart[half:].mean()):
         raise ModelError(
-            f"{type(found.model).__name__} is no causal language model as it is configured: its earlier predictions "
-            "depend on later tokens. Encoders such as BERT cannot be sampled from."
+            f"{type(model).__name__} is no causal language model as it is configured: its earlier predictions depend "
+            "on later tokens. Encoders such as BERT cannot be sampled from."
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from minizero.config.schema import Config
 from minizero.planner.memory import (
     CONTEXT_GIB,
+    CPU_KV_GIB,
     chunk_of,
     kv_gib,
     kv_token_bytes,
@@ -118,10 +119,18 @@ def resolve_for_machine(config: Config, sizes: Mapping[str, Any]) -> Config:
 
 def kv_bytes(config: Config, sizes: Mapping[str, Any]) -> int:
     """Bytes of vLLM's key-value cache for a model with these sizes on this machine. Raises ConfigError when the longest
-    sequence does not fit into it."""
-    config, shape = resolve_for_machine(config, sizes), shape_of(sizes, config.model.name)
+    sequence does not fit into it, and for a model that the formulas do not describe, unless sampler.kv_gib is set."""
     card = this_card() if config.model.device != "cpu" else None
     device = "cuda" if card else "cpu"
+    config = resolve_for_machine(config, sizes)
+    try:
+        shape = shape_of(sizes, config.model.name)
+    except ModelError as error:
+        if not config.sampler.kv_gib and device == "cuda":
+            raise ConfigError(
+                f"{error} So the size of vLLM's key-value cache is not known. Try --set sampler.kv_gib=4"
+            ) from None
+        return int((config.sampler.kv_gib or CPU_KV_GIB) * GIB)  # vLLM says itself when a sequence does not fit
     gib = kv_gib(config, shape, device=device, vllm=True, budget=budget_of(config, card))
     need = longest(config) * kv_token_bytes(shape, value_bytes(config, shape, device)) / GIB
     if gib < need:

@@ -16,6 +16,7 @@ from minizero.planner.shapes import GIB, Shape
 CONTEXT_GIB, GRAPHS_GIB, FRAGMENTS_GIB, ENGINE_GIB = 0.7, 0.4, 0.8, 0.6  # a CUDA process with vLLM; estimates
 NF4_BITS = 4.127  # 4 bits, and the scales of 64 values, themselves quantised (arXiv 2305.14314, section 3)
 CHUNK, CHUNK_LOGITS = 1024, 2**26  # optim.logits_chunk = 0: so many positions, or fewer for a large vocabulary
+CPU_KV_GIB = 1.0  # vLLM's key-value cache on a CPU where sampler.kv_gib is 0
 LEARNING, SAMPLING = ("training a micro-batch", "logits of a chunk"), ("vLLM, a batch",)  # never at the same time
 
 
@@ -125,7 +126,7 @@ def kv_gib(config: Config, shape: Shape, *, device: str, vllm: bool, budget: flo
     if config.sampler.kv_gib:
         return config.sampler.kv_gib
     if device == "cpu":
-        return 1.0
+        return CPU_KV_GIB
     fill = config.sampler.max_rows * longest(config) * kv_token_bytes(shape) / GIB
     parts = memory(config, shape, device=device, vllm=True)
     if releases(config, vllm):
