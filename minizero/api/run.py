@@ -8,7 +8,7 @@ from typing import Any
 from minizero.api.settings import StrPath
 from minizero.config import Config
 from minizero.selfplay.buffer import read_entries
-from minizero.selfplay.run_data import RunData, read_run
+from minizero.selfplay.run_data import RunData, newest_checkpoint, read_run
 from minizero.selfplay.run_directory import RunDirectory
 from minizero.selfplay.validation import Validation
 from minizero.types import RunError, Task
@@ -91,11 +91,7 @@ class Run:
         """The newest checkpoint: a plain PEFT adapter, or a model directory where all parameters were trained.
 
         Raises RunError before the first."""
-        checkpoints = sorted((self.path / "checkpoints").glob("step-*[0-9]"))
-        for name in ("adapter", "model"):
-            if checkpoints and (checkpoints[-1] / name).is_dir():
-                return checkpoints[-1] / name
-        raise RunError(f"{self.path} has no checkpoint yet: the first comes after run.checkpoint_every steps.")
+        return newest_checkpoint(self.path)
 
     @property
     def verdict(self) -> str:
