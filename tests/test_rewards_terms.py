@@ -90,6 +90,7 @@ def seconds_of(pair: ProposalOutcome) -> float:
     return time.process_time() - began
 
 
+@pytest.mark.full  # a time, taken once, with the suite whose load it was bounded for
 def test_edit_distance_of_ordinary_programs_takes_milliseconds() -> None:
     other = ORDINARY.replace("sorted(groups.items())", "max(groups)").replace("% limit", "// limit")
     pair = outcome(ORDINARY, examples=(outcome(other).task,))
