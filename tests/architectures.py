@@ -84,11 +84,11 @@ EXTRA: dict[str, dict[str, Any]] = {
 KINDS = tuple(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
 
 
-def small_config(kind: str) -> Any:
+def small_config(kind: str, sizes: dict[str, Any] | None = None) -> Any:
     """The config of an architecture with small sizes, whatever it calls them."""
     from transformers import CONFIG_MAPPING
 
-    return _small(CONFIG_MAPPING[kind], EXTRA.get(kind, {}))
+    return _small(CONFIG_MAPPING[kind], EXTRA.get(kind, {}) | (sizes or {}))
 
 
 def _small(cls: Any, extra: dict[str, Any]) -> Any:
@@ -120,17 +120,20 @@ class NotSmall(Exception):
     """This suite knows no small sizes for the architecture."""
 
 
-def build(kind: str) -> Any:
-    """The random model in float32. Raises NotSmall where transformers refuses our sizes, or they make it large."""
+def build(kind: str, sizes: dict[str, Any] | None = None) -> Any:
+    """The random model in float32. Raises NotSmall where transformers refuses our sizes, or they make it large.
+
+    `sizes` overrides single ones of the config.
+    """
     from transformers import AutoModelForCausalLM
 
     try:
         with torch.device("meta"):
-            count = sum(p.numel() for p in AutoModelForCausalLM.from_config(small_config(kind)).parameters())
+            count = sum(p.numel() for p in AutoModelForCausalLM.from_config(small_config(kind, sizes)).parameters())
         if count > LARGEST:
             raise NotSmall(f"{kind}: {count / 1e6:.0f} million parameters")
         torch.manual_seed(7)
-        model = AutoModelForCausalLM.from_config(small_config(kind)).eval()
+        model = AutoModelForCausalLM.from_config(small_config(kind, sizes)).eval()
         with torch.no_grad():
             model(input_ids=torch.arange(20)[None])
     except NotSmall:
@@ -145,9 +148,9 @@ def build(kind: str) -> Any:
     return model
 
 
-def write_model(kind: str, path: Path) -> None:
+def write_model(kind: str, path: Path, sizes: dict[str, Any] | None = None) -> None:
     """The model's directory, with a tokenizer of bytes."""
-    model = build(kind)
+    model = build(kind, sizes)
     path.mkdir(parents=True, exist_ok=True)
     write_byte_tokenizer(path)
     model.save_pretrained(path)

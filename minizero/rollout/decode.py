@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, LinearAttentionCacheLayerMixin
+from transformers.cache_utils import Cache
 
 from minizero.models.architecture import (
     TRIAL,
@@ -139,13 +139,9 @@ class EqualRows:
 
     def select(self, rows: Tensor) -> None:
         self._rows = len(rows)
-        if type(self._cache).batch_select_indices is not Cache.batch_select_indices:
-            self._cache.batch_select_indices(rows)  # a class of the model's own (MiniMax)
-            return
-        for layer in self._cache.layers:
-            # transformers 5.19: the one forgets recurrent states, the other the keys of an index.
-            stateful = isinstance(layer, LinearAttentionCacheLayerMixin)
-            (layer.reorder_cache if stateful else layer.batch_select_indices)(rows)
+        # transformers' own classes select recurrent states too by the one name, MiniMax's class by the other.
+        own = type(self._cache).batch_select_indices is not Cache.batch_select_indices
+        (self._cache.batch_select_indices if own else self._cache.reorder_cache)(rows)
 
     def join(self, others: Sequence[EqualRows]) -> None:
         for other in others:
