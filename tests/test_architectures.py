@@ -24,7 +24,7 @@ from minizero.models.architecture import describe
 from minizero.rollout.agreement import check_agreement, own_attention, random_adapter
 from minizero.rollout.make import make_sampler
 from minizero.rollout.protocol import drain
-from minizero.types import Message, MiniZeroError, Prompt, Request, Role, Rollout, TaskType
+from minizero.types import ConfigError, Message, MiniZeroError, Prompt, Request, Role, Rollout, TaskType
 from tests.architectures import KINDS, NotSmall, write_model
 
 LIMIT = 2e-3  # nats, of every single token
@@ -149,3 +149,35 @@ def test_vllm_samples_from_a_kind_of_model_or_refuses_it(kind: str, tmp_path: Pa
 def test_every_architecture_is_right_or_refused(kind: str, tmp_path: Path) -> None:
     check(kind, tmp_path / "model")
     shutil.rmtree(tmp_path / "model", ignore_errors=True)
+
+
+def make_policy(path: Path, *more: str) -> Policy:
+    settings = [f"model.name={str(path)!r}", "adapter.rank=4", "model.device=cpu", "run.threads=1", *more]
+    return Policy(load_config(overrides=settings))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_of_a_model_that_sees_images_only_the_text_part_is_trained(kind: str, tmp_path: Path) -> None:
+    write_model("gemma3", tmp_path)
+    policy = make_policy(tmp_path, f"adapter.kind={kind}")
+    trained = set(policy.optimiser.masters)
+    assert trained
+    assert all(name.startswith(("model.language_model.", "lm_head.")) for name in trained)
+    assert any("vision_tower" in name for name, _ in policy.model.named_parameters())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_an_adapter_that_peft_would_lose_is_refused(tmp_path: Path) -> None:
+    write_model("laguna", tmp_path)
+    with pytest.raises(ConfigError, match=r"PEFT does not load again .* down_proj, gate_proj, up_proj"):
+        make_policy(tmp_path)
+    assert make_policy(tmp_path, 'adapter.targets=["q_proj"]').has_adapter
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_recomputation_is_off_where_a_models_code_has_none(tmp_path: Path) -> None:
+    write_model("gpt_neox_japanese", tmp_path)
+    assert make_policy(tmp_path).config.optim.gradient_checkpointing is False
+    with pytest.raises(ConfigError, match="GPTNeoXJapaneseForCausalLM cannot recompute its layers"):
+        make_policy(tmp_path, "optim.gradient_checkpointing=true")

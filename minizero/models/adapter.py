@@ -86,9 +86,10 @@ def _check_loads_again(wrapped: Any) -> None:
 def _is_router(module: Any) -> bool:
     """A linear layer of transformers' own making that returns more than its product: the router of experts in Llama 4
     and Phi-MoE, where an adapter would break the pass."""
-    kind = type(module)
-    own = kind.__module__.startswith("transformers.models.") and kind.forward is not torch.nn.Linear.forward
-    return isinstance(module, torch.nn.Linear) and own
+    if not isinstance(module, torch.nn.Linear) or not type(module).__module__.startswith("transformers.models."):
+        return False
+    with torch.no_grad():
+        return not isinstance(module(module.weight.new_zeros(1, module.in_features)), Tensor)
 
 
 def freeze_other_parts(model: Any) -> None:
