@@ -92,9 +92,9 @@ class Outcome:
 
 
 def one_line(text: str) -> str:
-    """The first line, short enough for a list, and without what Markdown would read."""
-    first = text.strip().splitlines()[0] if text.strip() else ""
-    return first[:160].translate({ord(symbol): " " for symbol in "|<>`*_"}).strip()
+    """The first sentence, short enough for a list, and without what Markdown would read."""
+    first = text.strip().splitlines()[0].partition(". ")[0] if text.strip() else ""
+    return first[:300].translate({ord(symbol): " " for symbol in "|<>`*_"}).strip()
 
 
 def main(names: list[str]) -> int:

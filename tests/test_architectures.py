@@ -22,7 +22,7 @@ from minizero.config import load_config
 from minizero.learn.policy import Policy
 from minizero.models.architecture import describe
 from minizero.rollout.agreement import check_agreement, own_attention, random_adapter
-from minizero.rollout.make import make_sampler
+from minizero.rollout.make import check_sampler, make_sampler
 from minizero.rollout.protocol import drain
 from minizero.types import ConfigError, Message, MiniZeroError, Prompt, Request, Role, Rollout, TaskType
 from tests.architectures import KINDS, NotSmall, write_model
@@ -57,6 +57,7 @@ def measure(kind: str, path: Path) -> Result:
     write_model(kind, path)
     settings = ["adapter.rank=4", "model.device=cpu", "model.dtype=float32", "run.threads=1", "prompt.style=r1"]
     config = load_config(overrides=[f"model.name={str(path)!r}", *settings])
+    check_sampler(config)
     policy = Policy(config)
     sampler: Any = make_sampler(config, policy)
     check_agreement(policy, sampler)

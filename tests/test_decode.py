@@ -66,7 +66,7 @@ def test_the_faster_way_is_chosen_where_it_is_right(loaded: LoadedModel, monkeyp
 
 def test_an_architecture_without_a_cache_is_refused_before_weights_load(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "openai-gpt"}))
-    config = load_config(overrides=[f"model.name={str(tmp_path)!r}", "sampler.backend=transformers"])
+    config = load_config(overrides=[f"model.name={str(tmp_path)!r}", "model.device=cpu"])
     with pytest.raises(ModelError, match=r"OpenAIGPTLMHeadModel cannot .* its code has no cache.*vllm"):
         check_sampler(config)
     check_has_cache("tiny")

@@ -42,7 +42,7 @@ def add_adapter(model: Any, adapter: AdapterConfig) -> Any:
 
     targets = adapter.targets if isinstance(adapter.targets, str) else list(adapter.targets)
     excluded = [rf"{re.escape(name)}(\..*)?" for name in _other_parts(model)]
-    excluded += [re.escape(name) for name, module in model.named_modules() if _is_router(module)]
+    excluded += [re.escape(name) for name, module in model.named_modules() if _is_more_than_linear(module)]
     if adapter.targets == "all-linear" and model.config.model_type in MAMBA:
         excluded.append(NOT_IN_MAMBA)
     config = LoraConfig(
@@ -83,13 +83,16 @@ def _check_loads_again(wrapped: Any) -> None:
         )
 
 
-def _is_router(module: Any) -> bool:
-    """A linear layer of transformers' own making that returns more than its product: the router of experts in Llama 4
-    and Phi-MoE, where an adapter would break the pass."""
+def _is_more_than_linear(module: Any) -> bool:
+    """A linear layer of transformers' own making that does more than multiply, where an adapter would break the pass:
+    the router of experts in Llama 4 and Phi-MoE, which returns three things, or DeepSeek V4's layer of groups."""
     if not isinstance(module, torch.nn.Linear) or not type(module).__module__.startswith("transformers.models."):
         return False
-    with torch.no_grad():
-        return not isinstance(module(module.weight.new_zeros(1, module.in_features)), Tensor)
+    try:
+        with torch.no_grad():
+            return not isinstance(module(module.weight.new_zeros(1, module.in_features)), Tensor)
+    except RuntimeError:
+        return True
 
 
 def freeze_other_parts(model: Any) -> None:

@@ -35,7 +35,11 @@ def check_sampler(config: Config) -> None:
         from minizero.rollout.vllm_settings import check_model
 
         check_model(config)
-    elif config.sampler.backend == "transformers":
+        return
+    import torch
+
+    is_cuda = config.model.device != "cpu" and torch.cuda.is_available()
+    if backend(config, "cuda" if is_cuda else "cpu") == "transformers":
         from minizero.rollout.decode import check_has_cache
 
         check_has_cache(config.model.name)
