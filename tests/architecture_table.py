@@ -57,7 +57,7 @@ class Outcome:
             self.unknown[kind] = one_line(str(error).removeprefix(f"{kind}: "))
             return f"{kind}: not built: {self.unknown[kind]}"
         except MiniZeroError as error:
-            self.refused[kind] = one_line(str(error))
+            self.refused[kind] = one_line(str(error).replace(f"{path}: ", ""))
             return f"{kind}: refused: {error}"
         except Exception as error:
             self.wrong[kind] = f"{type(error).__name__}: {error}"
