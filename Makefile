@@ -10,6 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?=
+STEPS ?=
 # In a variable, because a comma in a call would end its argument.
 DEV := [dev,rewards]
 UV := $(shell command -v uv 2>/dev/null)
@@ -140,9 +141,9 @@ $(VENV)/installed-notebook: pyproject.toml constraints.txt
 	$(call install,[notebook])
 	@touch $@ $(VENV)/installed
 
-examples: $(VENV)/installed-notebook  ## Run the examples, the notebook too
-	@for script in $(wildcard examples/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
-	@for notebook in $(wildcard examples/*.ipynb); do echo "== $$notebook"; $(BIN)/jupyter-execute $$notebook || exit 1; done
+examples: $(VENV)/installed-notebook  ## Run the examples, the notebook too; STEPS=2 for a quick look
+	@for script in $(wildcard examples/*.py); do echo "== $$script"; $(BIN)/python $$script $(if $(STEPS),--steps $(STEPS)) || exit 1; done
+	@for notebook in $(wildcard examples/*.ipynb); do echo "== $$notebook"; $(if $(STEPS),WIND_TUNNEL_STEPS=$(STEPS)) $(BIN)/jupyter-execute $$notebook || exit 1; done
 
 check: $(VENV)/installed-dev  ## Style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy minizero sandbox
