@@ -36,7 +36,8 @@ KINDS = {
     "frozenset of objects": NODE + "def f(x):\n    return [o.n for o in frozenset([{N}({k}), {N}(x)])]",
     "pairs that hold objects": NODE + "def f(x):\n    return [p[0] for p in {{(x, {N}(1)), ({k}, {N}(2))}}]",
     "order of two functions": "def f(x):\n    return [g() for g in {{lambda: x, lambda: {k}}}]",
-    "order of two classes": "def f(x):\n    return [c.__name__ for c in {{type('{N}', (), {{}}), type('B', (), {{}})}}]",
+    "order of two classes": "def f(x):\n"
+    "    return [c.__name__ for c in {{type('{N}', (), {{}}), type('B', (), {{}})}}]",
     "order of two iterators": "def f(x):\n    return [list(i) for i in {{iter([x]), iter([{k}, 1])}}]",
     "order of two exceptions": "def f(x):\n    return [e.args[0] for e in {{ValueError(x), ValueError({k})}}]",
     "order of a number and a nan": "def f(x):\n    return [str(v) for v in {{float('nan'), float(x)}}]",
@@ -96,7 +97,7 @@ def table(found: dict[str, Counter[str]], minutes: float) -> str:
     tries, admitted = sum(map(Counter.total, found.values())), sum(each[""] for each in found.values())
     rows = [
         f"| {name} | {each.total()} | {each['']} | {each['not_deterministic']} | "
-        f"{', '.join(f'{reason} {n}' for reason, n in each.items() if reason not in ('', 'not_deterministic')) or '–'} |"
+        f"{', '.join(f'{why} {n}' for why, n in each.items() if why not in ('', 'not_deterministic')) or '–'} |"
         for name, each in found.items()
     ]
     return "\n".join([
