@@ -80,7 +80,8 @@ class RunSummary:
     machine: Mapping[str, Any]
     commit: str
     started: str
-    code: str = ""  # digest of the code's text (version.py)
+    code: str = ""  # digest of the code's text (manifest.py)
+    validations: int = 2  # how often the run asked its held-out tasks; before and after, where nobody counted
 
     @property
     def name(self) -> str:
@@ -118,6 +119,7 @@ def summarise(path: Path, variant: Variant) -> RunSummary:
         str(run.manifest.get("commit", "")),
         str(run.manifest.get("started", "")),
         str(run.manifest.get("code", "")),
+        len(run.validations),
     )
 
 
