@@ -1,4 +1,4 @@
-"""llama.cpp itself reads the GGUF files that we write: the same tokens, and the same log-probabilities as transformers."""
+"""llama.cpp itself reads the GGUF files that we write: the same tokens, the same log-probabilities as transformers."""
 
 from __future__ import annotations
 

@@ -47,7 +47,9 @@ def test_every_base_of_the_configs_is_known_by_a_table() -> None:
     bases = {read_toml(file)["model"]["name"] for folder in folders() for file in folder.glob("*.toml")} - {"tiny"}
     assert bases == set(KNOWN)
     found = licence_of("Qwen/Qwen2.5-Coder-3B", ask_hub=False)
-    assert found == Licence("qwen-research", "as the page of Qwen/Qwen2.5-Coder-3B says; minizero's own table")
+    assert found == Licence(
+        "qwen-research", "by minizero's own table; the page of Qwen/Qwen2.5-Coder-3B on the hub has the text"
+    )
     assert licence_of("tiny").name == "apache-2.0"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from minizero.models.names import HUB_S, TINY, locate
 
 LONGEST = 200_000  # characters read of a file
-KNOWN = {  # of the bases in configs/: name -> licence as the hub calls it. Read on their pages there, 2026-11
+KNOWN = {  # of the bases in configs/: name -> licence as the hub calls it; for machines that reach no hub
     "Qwen/Qwen2.5-Coder-1.5B": "apache-2.0",
     "Qwen/Qwen2.5-Coder-3B": "qwen-research",
     "Qwen/Qwen2.5-Coder-7B": "apache-2.0",
@@ -57,8 +57,8 @@ class Licence:
 def licence_of(name: str, *, shown: str = "", ask_hub: bool = True) -> Licence:
     """The licence of a model by its name or directory; `shown`: what the card calls it, where that is another name.
 
-    Looked for in the model's directory (README front matter, then a licence file), also the hub's local cache; then in
-    KNOWN; then on the hub, which has seconds to answer; then it is unknown.
+    Looked for in the model's directory (README front matter, then a licence file) or the hub's local cache; then on the
+    hub, which has seconds to answer; then in KNOWN; then it is unknown.
     """
     if name == "tiny":
         return Licence("apache-2.0", "minizero's own model, under minizero's own licence")
@@ -66,12 +66,12 @@ def licence_of(name: str, *, shown: str = "", ask_hub: bool = True) -> Licence:
         found = _in_readme(place) or _in_texts(place)
         if found:
             return found
-    called = next((each for each in (shown, name) if each in KNOWN), "")
-    if called:
-        return Licence(KNOWN[called], f"as the page of {called} says; minizero's own table")
     hub_name = next((each for each in (shown, name) if re.fullmatch(r"[\w.-]+/[\w.-]+", each)), "")
     if ask_hub and hub_name and not Path(hub_name).exists() and (found := _on_the_hub(hub_name)):
         return found
+    called = next((each for each in (shown, name) if each in KNOWN), "")
+    if called:
+        return Licence(KNOWN[called], f"by minizero's own table; the page of {called} on the hub has the text")
     where = f"the page of {hub_name} on the hub" if hub_name else "where the base model came from"
     return Licence("", f"look at {where}")
 
