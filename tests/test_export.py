@@ -153,7 +153,9 @@ def test_a_gguf_file_holds_the_merged_model_and_ollama_finds_its_prompt(tmp_path
     from tests.test_gguf_write import model, tokenizer
 
     pytest.importorskip("gguf", reason="gguf is not installed: pip install 'minizero[gguf]'")
-    base = model("Llama", tmp_path / "base", tokenizer("llama-bpe"), tie_word_embeddings=False)
+    made = tokenizer("llama-bpe")
+    made.chat_template = None  # a base model
+    base = model("Llama", tmp_path / "base", made, tie_word_embeddings=False)
     (base / "LICENSE").write_text("MIT License")
     run = a_run(tmp_path / "run", base, kind=kind)
     out, merged = export(run, gguf="f16"), export(run, merged=True)
@@ -167,7 +169,7 @@ def test_a_gguf_file_holds_the_merged_model_and_ollama_finds_its_prompt(tmp_path
     assert float((read - after).abs().mean()) < 0.2 * float((before - after).abs().mean())
     words = (out / "Modelfile").read_text()
     assert words.startswith("FROM ./base-minizero-2-f16.gguf\nPARAMETER num_ctx 512\n")
-    assert "User: {{ .Prompt }}\nAssistant: <think>{{ .Response }}" in words  # a base model: the style r1
+    assert "User: {{ .Prompt }}\nAssistant: <think>{{ .Response }}" in words  # the style r1
     card = (out / "README.md").read_text()
     assert "library_name: gguf" in card
     assert "license: mit\n" in card

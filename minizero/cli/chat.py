@@ -33,17 +33,17 @@ def chat(
         set: One engine setting, section.name=value; may be repeated.
     """
     from minizero.evaluation.ask import Sides
-    from minizero.report.chat import a_terminal
     from minizero.report.chat import chat as talk
+    from minizero.report.chat import terminals
     from minizero.types import EvaluationError
 
     if temperature < 0:
         raise EvaluationError(f"--temperature {temperature}: expected 0 (the likeliest token) or more.")
     if not ask and not sys.stdin.isatty() and not (ask := sys.stdin.read().strip()):
         raise EvaluationError("standard input holds no question. Give one there, or with --ask, or use a terminal.")
-    console = a_terminal()
+    console, out = terminals()
     with console:
         sides = Sides.open(subject, style=style, max_tokens=max_tokens, settings=set, progress=console)
         console.phase("")
     with closing(sides):
-        talk(sides, console, question=ask, temperature=temperature, rng_seed=rng_seed)
+        talk(sides, console, question=ask, temperature=temperature, rng_seed=rng_seed, out=out)

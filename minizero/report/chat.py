@@ -1,6 +1,6 @@
 """A question and both answers in the terminal, side by side where it is wide enough, else one under the other.
 
-Reading order: chat (one question, or one after the other until the user stops), read_question, draw. What a model
+Reading order: chat (one question, or one after the other until the user stops), read_question, draw, terminals. What a model
 writes is hostile: it is never read as markup, and control characters are written as escapes.
 """
 
@@ -36,20 +36,23 @@ def chat(
     temperature: float = 0.0,
     rng_seed: int = 0,
     read: Callable[[str], str] = input,
+    out: RichConsole | None = None,
 ) -> None:
-    """Ask `question` and return; without one, ask what `read` gives, until it gives nothing.
+    """Ask `question` and return; without one, ask what `read` gives, until it gives nothing. Answers go to `out`, by
+    default the console too.
 
     Raises StyleError for a single question that the style has no words for; asked one after the other, that is said.
     """
+    out = out or console.rich
     if question:
-        _ask(sides, console, question, temperature, rng_seed)
+        _ask(sides, console, out, question, temperature, rng_seed)
         return
     console.say(f"{sides.subject.name}, prompt style {sides.style}. {HELP}")
     if sides.style == "compact":
         console.say(f"\n{FORMS}")
     while question := read_question(read):
         try:
-            _ask(sides, console, question, temperature, rng_seed)
+            _ask(sides, console, out, question, temperature, rng_seed)
         except (StyleError, EvaluationError) as error:
             console.say(str(error))
 
@@ -71,12 +74,12 @@ def _is_open(lines: Sequence[str]) -> bool:
     return sum(line.startswith("```") for line in lines) % 2 == 1
 
 
-def _ask(sides: Sides, console: Console, question: str, temperature: float, rng_seed: int) -> None:
+def _ask(sides: Sides, console: Console, out: RichConsole, question: str, temperature: float, rng_seed: int) -> None:
     with console:  # a line that moves while the model writes, and none while the user does
         console.phase("asking")
         replies = sides.ask(question, temperature=temperature, rng_seed=rng_seed, tick=console.tick)
         console.phase("")
-    console.rich.print(draw(replies, console.rich.width))
+    out.print(draw(replies, out.width))
 
 
 def draw(replies: Sequence[Reply], width: int) -> RenderableType:
@@ -104,6 +107,6 @@ def _remark(replies: Sequence[Reply]) -> list[Text]:
     return [Text("both said the same", style="dim")] if same else []
 
 
-def a_terminal() -> Console:
-    """The console of a chat. Long answers fold at its width, where the console of a run leaves that to the terminal."""
-    return Console(RichConsole(highlight=False))
+def terminals() -> tuple[Console, RichConsole]:
+    """Where progress goes, the standard error, and where answers go, so that a pipe gets these alone."""
+    return Console(RichConsole(stderr=True, highlight=False)), RichConsole(highlight=False)
