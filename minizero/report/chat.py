@@ -1,7 +1,7 @@
 """A question and both answers in the terminal, side by side where it is wide enough, else one under the other.
 
-Reading order: chat (one question, or one after the other until the user stops), read_question, draw, terminals. What a model
-writes is hostile: it is never read as markup, and control characters are written as escapes.
+Reading order: chat (one question, or one after the other until the user stops), read_question, draw, terminals. What a
+model writes is hostile: it is never read as markup, and control characters are written as escapes.
 """
 
 from __future__ import annotations
