@@ -188,7 +188,7 @@ def test_the_run_says_which_style_it_was_trained_on(tmp_path: Path, random_model
 
 def test_a_question_from_standard_input_is_answered_at_once() -> None:
     command = [sys.executable, "-m", "minizero", "chat", "tiny", "--set", "run.threads=1"]
-    done = subprocess.run(command, input=EXAMPLE, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, input=EXAMPLE, capture_output=True, text=True, timeout=1500)
     assert done.returncode == 0, done.stderr
     title, *answer = done.stdout.splitlines()
     assert title.startswith("base: ")

@@ -28,7 +28,8 @@ def to_measure(rollouts: Sequence[Rollout], tokens: int | Literal["auto"]) -> li
         return []
     order = list(range(len(rollouts)))
     random.Random(len(order)).shuffle(order)
-    chosen, read = [], 0
+    chosen: list[int] = []
+    read = 0
     for place in order:
         read += lengths[place]
         if chosen and read > limit:

@@ -157,7 +157,7 @@ def _weights(directory: Path) -> Iterator[tuple[str, tuple[int, ...], Any]]:
     """(name, shape, a function that reads it) of every tensor of the directory, in order of names."""
     from safetensors import safe_open
 
-    places = {}
+    places: dict[str, tuple[Path, tuple[int, ...]]] = {}
     for file in sorted(directory.glob("*.safetensors")):
         with safe_open(file, framework="pt") as tensors:
             places |= {name: (file, tuple(tensors.get_slice(name).get_shape())) for name in tensors.keys()}  # noqa: SIM118
