@@ -141,6 +141,14 @@ _ALL = [
         _above(0.5, "the policy has moved far from the base"),
     ),
     Metric(
+        "policy/kl_base",
+        "nats",
+        "neither",
+        "KL to the base model per sampled token (k3), on a sample of the step's tokens (eval.kl_base_tokens), before "
+        "the step's update.",
+        _above(0.5, "the policy has moved far from the base"),
+    ),
+    Metric(
         "policy/kl_sampler",
         "nats",
         "down",

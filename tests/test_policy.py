@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from minizero.config import load_config
+from minizero.learn.kl_base import to_measure
 from minizero.learn.policy import Policy
 from minizero.rollout.make import make_sampler
 from minizero.rollout.protocol import drain
@@ -207,6 +208,45 @@ def test_a_kl_penalty_pulls_back_to_the_reference(random_model: Path, kind: str)
         if policy is weak:
             far = told["policy/kl_ref"]
     assert told["policy/kl_ref"] < 0.5 * far
+
+
+def test_the_kl_to_the_base_is_measured_and_changes_nothing_else(random_model: Path) -> None:
+    off, on = (make_policy(random_model, "optim.lr=1e-2", f"eval.kl_base_tokens={n}") for n in (0, 10_000))
+    batch = rollouts(off)
+    first = on.update(batch)
+    assert first["policy/kl_base"] == pytest.approx(0.0, abs=1e-9)  # before any update the policy is its base
+    assert off.update(batch) == {name: value for name, value in first.items() if name != "policy/kl_base"}
+    second = on.update(batch)
+    off.update(batch)
+    for ours, theirs in zip(off.model.parameters(), on.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    new, again = (make_policy(random_model, "optim.lr=1e-2", "eval.kl_base_tokens=0") for _ in range(2))
+    new.update(batch)
+    apart = torch.cat(again.log_probs(batch)) - torch.cat(new.log_probs(batch))  # base minus policy, token by token
+    assert second["policy/kl_base"] == pytest.approx(float((apart.exp() - 1 - apart).mean()), rel=1e-4)
+    assert second["policy/kl_base"] > 1e-4
+
+
+def test_the_kl_of_all_parameters_needs_the_weights_they_began_with(random_model: Path) -> None:
+    batch = rollouts(make_policy(random_model))
+    with_base = make_policy(random_model, "adapter.kind=full", "loss.kl_weight=0.1", "optim.lr=1e-2")
+    with_base.update(batch)
+    assert with_base.update(batch)["policy/kl_base"] > 1e-4
+    assert "policy/kl_base" not in make_policy(random_model, "adapter.kind=full").update(batch)
+    with pytest.raises(ConfigError, match=r"eval\.kl_base_tokens = 512 with adapter\.kind = full"):
+        make_policy(random_model, "adapter.kind=full", "eval.kl_base_tokens=512")
+
+
+def test_what_is_measured_stays_within_the_tokens_given(random_model: Path) -> None:
+    batch = rollouts(make_policy(random_model))  # 3 to 7 tokens of prompt and 2 to 12 of completion: 136 in all
+    lengths = [len(r.completion.prompt_ids) + len(r.completion.ids) for r in batch]
+    assert sum(lengths) == 136
+    assert to_measure(batch, 0) == []
+    assert sorted(to_measure(batch, 136)) == list(range(12))
+    assert sum(lengths[place] for place in to_measure(batch, 50)) <= 50
+    assert len(to_measure(batch, 1)) == 1  # one is always taken
+    assert len(to_measure(batch, "auto")) == 1  # a tenth is 13 tokens
+    assert to_measure(batch, 50) == to_measure(batch, 50)
 
 
 def test_proposals_weigh_what_they_are_told_to(random_model: Path) -> None:

@@ -28,7 +28,8 @@ POINTS = 20  # readings kept of a curve; longer ones are kept as means of equal 
 CURVES = (
     "propose/admitted_frac", "propose/duplicate_frac", "propose/unique_frac", "propose/program_lines",
     "propose/learnable_frac", "propose/never_frac", "propose/always_frac", "propose/solve_rate", "solve/correct_frac",
-    "reward/propose", "reward/solve", "policy/entropy", "policy/grad_norm", "advantage/zero_frac", "time/step_s",
+    "reward/propose", "reward/solve", "policy/entropy", "policy/grad_norm", "policy/kl_base",
+    "advantage/zero_frac", "time/step_s",
 )  # fmt: skip
 NOT_COMPARED = ("run.", "sandbox.workers", "model.device")  # where and how a run ran, not what it was
 INITIALS = {kind.value[0]: kind.value for kind in TaskType}
@@ -79,7 +80,8 @@ class RunSummary:
     machine: Mapping[str, Any]
     commit: str
     started: str
-    code: str = ""  # digest of the code's text (version.py)
+    code: str = ""  # digest of the code's text (manifest.py)
+    validations: int = 2  # how often the run asked its held-out tasks; before and after, where nobody counted
 
     @property
     def name(self) -> str:
@@ -117,6 +119,7 @@ def summarise(path: Path, variant: Variant) -> RunSummary:
         str(run.manifest.get("commit", "")),
         str(run.manifest.get("started", "")),
         str(run.manifest.get("code", "")),
+        len(run.validations),
     )
 
 

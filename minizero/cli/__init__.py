@@ -1,6 +1,6 @@
 """The command line; `minizero COMMAND --help` explains each command.
 
-Reading order: main, then runs.py (commands that make something) and results.py (commands that read it).
+Reading order: main, then runs.py (commands that make something), results.py (commands that read it) and chat.py.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import sys
 
 import tyro
 
+from minizero.cli.chat import chat
 from minizero.cli.results import compare, evaluate, replay, report, settings, watch
 from minizero.cli.runs import ablate, doctor, export, plan, seed, selfplay
 from minizero.types import MiniZeroError
@@ -25,7 +26,7 @@ def version() -> str:
 
 def main() -> None:
     """Entry point. Errors that a user can mend are one message and exit status 1."""
-    commands = (plan, doctor, selfplay, replay, watch, report, evaluate, compare, ablate, export, seed, settings)
+    commands = (plan, doctor, selfplay, replay, watch, report, evaluate, chat, compare, ablate, export, seed, settings)
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(version())
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -225,23 +225,28 @@ def export(
     /,
     *,
     merged: bool = False,
+    gguf: bool = False,
+    gguf_type: Literal["f16", "bf16", "q8_0"] = "f16",
     out: Path | None = None,
     base: str = "",
     push: str = "",
     public: bool = False,
 ) -> None:
-    """Write a run's result for others: a plain PEFT adapter (or the whole model) with a model card.
+    """Write a run's result for others: a plain PEFT adapter, the whole model, or a GGUF file, with a model card.
 
     Args:
         run: A run directory.
         merged: Base and adapter as one model, in the base's float type; never into 4 bits.
-        out: Where; without it, RUN/export/adapter or RUN/export/model.
+        gguf: The whole model as one file for llama.cpp, and a Modelfile for Ollama (Llama, Qwen2 and Qwen3).
+        gguf_type: Of its matrices: f16, bf16, or q8_0, which takes half as much.
+        out: Where; without it, RUN/export/adapter, RUN/export/model or RUN/export/gguf.
         base: The base model's name on the hub, where the run used a local directory.
         push: Publish on the hub as user/name, after checking that the training changed something.
         public: With --push: for everyone to see.
     """
     from minizero.report.export import export as write
 
-    print(write(run, out=out, merged=merged, base=base, push=push, private=not public))
+    kind = gguf_type if gguf else None
+    print(write(run, out=out, merged=merged, gguf=kind, base=base, push=push, private=not public))
     if push:
         print(f"published as {push}")

@@ -24,6 +24,7 @@ from minizero.config.schema import Config
 from minizero.learn.advantages import estimate
 from minizero.learn.batching import Batch, collate_rows, plan_micro_batches, row_tokens, share_prompts
 from minizero.learn.checkpoint import load_checkpoint
+from minizero.learn.kl_base import to_measure
 from minizero.learn.log_probs import chunked_log_probs, head_log_probs
 from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
 from minizero.learn.optimiser import MasterAdamW
@@ -79,6 +80,7 @@ class Policy:
         metrics = {"advantage/zero_frac": float((advantages == 0).float().mean())}
         if len(advantages) > 1:
             metrics["advantage/std"] = float(advantages.std())
+        metrics |= self.kl_base(rollouts)
         shares = self.config.optim.updates_per_step
         # In (role, task type) order, every n-th rollout: each share holds all groups in equal parts.
         order = sorted(range(len(rollouts)), key=lambda i: (rollouts[i].role, rollouts[i].task_type, i))
@@ -170,6 +172,19 @@ class Policy:
     def _reference_log_probs(self, batch: Batch) -> Tensor:
         with self.adapter_off() if self.has_adapter else nullcontext():
             return self._forward(batch, self._reference)[0]
+
+    @torch.no_grad()
+    def kl_base(self, rollouts: Sequence[Rollout]) -> dict[str, float]:
+        """policy/kl_base: KL(policy, base) per token in nats (k3), on tokens of these rollouts, which the weights as
+        they are now have sampled. {} where eval.kl_base_tokens is 0, or auto with no base at hand."""
+        if not self.has_adapter and self._reference is None:
+            return {}
+        total, tokens = 0.0, 0
+        for batch in self._micro_batches(rollouts, to_measure(rollouts, self.config.eval.kl_base_tokens)):
+            apart = kl_penalty(self._forward(batch)[0], self._reference_log_probs(batch), "k3")
+            total, tokens = total + float(apart.double().sum()), tokens + len(apart)
+            self._tick()
+        return {"policy/kl_base": total / tokens} if tokens else {}
 
     def micro_batches(self, rollouts: Sequence[Rollout]) -> Iterator[Batch]:
         """The micro-batches of these rollouts, the longest first."""

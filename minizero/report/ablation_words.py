@@ -41,6 +41,7 @@ def in_words(result: AblationResult) -> Conclusions:
             f"Of {len(compared)} comparisons at 95 %, about {len(compared) / 20:.1g} would come out by chance alone. "
             "A row that matters deserves more seeds, and the heldout split."
         )
+        sentences.append(_asked(result, default, len(compared)))
     return Conclusions(_headline(variants, compared), tuple(sentences))
 
 
@@ -69,6 +70,16 @@ def _of_default(default: VariantResult) -> str:
     return (
         f"The default solves {percent(cell.after)} of {cell.tasks} held-out tasks, before {percent(cell.before)}: "
         f"{with_interval(cell.change)} ({seeds}), which {place(cell.change)}."
+    )
+
+
+def _asked(result: AblationResult, default: VariantResult, variants: int) -> str:
+    """How often the tasks were looked at: what is chosen by them looks better on them than it is."""
+    runs = [run for row in result.rows for run in row.runs]
+    looks = sum(run.validations for run in runs)
+    return (
+        f"These {default.cells[ALL].tasks} tasks were asked {looks:,} times by {len(runs)} runs, to compare {variants} "
+        f"variant{'' if variants == 1 else 's'} with the default: the first in the table owes some of its lead to them."
     )
 
 

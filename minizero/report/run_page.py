@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from minizero.report.asked import asked_so_far
 from minizero.report.curves import curve_sections
 from minizero.report.facts import cost_section, manifest_section, settings_section
 from minizero.report.gallery import gallery_sections
@@ -51,6 +52,7 @@ def _header(run: RunData, name: str, verdict: Findings) -> dict[str, object]:
         "verdict": verdict,
         "reach": 1.05 * max([0.01, *ends]),
         "is_validation": is_validation,
+        "asked": asked_so_far(run),
         "often": [*verdict.cautions, *(str(alarm) for alarm in verdict.alarms if alarm.is_often)],
         "rare": [str(alarm) for alarm in verdict.alarms if not alarm.is_often],
     }

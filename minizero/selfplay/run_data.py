@@ -18,6 +18,7 @@ from minizero.config import Config, config_from, read_toml
 from minizero.selfplay.buffer import task_from_json
 from minizero.selfplay.run_directory import RunDirectory
 from minizero.selfplay.validation import Validation
+from minizero.selfplay.version import caution
 from minizero.types import MiniZeroError, RunError, Task
 
 Row = dict[str, Any]
@@ -65,8 +66,9 @@ def read_run(path: Path) -> RunData:
         problems.append(f"config.toml cannot be read by this version: {error}")
     try:
         manifest = run.manifest
-    except (OSError, ValueError) as error:
-        problems.append(f"manifest.json cannot be read: {error}")
+    except RunError as error:
+        problems.append(str(error))
+    problems += [words] if (words := caution(manifest)) else []
     merged: dict[int, Row] = {}
     for row in run.metrics() if (path / "metrics.jsonl").is_file() else []:
         merged[int(row["step"])] = merged.get(int(row["step"]), {}) | row

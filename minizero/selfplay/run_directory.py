@@ -105,7 +105,11 @@ class RunDirectory:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        return dict(json.loads((self.path / "manifest.json").read_text()))
+        """manifest.json. Raises RunError when it cannot be read."""
+        try:
+            return dict(json.loads((self.path / "manifest.json").read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise RunError(f"{self.path / 'manifest.json'} cannot be read: {error}") from None
 
     def note(self, **values: Any) -> None:
         """Add to the manifest what is known only once the model is loaded."""

@@ -25,12 +25,13 @@ from minizero.rewards.plugins import look_in
 from minizero.rewards.trial import try_terms
 from minizero.selfplay.buffer import entry_line, read_entries
 from minizero.selfplay.build import Parts, build, sandbox_settings
-from minizero.selfplay.manifest import make_manifest
+from minizero.selfplay.manifest import code_digest, commit, make_manifest
 from minizero.selfplay.run_directory import RunDirectory, State
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
 from minizero.selfplay.trackers import Tracker, open_trackers
 from minizero.selfplay.validation import Validation, held_out_tasks, validate
+from minizero.selfplay.version import VERSION, code_change, refuse_another
 from minizero.types import MiniZeroError, Progress, Quiet, RunError, Task
 from sandbox import Sandbox
 
@@ -82,8 +83,12 @@ def start(
 def resume(
     path: Path, *, progress: Progress | None = None, steps: int | None = None, on_step: OnStep | None = None
 ) -> Path:
-    """Continue a run from its newest whole state, bit for bit (transformers sampler). `steps`: a new, larger total."""
+    """Continue a run from its newest whole state, bit for bit (transformers sampler). `steps`: a new, larger total.
+
+    Raises RunError for a run of another minor version. Other code of the same one goes on; console and manifest say so.
+    """
     run, progress = RunDirectory.open(path), progress or Quiet()
+    refuse_another(path, run.manifest)
     look_in(path)
     with run.locked():
         tree = read_toml(path / "config.toml")
@@ -99,6 +104,10 @@ def resume(
             if steps is not None:
                 run.write_text("config.toml", to_toml(config))
             run.rewind(state)
+            if words := code_change(run.manifest, code_digest()):
+                progress.say(words)
+                now = {"after_step": state.step if state else 0, "minizero": VERSION, "commit": commit()}
+                run.note(resumed=[*run.manifest.get("resumed", []), now | {"code": code_digest()}])
             _play(config, run, box, progress, on_step, state or try_first(config, box, progress))
     return path
 
