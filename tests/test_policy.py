@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from minizero.config import load_config
+from minizero.learn.advantages import estimate
 from minizero.learn.policy import Policy
 from minizero.rollout.make import make_sampler
 from minizero.rollout.protocol import drain
@@ -219,6 +220,51 @@ def test_proposals_weigh_what_they_are_told_to(random_model: Path) -> None:
     for name, gradient in quarter.items():
         expected = none[name] + 0.25 * (whole[name] - none[name])
         assert torch.allclose(gradient, expected, atol=1e-6), name
+
+
+def cut(batch: list[Rollout], places: set[int]) -> list[Rollout]:
+    """The same, with the completions at these places cut by the token limit."""
+    return [
+        replace(r, completion=replace(r.completion, finish="length")) if i in places else r for i, r in enumerate(batch)
+    ]
+
+
+CUT = {0, 3, 4, 7, 9}
+
+
+@pytest.mark.parametrize("aggregation", ["group_token_mean", "token_mean", "sequence_mean", "constant"])
+@pytest.mark.parametrize("more", ["loss.entropy_weight=0", "loss.entropy_weight=0.1"])
+def test_masked_completions_are_as_if_only_the_others_were_learned_from(
+    random_model: Path, aggregation: str, more: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("adapter.kind=full", f"loss.aggregation={aggregation}", more)
+    masking, plain = (make_policy(random_model, *settings, f"loss.mask_cut={v}") for v in ("true", "false"))
+    batch = cut(rollouts(masking), CUT)
+    estimated = estimate(batch, masking.config.advantage)  # rewards of what is masked count in the baselines
+    masked = gradients(masking, batch)
+    kept = [i for i in range(len(batch)) if i not in CUT]
+    monkeypatch.setattr("minizero.learn.policy.estimate", lambda rollouts, config: estimated[kept])
+    others = gradients(plain, [batch[i] for i in kept])
+    assert any(bool(g.abs().max() > 0) for g in masked.values())
+    for name, gradient in masked.items():
+        assert torch.allclose(gradient, others[name], rtol=1e-4, atol=1e-7), name
+
+
+def test_without_the_mask_cut_completions_are_learned_from_like_any_other(random_model: Path) -> None:
+    one, two = (make_policy(random_model, "adapter.kind=full") for _ in range(2))
+    batch = rollouts(one)
+    plain, with_cut = gradients(one, batch), gradients(two, cut(batch, CUT))
+    assert all(torch.equal(plain[name], with_cut[name]) for name in plain)
+    assert "policy/masked_frac" not in one.update(batch)
+
+
+def test_a_step_in_which_everything_is_masked_moves_nothing(random_model: Path) -> None:
+    policy = make_policy(random_model, "loss.mask_cut=true", "loss.kl_weight=0.1")
+    batch = cut(rollouts(policy), set(range(12)))
+    before = policy.log_probs(batch)
+    told = policy.update(batch)
+    assert (told["policy/masked_frac"], told["policy/trained_tokens"], told["policy/grad_norm"]) == (1, 0, 0)
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.log_probs(batch), strict=True))
 
 
 @pytest.mark.parametrize("kind", ["lora", "full"])

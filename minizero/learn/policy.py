@@ -45,7 +45,7 @@ class Policy:
         for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
             os.environ.setdefault(cache, "64")
         torch.manual_seed(config.run.rng_seed)  # the initial adapter is the only thing drawn from torch's generator
-        loaded = models.load(config.model, config.prompt.style, _think(config.prompt.think))
+        loaded = models.load(config.model, config.prompt.style, config.prompt.think)
         self.model, self.tokenizer, self.style = loaded.model, loaded.tokenizer, loaded.style.name
         self.style_reason = loaded.style.reason
         self.device = next(self.model.parameters()).device.type
@@ -99,13 +99,14 @@ class Policy:
         """One optimiser step. The weights of all tokens are fixed before the first micro-batch, so the split changes
         nothing."""
         loss = self.config.loss
-        lengths = torch.tensor([len(r.completion.ids) for r in rollouts])
+        masked = torch.tensor([loss.mask_cut and r.completion.finish == "length" for r in rollouts])
+        lengths = torch.tensor([len(r.completion.ids) for r in rollouts]).masked_fill(masked, 0)  # no tokens: no weight
         groups = _group_ids(rollouts)
         weights = aggregation_weights(lengths, groups, loss.aggregation, loss.constant_tokens)
         weights[[r.role is Role.PROPOSE for r in rollouts]] *= loss.propose_weight
         teaches = advantages * weights != 0
         if loss.kl_weight or loss.entropy_weight:
-            teaches = torch.ones_like(teaches)
+            teaches = ~masked
         # What has advantage 0 adds nothing to the gradient, so it is not computed.
         chosen = teaches.nonzero()[:, 0].tolist()
         values_by_name: dict[str, list[Tensor]] = defaultdict(list)
@@ -135,6 +136,8 @@ class Policy:
         stepped = self.optimiser.step()
         of_step = {f"policy/{name}": stepped[key] for name, key in _STEP_NAMES.items()}
         per_token_values = {name: torch.cat(parts) for name, parts in values_by_name.items()}
+        if loss.mask_cut:
+            of_step["policy/masked_frac"] = float(masked.float().mean())
         return of_step | {"policy/loss": total} | _metrics(per_token_values)
 
     # -- log-probabilities --------------------------------------------------------------------------------------------
@@ -271,11 +274,6 @@ def _without_recomputation_that_fails(config: Config, model: Any) -> Config:
             "optim.gradient_checkpointing=auto"
         )
     return config.model_copy(update={"optim": config.optim.model_copy(update={"gradient_checkpointing": False})})
-
-
-def _think(setting: bool | str) -> Any:
-    """prompt.think for the chat template."""
-    return setting if isinstance(setting, str) else ("on" if setting else "off")
 
 
 def _metrics(values: dict[str, Tensor]) -> dict[str, float]:
