@@ -25,6 +25,7 @@ from minizero.types import (
     Role,
     Rollout,
 )
+from tests.architectures import write_model
 
 
 def make_policy(model: Path, *overrides: str) -> Policy:
@@ -319,6 +320,17 @@ def test_gradient_checkpointing_changes_nothing_but_memory(random_model: Path) -
     left, right = gradients(plain, batch), gradients(careful, batch)
     assert left.keys() == right.keys()
     assert all(torch.allclose(left[name], right[name], rtol=1e-4, atol=1e-7) for name in left)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_layers_that_drop_at_random_in_training_drop_nothing_when_they_are_recomputed(tmp_path: Path) -> None:
+    write_model("opt", tmp_path, {"dropout": 0.5, "attention_dropout": 0.5, "layerdrop": 0.5})
+    settings = ("prompt.style=r1", "adapter.kind=full")
+    plain, careful = (make_policy(tmp_path, *settings, f"optim.gradient_checkpointing={v}") for v in ("false", "true"))
+    batch = rollouts(plain)
+    left, right = gradients(plain, batch), gradients(careful, batch)
+    assert any(bool(g.abs().max() > 0) for g in left.values())
+    assert all(torch.allclose(left[name], right[name], rtol=1e-4, atol=1e-6) for name in left)
 
 
 def test_recomputed_layers_keep_next_to_nothing_and_sampling_keeps_its_cache(random_model: Path) -> None:

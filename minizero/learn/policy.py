@@ -27,6 +27,7 @@ from minizero.learn.checkpoint import load_checkpoint
 from minizero.learn.log_probs import chunked_log_probs, head_log_probs
 from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
 from minizero.learn.optimiser import MasterAdamW
+from minizero.learn.recompute import can_recompute, recomputing
 from minizero.models import load as models
 from minizero.models.adapter import add_adapter, freeze_other_parts
 from minizero.models.architecture import describe, text_sizes
@@ -150,7 +151,7 @@ class Policy:
         """
         architecture = describe(model or self.model)
         recomputes = self.config.optim.gradient_checkpointing is True and torch.is_grad_enabled()
-        with _recomputing(architecture.model) if recomputes else nullcontext():
+        with recomputing(architecture.model) if recomputes else nullcontext():
             hidden = architecture.hidden(batch.input_ids, batch.mask, batch.positions)  # [B, T, H]
         chosen = hidden.flatten(0, 1)[batch.select]  # [K, H]
         head, temperature, chunk = architecture.head, self.config.sampler.temperature, self.config.optim.logits_chunk
@@ -243,30 +244,13 @@ class Policy:
         self.optimiser.load(tensors, updates)
 
 
-@contextmanager
-def _recomputing(model: Any) -> Iterator[None]:
-    """Gradient checkpointing for the forward pass inside.
-
-    transformers recomputes a layer in the backward pass only when the layer is in training mode. In training mode it
-    also drops the key-value cache, which would break sampling; so the layers are in training mode for this forward
-    pass alone. Their submodules are not, so that no dropout is switched on."""
-    layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
-    for layer in layers:
-        layer.training = True
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.training = False
-
-
 STATE = "policy.safetensors"
 _STEP_NAMES = {"grad_norm": "grad_norm", "lr": "lr", "skipped_updates": "skipped"}
 
 
 def _without_recomputation_that_fails(config: Config, model: Any) -> Config:
     """Gradient checkpointing off for a model whose code has none. Raises ConfigError where the user asked for it."""
-    if getattr(model, "supports_gradient_checkpointing", False):
+    if can_recompute(model):
         return config
     if config.optim.gradient_checkpointing is True:
         raise ConfigError(
