@@ -16,7 +16,7 @@ from minizero.rollout.agreement import Agreement, check_agreement
 from minizero.rollout.make import make_sampler
 from minizero.rollout.transformers import TransformersSampler
 from minizero.types import Completion, ConfigError, SamplerError
-from tests.architectures import WINDOW, write_model
+from tests.architectures import write_model
 
 
 def make(model: Path, *settings: str) -> tuple[Policy, Any]:
@@ -115,7 +115,7 @@ def test_the_tolerance_is_a_setting(random_model: Path) -> None:
 def test_one_text_is_longer_than_the_window_where_prompt_and_answer_may_be(
     kind: str, is_fast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_model(kind, tmp_path)
+    write_model(kind, tmp_path, {"sliding_window": 64})
     asked: list[int] = []
     names: set[str] = set()
     submit, own = TransformersSampler.submit, agreement.own_attention
@@ -130,13 +130,13 @@ def test_one_text_is_longer_than_the_window_where_prompt_and_answer_may_be(
 
     monkeypatch.setattr(TransformersSampler, "submit", noted)
     monkeypatch.setattr(agreement, "own_attention", named)
-    monkeypatch.setattr(agreement, "LONG", 40)
-    lengths = ("selfplay.max_prompt_tokens=40", "selfplay.propose_max_tokens=16")
+    monkeypatch.setattr(agreement, "LONG", 70)
+    lengths = ("selfplay.max_prompt_tokens=72", "selfplay.propose_max_tokens=16")
     for answer, longer in (("selfplay.solve_max_tokens=24", True), ("selfplay.solve_max_tokens=16", False)):
         asked.clear()
         policy, sampler = make(tmp_path, *lengths, answer, "model.dtype=float32")
         assert max(check_agreement(policy, sampler).gaps.values()) < 1e-4
-        assert (max(asked) >= WINDOW + 8, max(asked) <= 64 - 8) == (True, True), asked
+        assert (72 <= max(asked) <= 96 - 8) is longer, asked
         assert len(asked) == 3 * (3 if longer else 2)
     assert names == ({"eager", "sdpa"} if is_fast else {"eager"})
 

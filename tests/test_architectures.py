@@ -69,7 +69,6 @@ ODD: dict[str, tuple[str, dict[str, Any]]] = {
     "windows in the upper layers": ("qwen2", {"use_sliding_window": True, "max_window_layers": 2, "layer_types": None}),
     "embeddings of another width, norms after": ("opt", {"word_embed_proj_dim": 32, "do_layer_norm_before": False}),
     "an encoder's code as a decoder": ("bert", {"is_decoder": True}),
-    "positions counted from the padding token": ("roberta", {"is_decoder": True, "pad_token_id": 1}),
     "temperature by position": ("llama4_text", {"attn_temperature_tuning": True, "floor_scale": 8, "attn_scale": 0.5}),
     "an untied head": ("gemma2", {"tie_word_embeddings": False}),
     "a tied head with a bias": ("phi", {"tie_word_embeddings": True}),
@@ -194,9 +193,21 @@ def test_an_adapter_on_the_head_is_right(kind: str, tied: bool, tmp_path: Path) 
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_text_that_is_read_in_both_directions_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is no causal language model as it is configured"):
-        measure("gemma3_text", tmp_path, {"use_bidirectional_attention": True})
+@pytest.mark.parametrize(
+    ("kind", "sizes", "words"),
+    [
+        ("gemma3_text", {"use_bidirectional_attention": True}, "is no causal language model as it is configured"),
+        # Its positions are counted from the padding token's id, and its cached step counts them otherwise.
+        (
+            "roberta",
+            {"is_decoder": True, "pad_token_id": 1},
+            "RobertaForCausalLM cannot be sampled by the transformers",
+        ),
+    ],
+)
+def test_what_would_be_wrong_is_refused_by_name(kind: str, sizes: dict[str, Any], words: str, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=words):
+        measure(kind, tmp_path, sizes)
 
 
 @pytest.mark.vllm
