@@ -19,6 +19,7 @@ from typing import Protocol
 
 from minizero import prompts
 from minizero.config.schema import Config
+from minizero.config.tasks import think_problem
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.buffer import Entry, TaskBuffer
 from minizero.selfplay.round import Assignment, Round, to_solve
@@ -87,6 +88,8 @@ class SelfPlay:
         self.config, self.policy, self.sampler, self.box = config, policy or NoLearning(), sampler, box
         self.buffer = _seeded(config, box) if buffer is None else buffer
         self.style, self.held_out, self.progress = style or _style_of(config), held_out, progress or Quiet()
+        if problem := think_problem(self.style, config.prompt.think):  # of a style that the model decided
+            raise ConfigError(f"prompt.{problem}")
         self.rng = random.Random(stream_seed(config.run.rng_seed, "selfplay"))
 
     def step(self, number: int) -> StepResult:
