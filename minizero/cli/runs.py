@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from minizero.cli.results import warn
 from minizero.config import Config, load_config
 from minizero.config.named import MODEL, find_config, layers, origin, resolve
 from minizero.types import RunError
@@ -242,6 +243,6 @@ def export(
     """
     from minizero.report.export import export as write
 
-    print(write(run, out=out, merged=merged, base=base, push=push, private=not public))
+    print(write(run, out=out, merged=merged, base=base, push=push, private=not public, notice=warn))
     if push:
         print(f"published as {push}")

@@ -117,8 +117,13 @@ def open_directory(out: Path, subject: Subject, sampling: SamplingSettings, load
     path = out / "manifest.json"
     asked = {"subject": subject.identity(), "plan": sampling.fixed()}
     if path.is_file():
-        before = json.loads(path.read_text())
+        before = read_json(path)
         for part in ("subject", "plan"):
+            if not isinstance(before.get(part), dict):
+                raise EvaluationError(
+                    f"{path} says nothing of the {part} that was asked, so what is in {out} cannot be continued. Give "
+                    "--out another directory."
+                )
             odd = [name for name in asked[part] if before[part].get(name) != asked[part][name]]
             if odd:
                 name = odd[0]
@@ -198,7 +203,7 @@ def score_samples(
                     f"  only {counts.parsed:.0%} of these answers hold something that can be read: the score says more "
                     "about the format than about the model. Try another --format, or a larger --max-tokens."
                 )
-    manifest = json.loads((out / "manifest.json").read_text())
+    manifest = read_json(out / "manifest.json")
     prompts = {problem.id: problem.prompt for _, problems in loaded for problem in problems}
     return Results(subject.name, manifest, SANITISER, sampling.n, dict(scores), prompts, rows)
 
@@ -222,6 +227,20 @@ def _counts(rows: Sequence[JudgedSample], tasks: Sequence[str], level: str, n: i
     parsed = sum(bool(row.answer.strip()) and row.verdict[level] != "unparsable" for row in rows)
     share = parsed / len(rows) if rows else 1.0
     return LevelCounts(list(tasks), n, list(greedy.values()), list(correct.values()), share)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of an evaluation. Raises EvaluationError when the file is missing, damaged, or something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        problem = "" if isinstance(value, dict) else f"a {type(value).__name__}, not an object"
+    except (OSError, ValueError, RecursionError) as error:
+        problem = (getattr(error, "strerror", None) or str(error)).strip()
+    if problem:
+        raise EvaluationError(
+            f"{path} cannot be read ({problem}). Restore it from a copy, or remove {path.parent} and evaluate again."
+        )
+    return dict(value)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -21,6 +21,10 @@ from minizero.types import Completion, EvaluationError, Request
 TEMPERATURE = 0.6
 BLOCK = 32  # samples of one request: they share a prefill and an upper bound of memory
 SIDES = ("base", "trained")
+ROW = {
+    "suite": str, "task": str, "side": str, "draw": str, "sample": int, "text": str, "finish": str, "tokens": int,
+    "prompt_ids": list, "ids": list,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,14 @@ def load_samples(path: Path) -> dict[Key, dict[str, Any]]:
     for number, line in enumerate(read_whole_lines(path), 1):
         try:
             row = json.loads(line)
+            odd = [name for name, kind in ROW.items() if not isinstance(row[name], kind)]
+            if odd:
+                raise ValueError(f"{odd[0]} is {row[odd[0]]!r:.40}")
             samples[Key(*(row[name] for name in Key._fields))] = row
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            problem = f"{error} is missing" if isinstance(error, KeyError) else error
             raise EvaluationError(
-                f"{path}, line {number}: no sample ({type(error).__name__}: {error}). Remove that line; only its "
-                "sample will be drawn anew."
+                f"{path}, line {number}: no sample ({problem}). Remove that line; only its sample will be drawn anew."
             ) from None
     return samples
 

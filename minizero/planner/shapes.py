@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from minizero.models.names import architecture, locate
@@ -153,10 +154,8 @@ def shape_of(sizes: Mapping[str, Any], name: str) -> Shape:
 def find_shape(name: str) -> Shape:
     """The shape of a model by name: a local directory's config.json, or the table. Downloads nothing."""
     source = locate(name)
-    try:
+    if Path(source).is_dir():
         return shape_of(architecture(source), name)
-    except OSError:
-        pass
     short = name.rpartition("/")[2].lower()
     for word in ("-coder", "-math", "-instruct", "-base", "meta-"):
         short = short.replace(word, "")
