@@ -127,7 +127,7 @@ def test_a_damaged_file_of_a_run_is_named_whatever_reads_it(
     status, text = said(monkeypatch, capsys, *words_of(command, path, run))
     assert status in (0, 1)
     assert "Traceback" not in text
-    if (name, how) == (ROLLOUTS, "missing") or (name, how) in NO_DAMAGE and status == 0:
+    if (name, how) == (ROLLOUTS, "missing") or ((name, how) in NO_DAMAGE and status == 0):
         return
     assert Path(name).name in text.replace("\n", ""), text
     if status == 1:

@@ -12,6 +12,7 @@ import tyro
 from minizero.cli.results import warn
 from minizero.config import Config, load_config
 from minizero.config.named import MODEL, find_config, layers, origin, resolve
+from minizero.formatting import shell
 from minizero.types import RunError
 
 
@@ -44,7 +45,7 @@ def selfplay(
     from minizero.report.console import Console, as_table
     from minizero.report.run_page import write_report
     from minizero.report.verdict import closing_words
-    from minizero.selfplay.run_loop import Stopped, start
+    from minizero.selfplay.run_loop import Stopped, default_path, start
     from minizero.selfplay.run_loop import resume as continue_run
 
     if from_checkpoint and resume:
@@ -63,20 +64,27 @@ def selfplay(
         )
     if steps is not None and not resume:
         raise RunError(f"--steps goes with --resume; a new run takes  --set selfplay.steps={steps}")
-    console = Console()
+    console, path = Console(), resume
     try:
         if resume:
             with console:
                 path = continue_run(resume, progress=console, steps=steps)
         else:
             settings, words = _settings(model, config, set, from_checkpoint)
+            path = default_path(settings)
             with console:
                 console.say(words)
-                path = start(settings, progress=console, origin=words)
+                start(settings, path=path, progress=console, origin=words)
     except Stopped as stopped:
         write_report(stopped.path)
         console.say(f"{stopped}\nSo far:\n  {stopped.path / 'report.html'}")
         return
+    except KeyboardInterrupt:  # pressed twice, or before the first step: the step is lost, the run is not
+        if path is None or not (path / "config.toml").is_file():
+            raise
+        again = shell("minizero", "selfplay", "--resume", path)
+        print(f"\nminizero: stopped in the middle of a step. Continue with:\n  {again}", file=sys.stderr)
+        raise SystemExit(130) from None
     write_report(path)
     console.say("")
     console.say(closing_words(path))

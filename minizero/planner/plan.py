@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minizero.config import Config, config_from
+from minizero.formatting import shell
 from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, budget_of, filled
 from minizero.planner.memory import kv_gib, kv_token_bytes, longest, memory, peak, releases, uses_vllm, value_bytes
 from minizero.planner.pace import Work, seconds, work_done, work_of
@@ -104,7 +105,7 @@ class Plan:
         if not self.fits:
             lines.append("does not fit." + ("" if self.change else " No change that minizero knows would make it fit."))
             if self.change:
-                lines.append("It would with:  " + " ".join(f"--set {setting}" for setting in self.change))
+                lines.append("It would with:  " + " ".join(shell("--set", setting) for setting in self.change))
         return "\n".join(lines)
 
 
@@ -125,7 +126,7 @@ def check_fits(config: Config) -> None:
     except ModelError:
         return
     if plan.card and not plan.fits:
-        change = " ".join(f"--set {setting}" for setting in plan.change) or "a smaller model"
+        change = " ".join(shell("--set", setting) for setting in plan.change) or "a smaller model"
         raise ConfigError(
             f"{config.model.name} does not fit into {plan.budget:.1f} GiB on {plan.card.name}: {plan.beside_cache:.1f} "
             f"GiB without the key-value cache, of which {LEAST_SEQUENCES} of the longest sequences must find room. It "

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minizero.config import Config, config_from
+from minizero.formatting import shell
 from minizero.selfplay.buffer import task_from_json
 from minizero.selfplay.run_directory import SIX_DIGITS, RunDirectory
 from minizero.selfplay.run_files import Line, Row, left_out, lines_of, read_metrics, why
@@ -177,7 +178,7 @@ def newest_checkpoint(path: Path) -> Path:
     if not inside:
         raise RunError(
             f"{path}: no checkpoint yet. One is written after the last step, and every run.checkpoint_every steps. "
-            f"Continue the run with  minizero selfplay --resume {path}"
+            f"Continue the run with  {shell('minizero', 'selfplay', '--resume', path)}"
         )
     return inside[0]
 

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from minizero.config import Config, read_toml
+from minizero.formatting import shell
 from minizero.selfplay.run_files import read_manifest, read_metrics, read_rollouts
 from minizero.types import CheckpointError, ConfigError, RunError, RunExists
 
@@ -60,7 +61,7 @@ class RunDirectory:
         run = cls(path)
         if path.exists():
             raise RunExists(
-                f"{path} exists. Continue it with  --resume {path} , or give this run another --set run.name=..."
+                f"{path} exists. Continue it with  {_resume(path)}  or give this run another name, --set run.name=NAME"
             )
         with run._writing("the run directory"):
             try:
@@ -222,7 +223,8 @@ class RunDirectory:
         there = f"Metrics of {steps} steps are there, and {len(checkpoints)} checkpoints"
         if not checkpoints:
             return f"{there}. Start a new run; this directory stays as it is."
-        return f"{there}. A new run starts from the newest with  minizero selfplay --from-checkpoint {checkpoints[-1]}"
+        again = shell("minizero", "selfplay", "--from-checkpoint", checkpoints[-1])
+        return f"{there}. A new run starts from the newest with  {again}"
 
     def rewind(self, state: State | None) -> None:
         """Cut the growing files back to the state, and remove what was written after it (None: back to the very
@@ -275,7 +277,7 @@ class RunDirectory:
                 raise
             raise RunError(
                 f"the disk is full: {what} of {self.path} could not be written. Nothing saved before is lost. "
-                f"Make room, then continue with  --resume {self.path}"
+                f"Make room, then continue with  {_resume(self.path)}"
             ) from error
 
     @staticmethod
@@ -283,6 +285,10 @@ class RunDirectory:
         partial = path.with_name(path.name + ".partial")
         partial.write_bytes(data)
         partial.replace(path)
+
+
+def _resume(path: Path) -> str:
+    return shell("minizero", "selfplay", "--resume", path)
 
 
 def _make_empty(path: Path) -> None:

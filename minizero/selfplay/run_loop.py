@@ -8,7 +8,6 @@ stay small and inherit nothing of the trainer.
 from __future__ import annotations
 
 import resource
-import shlex
 import shutil
 import signal
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 from minizero.config import Config, config_from, to_toml
 from minizero.config.named import known_models
+from minizero.formatting import shell
 from minizero.models.names import check_name
 from minizero.rewards import load_terms
 from minizero.rewards.plugins import look_in
@@ -44,8 +44,9 @@ class Stopped(Exception):
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        command = shlex.join(["minizero", "selfplay", "--resume", str(path)])
-        super().__init__(f"Stopped after step {step}. Continue with:\n  {command}")
+        super().__init__(
+            f"Stopped after step {step}. Continue with:\n  {shell('minizero', 'selfplay', '--resume', path)}"
+        )
 
 
 def start(
