@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -199,9 +200,15 @@ def plan(
     found = make_plan(resolve(model, config, set), card)
     print(origin(model, config))
     print(as_table({name: new for name, (_, new) in difference(found.config).items()}))
-    print(found.text())
+    print("\n".join(_on_a_terminal(line) for line in found.text().split("\n")))
     if not found.fits:
         raise SystemExit(1)
+
+
+def _on_a_terminal(line: str) -> str:
+    """Wrapped at 80 columns between words; a line with settings to paste stays one."""
+    is_short = len(line) <= 80 or line.startswith("It would with:")
+    return line if is_short else textwrap.fill(line, 80, subsequent_indent="    ", break_long_words=False)
 
 
 def doctor(

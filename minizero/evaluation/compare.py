@@ -63,7 +63,7 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
     """The sides of finished evaluations, in order; a base that was sampled twice is there twice."""
     entries: list[Entry] = []
     for path in paths:
-        file = path / "results.json" if path.is_dir() else path
+        file = path if path.is_file() else path / "results.json"
         results = _read_results(file)
         sides = list(dict.fromkeys(side for scores in results["scores"].values() for side in scores))
         perplexity = _read_perplexity(file.with_name("perplexity.json"))

@@ -25,6 +25,7 @@ from minizero.evaluation.results import JudgedSample, LevelCounts, Results
 from minizero.evaluation.scoring import JudgementCache, Submission, score
 from minizero.evaluation.subject import Subject, engines_of, open_engine
 from minizero.evaluation.suites import named
+from minizero.formatting import duration
 from minizero.rollout.protocol import Sampler
 from minizero.types import EvaluationError, Progress
 from sandbox import Sandbox
@@ -79,17 +80,18 @@ def evaluate(
             engine_sampler, policy = engine.sampler, engine.policy
         if missing > 0:
             surprise.unlink(missing_ok=True)  # it is about fewer answers
-            progress.phase("sampling")
-            tick = partial(_counted, progress, f"{' and '.join(sides)}: answers sampled:")
-            generate(sampling, loaded, sides, engine_sampler, out / "samples.jsonl", tick=tick)
+            progress.phase(f"{' and '.join(sides)}: sampling answers")
+            engine_sampler.take_usage()
+            sampled = partial(_sampled, progress, time.monotonic())
+            generate(sampling, loaded, sides, engine_sampler, out / "samples.jsonl", tick=sampled)
         if sampler is None:
             engine_sampler.close()
         if compares:
             from minizero.evaluation.perplexity import cross_perplexity
 
             samples = load_samples(out / "samples.jsonl")
-            progress.phase("log-probabilities with the adapter on and off")
-            tick = partial(_counted, progress, "tokens compared with the adapter on and off:")
+            progress.phase("comparing tokens with the adapter on and off")
+            tick = partial(_counted, progress)
             write_json(surprise, cross_perplexity(policy, list(samples.values()), tick=tick))
     if sampler is not None:
         sampler.close()
@@ -101,9 +103,18 @@ def evaluate(
     return results
 
 
-def _counted(progress: Progress, what: str, done: int, total: int, eta_s: float) -> None:
-    left = f", about {eta_s:.0f} s left" if done else ""
-    progress.phase(f"{what} {done} of {total}{left}")
+def _counted(progress: Progress, done: int, total: int, eta_s: float) -> None:
+    left = f", about {duration(eta_s)} left" if 0 < done < total else ""
+    progress.tick(total - done, f"{done:,} of {total:,}{left}")
+
+
+def _sampled(progress: Progress, started: float, done: int, total: int, eta_s: float, tokens: int) -> None:
+    """Also while no answer is finished: its tokens are counted as they are written."""
+    left = f", about {duration(eta_s)} left" if 0 < done < total else ""
+    passed = time.monotonic() - started
+    rate = f", {tokens / passed:,.0f} tok/s" if passed > 1 else ""
+    written = f", {tokens:,} tokens{rate}" if tokens else ", reading prompts"
+    progress.tick(total - done, f"{done:,} of {total:,} answers{written}{left}")
 
 
 def load_suites(sampling: SamplingSettings, data: Path | None) -> list[tuple[Suite, list[Problem]]]:
@@ -181,8 +192,10 @@ def score_samples(
             texts = {key: formats.read(suite, by_id[key.task], style, samples[key]["text"]) for key in keys}
             submissions = [Submission(key.task, text) for key, text in texts.items()]
 
-            def scoring(left: int, name: str = suite.name) -> None:
-                progress.phase(f"scoring {name}, {left} left")
+            progress.phase(f"scoring {suite.name}")
+
+            def scoring(left: int) -> None:
+                progress.tick(left, f"{left} answers left")
 
             judgements = score(suite, problems, submissions, box, cache=cache, workers=workers, tick=scoring)
             judged = [

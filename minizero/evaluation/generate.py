@@ -100,15 +100,17 @@ def generate(
     sampler: Sampler,
     path: Path,
     *,
-    tick: Callable[[int, int, float], None] = lambda done, total, eta_s: None,
+    tick: Callable[[int, int, float, int], None] = lambda done, total, eta_s, tokens: None,
 ) -> int:
-    """Sample whatever `path` lacks; the number of new samples. `tick` gets (done, total, seconds left)."""
+    """Sample whatever `path` lacks; the number of new samples. `tick` gets (done, total, seconds left, tokens written,
+    those of unfinished answers too), before the first and a few times a second."""
     have = set(load_samples(path))
     requests = list(_requests(sampling, loaded, sides, have))
     total, done, started = sum(len(places) for _, _, places in requests), 0, time.monotonic()
     known = {request.id: (key, places) for request, key, places in requests}
     for request, _, _ in requests:
         sampler.submit(request)
+    tick(0, total, 0.0, 0)
     while sampler.pending:
         rows = []
         for completion in sampler.poll():
@@ -118,7 +120,7 @@ def generate(
             append(path, rows)
             done += len(rows)
         # Also without news: what is left grows while nothing is finished, and a number that stands still looks stuck.
-        tick(done, total, (time.monotonic() - started) / max(1, done) * (total - done))
+        tick(done, total, (time.monotonic() - started) / max(1, done) * (total - done), sampler.generated)
     return done
 
 

@@ -84,7 +84,7 @@ def grow_seeds(
             box=box,
             buffer=buffer,
             style=style,
-            progress=progress,
+            progress=_Within(progress),
         )
         game.rng.seed(f"{config.run.rng_seed}/seeding/{number}")
         progress.phase(f"seeding, round {number}: " + ", ".join(f"{k} {len(t)}/{count}" for k, t in found.items()))
@@ -98,6 +98,19 @@ def grow_seeds(
                 "Read what the model writes with a short self-play run and minizero replay; try --set prompt.style=chat"
             )
     return [task for tasks in found.values() for task in tasks[:count]]
+
+
+class _Within(Quiet):
+    """The progress of one step inside the seeding: what it counts is passed on, its phases are not."""
+
+    def __init__(self, outer: Progress) -> None:
+        self._outer = outer
+
+    def say(self, text: str) -> None:
+        self._outer.say(text)
+
+    def tick(self, pending: int, detail: str = "") -> None:
+        self._outer.tick(pending, detail)
 
 
 def azr_row(task: Task) -> dict[str, object]:

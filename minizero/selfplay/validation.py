@@ -92,7 +92,7 @@ def validate(
     sampler: Sampler,
     box: Sandbox,
     style: str,
-    tick: Tick = lambda pending: None,
+    tick: Tick = lambda pending, words: None,
     adapter: bool = True,
     temperature: float = 1.0,
     stream: int = STREAM,
