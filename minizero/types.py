@@ -319,7 +319,7 @@ class Progress(Protocol):
         ...
 
     def tick(self, pending: int, detail: str = "") -> None:
-        """Still at it; so many completions are pending."""
+        """Still at it; so many completions are pending. `detail`: what has been done so far, in words."""
         ...
 
     def step(self, number: int, total: int, metrics: Mapping[str, float]) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 from minizero.ablate.sets import Variant
 from minizero.config import Config, difference
 from minizero.config.reward import is_own_function
+from minizero.formatting import shell
 from minizero.metrics import METRICS
 from minizero.models.names import locate
 from minizero.rewards.plugins import source_of
@@ -94,7 +95,10 @@ def summarise(path: Path, variant: Variant) -> RunSummary:
     if run.config is None or not run.is_finished:
         raise RunError(f"{path}: not finished (step {run.done} of {run.total}), so there is nothing to summarise.")
     if len(run.validations) < 2 or run.validations[-1].step != run.done:
-        raise RunError(f"{path}: no validation after the last step. Continue it with  --resume {path}")
+        raise RunError(
+            f"{path}: no validation after the last step. Continue it with  "
+            f"{shell('minizero', 'selfplay', '--resume', path)}"
+        )
     before, after = run.validations[0], run.validations[-1]
     check_pairing(before, after)
     times = [float(row["time/step_s"]) for row in run.step_rows]

@@ -5,6 +5,7 @@ Reading order: main, then runs.py (commands that make something), results.py (co
 
 from __future__ import annotations
 
+import os
 import sys
 
 import tyro
@@ -38,6 +39,17 @@ def main() -> None:
         )
     except (MiniZeroError, SandboxError) as error:
         print(f"minizero: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except BrokenPipeError:  # `minizero settings | head`: whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(
+            f"minizero: {error.filename}: {error.strerror}. Give another place, one that you may read and write.",
+            file=sys.stderr,
+        )
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("\nminizero: stopped. A run continues with  --resume RUN", file=sys.stderr)

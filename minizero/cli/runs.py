@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from minizero.cli.results import warn
 from minizero.config import Config, load_config
 from minizero.config.named import MODEL, find_config, layers, origin, resolve
+from minizero.formatting import shell
 from minizero.types import RunError
 
 
@@ -43,7 +46,7 @@ def selfplay(
     from minizero.report.console import Console, as_table
     from minizero.report.run_page import write_report
     from minizero.report.verdict import closing_words
-    from minizero.selfplay.run_loop import Stopped, start
+    from minizero.selfplay.run_loop import Stopped, default_path, start
     from minizero.selfplay.run_loop import resume as continue_run
 
     if from_checkpoint and resume:
@@ -62,20 +65,27 @@ def selfplay(
         )
     if steps is not None and not resume:
         raise RunError(f"--steps goes with --resume; a new run takes  --set selfplay.steps={steps}")
-    console = Console()
+    console, path = Console(), resume
     try:
         if resume:
             with console:
                 path = continue_run(resume, progress=console, steps=steps)
         else:
             settings, words = _settings(model, config, set, from_checkpoint)
+            path = default_path(settings)
             with console:
                 console.say(words)
-                path = start(settings, progress=console, origin=words)
+                start(settings, path=path, progress=console, origin=words)
     except Stopped as stopped:
         write_report(stopped.path)
         console.say(f"{stopped}\nSo far:\n  {stopped.path / 'report.html'}")
         return
+    except KeyboardInterrupt:  # pressed twice, or before the first step: the step is lost, the run is not
+        if path is None or not (path / "config.toml").is_file():
+            raise
+        again = shell("minizero", "selfplay", "--resume", path)
+        print(f"\nminizero: stopped in the middle of a step. Continue with:\n  {again}", file=sys.stderr)
+        raise SystemExit(130) from None
     write_report(path)
     console.say("")
     console.say(closing_words(path))
@@ -190,9 +200,15 @@ def plan(
     found = make_plan(resolve(model, config, set), card)
     print(origin(model, config))
     print(as_table({name: new for name, (_, new) in difference(found.config).items()}))
-    print(found.text())
+    print("\n".join(_on_a_terminal(line) for line in found.text().split("\n")))
     if not found.fits:
         raise SystemExit(1)
+
+
+def _on_a_terminal(line: str) -> str:
+    """Wrapped at 80 columns between words; a line with settings to paste stays one."""
+    is_short = len(line) <= 80 or line.startswith("It would with:")
+    return line if is_short else textwrap.fill(line, 80, subsequent_indent="    ", break_long_words=False)
 
 
 def doctor(
@@ -247,6 +263,7 @@ def export(
     from minizero.report.export import export as write
 
     kind = gguf_type if gguf else None
-    print(write(run, out=out, merged=merged, gguf=kind, base=base, push=push, private=not public))
+    written = write(run, out=out, merged=merged, gguf=kind, base=base, push=push, private=not public, notice=warn)
+    print(written)
     if push:
         print(f"published as {push}")

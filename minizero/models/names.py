@@ -6,11 +6,11 @@ Reading order: locate, check_name (is it to be had?), architecture (its config.j
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minizero.models.files import read_settings
 from minizero.models.gguf import directory_of, is_gguf
 from minizero.types import ModelError
 
@@ -118,6 +118,7 @@ def positions_change_after(sizes: Any) -> int | None:
 
 
 def architecture(source: str) -> dict[str, Any]:
-    """config.json of a local model directory, as a dict; of a model that also sees images, the text part's values."""
-    sizes = dict(json.loads((Path(source) / "config.json").read_text()))
+    """config.json of a local model directory, as a dict; of a model that also sees images, the text part's values.
+    Raises ModelError when it is damaged."""
+    sizes = read_settings(Path(source) / "config.json")
     return sizes | dict(sizes.get("text_config") or {})

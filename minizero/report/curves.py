@@ -16,7 +16,7 @@ from minizero.formatting import number, percent
 from minizero.metrics import METRICS, Metric, metric_for
 from minizero.report.charts import MOST_POINTS, Band, Series, bin_name, bins, line_chart, stacked_chart, window
 from minizero.report.pages import Section
-from minizero.selfplay.run_data import Row
+from minizero.selfplay.run_files import Row
 from minizero.types import TaskType
 
 

@@ -9,10 +9,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from minizero.config import Config
+from minizero.formatting import shell
+from minizero.models.files import check_weights, read_adapter
 from minizero.models.merge import is_adapter, log_prob_change, merge
 from minizero.models.style import style_of
 from minizero.report.asked import asked_so_far
@@ -44,17 +47,25 @@ def export(
     push: str = "",
     private: bool = True,
     hub: Hub | None = None,
+    notice: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Write the newest checkpoint of a run to `out` (default: RUN/export/adapter, /model or /gguf); the directory.
 
     `gguf`: one file for llama.cpp, its matrices of that type, and a Modelfile for Ollama.
     `base` is the hub name of the base model, for the card and the adapter, where the run used a local directory.
     `push`, a hub name such as user/name, publishes after checking that the training changed log-probabilities.
+    What cannot be read of the run, so that the card lacks it, is told to `notice`.
     """
     run = read_run(path)
     if run.config is None:
-        raise RunError(f"{path}: {run.problems[0]}. An export needs the settings.")
+        raise RunError(f"{run.problems[0]} An export needs the settings.")
+    for problem in run.problems:
+        notice(problem)
     trained, config = newest_checkpoint(path), run.config
+    if is_adapter(trained):
+        read_adapter(trained)
+    else:
+        check_weights(trained)
     kind = "gguf" if gguf else "adapter" if is_adapter(trained) and not merged else "model"
     named = base or config.model.name
     if push:
@@ -144,8 +155,15 @@ def _push(config: Config, trained: Path, out: Path, push: str, private: bool, hu
         except ImportError:
             raise MissingPackage("huggingface_hub", "--push", "pip install huggingface_hub") from None
         hub = HfApi()
-    hub.create_repo(push, private=private, exist_ok=True)
-    hub.upload_folder(repo_id=push, folder_path=str(out), commit_message="minizero export")
+    try:
+        hub.create_repo(push, private=private, exist_ok=True)
+        hub.upload_folder(repo_id=push, folder_path=str(out), commit_message="minizero export")
+    except Exception as error:  # no network, offline mode, no login, no right: each library has errors of its own
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise RunError(
+            f"--push {push}: the hub did not take it ({type(error).__name__}: {first}). The export lies in {out}; once "
+            f"`hf auth login` and a network are there, publish it with  {shell('hf', 'upload', push, out)}"
+        ) from None
 
 
 def _name_base(file: Path, base: str, config: Config) -> None:

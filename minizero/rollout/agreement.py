@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from minizero.formatting import shell
 from minizero.models.adapter import adapter_layers
 from minizero.models.architecture import TOLERANCE, describe, log_softmax, text_sizes, trial_ids
 from minizero.rollout.protocol import Sampler, drain
@@ -117,7 +118,8 @@ def measure(policy: Policy, sampler: Sampler) -> Agreement:
             f"on average, expected at most {found.allowed(name):.3g} in {dtype} "
             f"({', '.join(f'{key} {value:.3g}' for key, value in gaps.items())}; power {power:.3g}).\n"
             "Training would follow another policy than the one that is sampled. Try "
-            f"{_advice(name, sampler)}, and report this with the output of  minizero doctor {policy.config.model.name}"
+            f"{_advice(name, sampler)}, and report this with the output of  "
+            f"{shell('minizero', 'doctor', policy.config.model.name)}"
         )
     return found
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minizero.config import Config, difference
+from minizero.formatting import shell
 from minizero.rollout.protocol import stream_seed
 from minizero.selfplay.version import VERSION
 from sandbox import Sandbox
@@ -33,7 +34,7 @@ def make_manifest(config: Config, box: Sandbox, argv: Sequence[str] | None = Non
     """The manifest of a run that starts now; `argv`: the command line, if it is not this process's."""
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": " ".join(["minizero", *(argv or sys.argv[1:])]),
+        "command": shell("minizero", *(argv or sys.argv[1:])),
         "rng_seed": config.run.rng_seed,
         "run_id": f"{stream_seed(time.time_ns(), os.getpid(), random.random()):016x}",
         "versions": versions(),

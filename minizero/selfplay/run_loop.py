@@ -8,7 +8,6 @@ stay small and inherit nothing of the trainer.
 from __future__ import annotations
 
 import resource
-import shlex
 import shutil
 import signal
 import time
@@ -17,8 +16,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from minizero.config import Config, config_from, read_toml, to_toml
+from minizero.config import Config, config_from, to_toml
 from minizero.config.named import known_models
+from minizero.formatting import shell
 from minizero.models.names import check_name
 from minizero.rewards import load_terms
 from minizero.rewards.plugins import look_in
@@ -30,9 +30,9 @@ from minizero.selfplay.run_directory import RunDirectory, State
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
 from minizero.selfplay.trackers import Tracker, open_trackers
-from minizero.selfplay.validation import Validation, held_out_tasks, validate
+from minizero.selfplay.validation import Validation, check_pairing, held_out_tasks, validate
 from minizero.selfplay.version import VERSION, code_change, refuse_another
-from minizero.types import MiniZeroError, Progress, Quiet, RunError, Task
+from minizero.types import EvaluationError, MiniZeroError, Progress, Quiet, RunError, Task
 from sandbox import Sandbox
 
 VALIDATIONS = 8  # of a run with eval.every = auto, the one before the first step not counted
@@ -45,8 +45,9 @@ class Stopped(Exception):
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        command = shlex.join(["minizero", "selfplay", "--resume", str(path)])
-        super().__init__(f"Stopped after step {step}. Continue with:\n  {command}")
+        super().__init__(
+            f"Stopped after step {step}. Continue with:\n  {shell('minizero', 'selfplay', '--resume', path)}"
+        )
 
 
 def start(
@@ -91,8 +92,10 @@ def resume(
     refuse_another(path, run.manifest)
     look_in(path)
     with run.locked():
-        tree = read_toml(path / "config.toml")
+        tree = run.settings
         state = run.newest_state(progress.say)
+        for problem in run.problems():
+            progress.say(f"! {problem}")
         if steps is not None:
             done = state.step if state else 0
             if steps < done:
@@ -237,9 +240,14 @@ class RunLoop:
         self.directory.write_text(f"eval/step-{step:06d}.json", validation.to_json())
         metrics = validation.metrics()
         first = self.directory.path / "eval" / "step-000000.json"
-        if step and first.is_file() and validation.samples:
-            before = Validation.from_json(first.read_text()).solve_rates()
-            changes = [b - a for a, b in zip(before, validation.solve_rates(), strict=True)]
+        if step and validation.samples:
+            try:
+                before = Validation.read(first)
+                check_pairing(before, validation)
+            except (RunError, EvaluationError) as error:
+                self.progress.say(f"! eval/change is left out: {error}")
+                return metrics
+            changes = [b - a for a, b in zip(before.solve_rates(), validation.solve_rates(), strict=True)]
             metrics["eval/change"] = 100 * sum(changes) / len(changes)
         return metrics
 
