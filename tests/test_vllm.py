@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +22,11 @@ import torch
 
 from minizero.config import load_config
 from minizero.models.adapter import adapter_layers
+from minizero.planner.driver import Problem
+from minizero.planner.memory import batched_tokens
+from minizero.rollout import vllm_internals
 from minizero.rollout.agreement import random_adapter
+from minizero.rollout.make import check_sampler
 from minizero.rollout.protocol import drain
 from minizero.rollout.vllm import Push
 from minizero.rollout.vllm_internals import (
@@ -30,15 +36,17 @@ from minizero.rollout.vllm_internals import (
     release_cache,
     reset_prefix_cache,
     settle,
+    start_engine,
     take_cache_back,
 )
-from minizero.rollout.vllm_settings import check_model, engine_rank, refusals
+from minizero.rollout.vllm_settings import check_model, engine_rank, graph_sizes, refusals
 from minizero.types import (
     Completion,
     ConfigError,
     Message,
     MissingPackage,
     ModelError,
+    OutOfMemory,
     Prompt,
     Request,
     Role,
@@ -492,6 +500,75 @@ def test_memory_is_given_back_in_an_order_that_vllm_accepts() -> None:
         take_cache_back(llm)
 
 
+def test_a_cache_for_which_the_card_has_no_room_any_more_is_explained() -> None:
+    def full(tags: list[str]) -> bool:
+        raise RuntimeError("CUDA Error: out of memory at csrc/cumem_allocator.cpp:62")
+
+    with pytest.raises(OutOfMemory, match=r"no room for vLLM's key-value cache.*sampler\.kv_gib"):
+        take_cache_back(SimpleNamespace(wake_up=full))
+
+    def other(tags: list[str]) -> bool:
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        take_cache_back(SimpleNamespace(wake_up=other))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (subprocess.CalledProcessError(1, ["gcc"]), "minizero doctor  checks compiler and headers"),
+        (AttributeError("module 'cuda' has no attribute 'bindings'"), "names those that overwrite each other"),
+        (AssertionError(), "vLLM did not start: AssertionError"),
+        (ValueError("no room"), "sampler.kv_gib"),
+    ],
+)
+def test_whatever_keeps_vllm_from_starting_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def refuse(**settings: Any) -> None:
+        raise error
+
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=refuse))
+    with pytest.raises(SamplerError) as stopped:
+        start_engine(device="cpu")
+    assert words in str(stopped.value)
+    assert "--set sampler.backend=transformers" in str(stopped.value)
+
+
+def test_another_version_of_vllm_is_named_when_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**settings: Any) -> None:
+        raise TypeError if not settings else RuntimeError("unknown argument")
+
+    monkeypatch.setattr(vllm_internals.metadata, "version", lambda name: "0.31.0")
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=refuse))
+    with pytest.raises(SamplerError, match=r"It is vLLM 0\.31\.0; minizero is tested with 0\.32\.0\."):
+        start_engine(device="cpu", model="m")
+
+
+def test_a_machine_on_which_triton_cannot_compile_is_told_before_vllm_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_internals, "compiler_problem", lambda: Problem("Triton needs a C compiler", "apt-get x"))
+    with pytest.raises(SamplerError, match=r"needs a C compiler, without which .* Run  apt-get x"):
+        start_engine(device="cuda")
+
+
+def test_a_missing_plugin_shows_before_weights_load_where_vllm_is_chosen_automatically(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("minizero.rollout.make.find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "vllm_bnb_plugin" else object())
+    with pytest.raises(MissingPackage, match="pip install vllm-bnb-plugin"):
+        check_sampler(load_config(overrides=["model.quantization=nf4"]))
+
+
+def test_graphs_are_captured_for_few_sizes_up_to_the_rows() -> None:
+    assert graph_sizes(128) == [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128]
+    assert graph_sizes(100) == [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 100]
+    assert graph_sizes(1) == [1]
+    assert graph_sizes(2000)[-1] == 512
+
+
 def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     from minizero.rollout import vllm_settings
 
@@ -511,6 +588,16 @@ def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypa
     # 18 of 24 GiB are free beside the trainer: with its default of 0.92 vLLM would not start
     assert made("cuda", "false")["gpu_memory_utilization"] == 0.71
     assert "gpu_memory_utilization" not in made("cpu", "false")
+    graphs = made("cuda", "false")["compilation_config"]["cudagraph_capture_sizes"]
+    assert (graphs[-1], len(graphs)) == (256, 13)
+    assert made("cuda", "false")["max_num_batched_tokens"] == 8192
+
+
+def test_a_4_bit_base_is_sampled_in_smaller_batches() -> None:
+    packed, plain = (load_config(overrides=[f"model.quantization={kind}"]) for kind in ("nf4", "none"))
+    assert batched_tokens(plain, "cuda") == 8192
+    assert batched_tokens(packed, "cuda") == 6144  # 4096, but no less than the longest sequence
+    assert batched_tokens(plain, "cpu") == 6144
 
 
 @engine

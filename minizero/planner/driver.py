@@ -113,6 +113,18 @@ def check_driver(config: Config) -> None:
         )
 
 
+def expects_card(config: Config) -> bool:
+    """Whether this run will use a card, as far as can be told without torch."""
+    return config.model.device != "cpu" and find_driver() is not None
+
+
+def prepare_allocator(config: Config) -> None:
+    """Before torch is imported: let its allocator grow segments instead of keeping many of fixed sizes, between which
+    memory is lost. A setting of the user's own stays. vLLM switches it off for the pool of its cache."""
+    if expects_card(config) and "PYTORCH_CUDA_ALLOC_CONF" not in os.environ:
+        os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
+
+
 def compiler_problem() -> Problem | None:
     """What Triton, with which vLLM and torch compile for the card, would miss; it builds its launchers in C."""
     compiler = os.environ.get("CC") or next(filter(shutil.which, ("gcc", "cc", "clang")), "")
