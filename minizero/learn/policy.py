@@ -33,6 +33,7 @@ from minizero.models import load as models
 from minizero.models.adapter import add_adapter, freeze_other_parts
 from minizero.models.architecture import describe, text_sizes
 from minizero.planner import bound_memory, resolve_for_machine
+from minizero.planner.driver import check_driver
 from minizero.types import CheckpointError, ConfigError, ModelError, Role, Rollout
 
 
@@ -41,6 +42,7 @@ class Policy:
 
     def __init__(self, config: Config, *, tick: Callable[[], None] = lambda: None) -> None:
         self._tick = tick
+        check_driver(config)
         torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
         # On a CPU torch and oneDNN keep what they prepared for the last 1,024 shapes, and every packed micro-batch has
         # its own: memory grew with every step. One micro-batch has fewer shapes than this. Read at their first use.

@@ -15,6 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from minizero.planner.driver import compiler_problem, cuda_problem, find_driver
+from minizero.planner.installed import installed_files, owned_twice
 from sandbox import Sandbox, SandboxError
 
 # Package -> versions that are tested together (as in pyproject.toml); what it is for; the extra that brings it.
@@ -28,7 +30,8 @@ OPTIONAL = {
     "wandb": (">=0.19", "a mirror on Weights & Biases", "wandb"),
 }
 CHECKOUT = Path(__file__).parents[2]
-LEAST_DISK_GIB, LEAST_DRIVER = 20.0, 550
+LEAST_DISK_GIB = 20.0
+BUSY_GIB = 1.5  # of a card that others hold are worth a word; CUDA itself takes about half of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,16 @@ def _packages() -> Iterator[Check]:
         else:
             yield Check(name, "note", f"not installed; for {purpose}", how)
 
+    yield from _files()
+
+
+def _files() -> Iterator[Check]:
+    for owners, names in owned_twice(installed_files()).items():
+        yield Check(
+            "files", "bad", f"{' and '.join(owners)} both brought {len(names)} files, such as {names[0]}",
+            "one of them is broken: make a new environment, with the versions of constraints.txt",
+        )  # fmt: skip
+
 
 def _card() -> Iterator[Check]:
     try:
@@ -97,14 +110,12 @@ def _card() -> Iterator[Check]:
     except ImportError:
         return  # reported among the packages
     if not torch.cuda.is_available():
-        built = "this torch is built without CUDA" if not torch.version.cuda else "torch sees no card"
-        driver = Path("/proc/driver/nvidia/version").exists()
-        fix = "the tiny model runs on a CPU; larger models need a card" + (
-            ", and there is a driver: uv pip install --reinstall --torch-backend=auto torch brings CUDA"
-            if driver and not torch.version.cuda
-            else ""
-        )
-        yield Check("card", "note", built, fix)
+        problem = cuda_problem()
+        if problem:
+            yield Check("card", "bad", problem.seen, problem.fix)
+        else:
+            built = "this torch is built without CUDA" if not torch.version.cuda else "torch sees no card"
+            yield Check("card", "note", built, "the tiny model runs on a CPU; larger models need a card")
         return
     if torch.version.hip:
         yield Check(
@@ -122,15 +133,25 @@ def _card() -> Iterator[Check]:
             "bfloat16", "note", f"the card only emulates it, and vLLM refuses it (compute capability {major})",
             "--set model.dtype=float16",
         )  # fmt: skip
-    try:
-        words = Path("/proc/driver/nvidia/version").read_text().split()
-        driver_version = next(word for word in words if word[:1].isdigit() and "." in word)
-    except (OSError, StopIteration):
-        return
-    if int(driver_version.split(".")[0]) >= LEAST_DRIVER:
-        yield Check("driver", "ok", driver_version)
+    if torch.cuda.device_count() > 1:
+        yield Check(
+            "cards", "note", f"{torch.cuda.device_count()} are there, and minizero uses the first",
+            "CUDA_VISIBLE_DEVICES=1 minizero ... takes the second",
+        )  # fmt: skip
+    free = torch.cuda.mem_get_info()[0] / 2**30
+    if total - free > BUSY_GIB:
+        yield Check(
+            "free memory", "note", f"{free:.1f} of {total:.1f} GiB; other programs, or a desktop, hold the rest",
+            "the plan counts what is free at the start of a run: close them, or log out of the desktop, for more",
+        )  # fmt: skip
+    driver = find_driver()
+    if driver is not None:
+        yield Check("driver", "ok", driver.words)
+    missing = compiler_problem()
+    if missing:
+        yield Check("compiler", "bad", missing.seen, missing.fix)
     else:
-        yield Check("driver", "note", f"{driver_version}; vLLM's wheels want {LEAST_DRIVER} or newer", "update it")
+        yield Check("compiler", "ok", "a C compiler and Python.h, with which Triton builds")
 
 
 def _sandbox() -> Iterator[Check]:

@@ -31,6 +31,12 @@ def chunk_of(config: Config, vocabulary: int) -> int:
     return config.optim.logits_chunk or max(1, min(CHUNK, CHUNK_LOGITS // vocabulary))
 
 
+def batched_tokens(config: Config, device: str) -> int:
+    """Tokens that vLLM computes at once, at most: fewer beside a 4-bit base, which leaves less room on its card."""
+    usual = 2048 if device == "cpu" else 4096 if config.model.quantization == "nf4" else 8192
+    return max(usual, longest(config))
+
+
 def uses_vllm(config: Config, device: str) -> bool:
     """What sampler.backend = auto means where vLLM is installed."""
     wanted = config.sampler.backend

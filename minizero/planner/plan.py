@@ -12,6 +12,7 @@ from typing import Any
 from minizero.config import Config, config_from
 from minizero.formatting import duration, shell
 from minizero.planner.cards import Card, find_card, this_card
+from minizero.planner.driver import check_driver
 from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, budget_of, filled
 from minizero.planner.memory import kv_gib, kv_token_bytes, longest, memory, peak, releases, uses_vllm, value_bytes
 from minizero.planner.pace import Work, seconds, work_done, work_of
@@ -157,6 +158,7 @@ def make_plan(config: Config, card: str = "") -> Plan:
 def check_fits(config: Config) -> None:
     """Raise ConfigError, before anything loads, for what this machine cannot hold: on a card what the plan says, on a
     CPU weights that are larger than its memory. A model whose sizes are unknown passes."""
+    check_driver(config)
     try:
         plan = make_plan(config)
     except ModelError:

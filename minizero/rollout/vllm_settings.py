@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from minizero.models.architecture import text_sizes
 from minizero.models.names import architecture, locate
 from minizero.planner import kv_bytes
+from minizero.planner.memory import batched_tokens
 from minizero.rollout.vllm_internals import RANKS
 from minizero.types import ConfigError, MissingPackage, ModelError
 
@@ -31,7 +32,7 @@ def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
         "max_lora_rank": engine_rank(config.adapter.rank),
         "max_model_len": max_model_len(config),
         "max_num_seqs": sampler.max_rows,
-        "max_num_batched_tokens": max(2048 if cpu else 8192, max_model_len(config)),
+        "max_num_batched_tokens": batched_tokens(config, policy.device),
         "kv_cache_memory_bytes": kv_bytes(config, text_sizes(policy.model).to_dict()),
         # Of the distribution that is sampled from: temperature applied. vLLM's default is before it.
         "logprobs_mode": "processed_logprobs",
@@ -49,7 +50,20 @@ def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
     # The cache's bytes are set, so this share decides nothing, but vLLM refuses to start when less of the card is free;
     # its default of 0.92 knows nothing of a trainer that was there before.
     settings["gpu_memory_utilization"] = free_share()
-    return settings | {"compilation_config": {"cudagraph_specialize_lora": False}}  # every trained request has it
+    # Every trained request has the adapter. (The first setting is of vLLM's older runner; the newer has one set.)
+    graphs = {"cudagraph_specialize_lora": False, "cudagraph_capture_sizes": graph_sizes(sampler.max_rows)}
+    return settings | {"compilation_config": graphs}
+
+
+def graph_sizes(rows: int) -> list[int]:
+    """Numbers of rows for which a CUDA graph is captured; between them a batch is padded to the next. vLLM's own list
+    has every multiple of 8 up to twice the rows, each with buffers of its own.
+
+    >>> graph_sizes(100)
+    [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 100]
+    """
+    sizes = [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512]
+    return sorted({size for size in sizes if size < rows} | {min(rows, sizes[-1])})
 
 
 def free_share() -> float:

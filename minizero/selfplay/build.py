@@ -49,10 +49,13 @@ def build(config: Config, box: Sandbox, *, progress: Progress | None = None) -> 
     """
     progress = progress or Quiet()
     progress.phase(f"loading {config.model.name}")
+    from minizero.planner.driver import prepare_allocator
+
+    prepare_allocator(config)
     from minizero.learn.policy import Policy
     from minizero.planner import check_fits, expected_of
     from minizero.rollout.agreement import check_agreement
-    from minizero.rollout.make import check_sampler, make_sampler
+    from minizero.rollout.make import backend, check_sampler, make_sampler
 
     check_positions(config)
     check_sampler(config)
@@ -60,6 +63,9 @@ def build(config: Config, box: Sandbox, *, progress: Progress | None = None) -> 
     held_out = held_out_tasks(config)
     policy = Policy(config, tick=lambda: progress.tick(0))
     config = policy.config
+    if backend(config, policy.device) == "vllm" and policy.device == "cuda":
+        # vLLM itself says nothing of it at the level of its log that is set here.
+        progress.phase("starting vLLM: the first time it compiles for this card, for several minutes")
     sampler = make_sampler(config, policy)
     try:
         memory = check_memory_first(policy, sampler, progress.phase, progress.say)
@@ -90,7 +96,11 @@ def sandbox_settings(config: Config) -> dict[str, Any]:
         memory_mib=config.sandbox.memory_mib,
         result_bytes=result_bytes(config.admission),
     )
-    workers = config.sandbox.workers or os.cpu_count() or 1
+    from minizero.planner.driver import expects_card
+
+    cores = os.cpu_count() or 1
+    # On a card one core is the engine's: it launches every decoded token's kernels.
+    workers = config.sandbox.workers or max(1, cores - expects_card(config))
     return {
         "workers": workers, "limits": limits, "unsafe": config.sandbox.unsafe, "packages": config.sandbox.packages,
     }  # fmt: skip

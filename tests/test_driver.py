@@ -1,0 +1,174 @@
+"""The card's driver, seen without a card: each thing that may be wrong with it is one sentence with its fix."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from minizero.config import load_config
+from minizero.planner import doctor, driver
+from minizero.planner.driver import Driver, check_driver, compiler_problem, cuda_problem, find_driver
+from minizero.planner.installed import installed_files, owned_twice
+from minizero.types import ConfigError
+
+VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.163.01  Tue Apr  8 12:41:17 UTC 2025\n"
+CODER_3B = ("model.name=Qwen/Qwen2.5-Coder-3B",)
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine without a driver, whose files lie in the path that is returned."""
+    monkeypatch.setattr(driver, "VERSION_FILE", tmp_path / "version")
+    monkeypatch.setattr(driver, "WSL_LIBRARY", tmp_path / "libcuda.so.1")
+    monkeypatch.setattr(driver, "_offered_cuda", lambda: (12, 4))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return tmp_path
+
+
+def test_without_a_driver_there_is_nothing_to_mend(machine: Path) -> None:
+    assert find_driver() is None
+    assert cuda_problem() is None
+    check_driver(load_config(overrides=CODER_3B))
+
+
+def test_a_driver_that_is_too_old_stops_a_large_model_and_says_which_is_needed(machine: Path) -> None:
+    (machine / "version").write_text(VERSION)
+    assert find_driver() == Driver("550.163.01", (12, 4))
+    with pytest.raises(ConfigError) as stopped:
+        check_driver(load_config(overrides=CODER_3B))
+    assert str(stopped.value) == (
+        "the driver is 550.163.01, which offers CUDA 12.4, and this torch needs CUDA 13.0, so Qwen/Qwen2.5-Coder-3B "
+        "would train on the CPU. Update the NVIDIA driver to 580 or newer. To train on the CPU all the same:  --set "
+        "model.device=cpu"
+    )
+
+
+def test_who_asks_for_the_cpu_or_for_a_small_model_gets_it_with_any_driver(machine: Path) -> None:
+    (machine / "version").write_text(VERSION)
+    check_driver(load_config(overrides=[*CODER_3B, "model.device=cpu"]))
+    check_driver(load_config(overrides=["model.name=tiny"]))
+
+
+def test_a_torch_without_cuda_beside_a_driver_is_named(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine / "version").write_text(VERSION)
+    monkeypatch.setattr(torch.version, "cuda", None)
+    problem = cuda_problem()
+    assert problem is not None
+    assert problem.seen == "there is an NVIDIA driver, but this torch is built without CUDA"
+    assert "UV_TORCH_BACKEND" in problem.fix
+
+
+def test_under_wsl2_the_driver_is_windows_own(machine: Path) -> None:
+    (machine / "libcuda.so.1").touch()
+    assert find_driver() == Driver("", (12, 4))
+    problem = cuda_problem()
+    assert problem is not None
+    assert problem.fix == "update the NVIDIA driver to 580 or newer, in Windows"
+
+
+def test_a_new_driver_through_which_torch_sees_no_card_is_named(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (machine / "version").write_text(VERSION.replace("550.163.01", "580.82.07"))
+    monkeypatch.setattr(driver, "_offered_cuda", lambda: (13, 0))
+    problem = cuda_problem()
+    assert problem is not None
+    assert "--gpus all" in problem.fix
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # hidden on purpose
+    assert cuda_problem() is None
+
+
+def test_the_doctor_calls_a_driver_without_usable_cuda_bad(machine: Path) -> None:
+    (check,) = doctor._card()
+    assert check.state == "note"  # no card, no driver: nothing is wrong
+    (machine / "version").write_text(VERSION)
+    (check,) = doctor._card()
+    assert (check.name, check.state, check.fix) == ("card", "bad", "update the NVIDIA driver to 580 or newer")
+
+
+def test_the_doctor_says_what_a_desktop_holds_and_that_there_are_two_cards(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (machine / "version").write_text(VERSION)
+    properties = type("Properties", (), {"total_memory": 24 * 2**30})
+    for name, value in {
+        "is_available": True, "device_count": 2, "get_device_name": "NVIDIA GeForce RTX 3090",
+        "get_device_properties": properties, "mem_get_info": (22 * 2**30, 24 * 2**30),
+        "get_device_capability": (8, 6),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    found = {check.name: check for check in doctor._card()}
+    assert found["free memory"].seen == "22.0 of 24.0 GiB; other programs, or a desktop, hold the rest"
+    assert found["cards"].fix == "CUDA_VISIBLE_DEVICES=1 minizero ... takes the second"
+    assert found["driver"].seen == "550.163.01, which offers CUDA 12.4"
+
+
+def test_triton_without_compiler_or_headers_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(driver.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    monkeypatch.setattr(driver.shutil, "which", lambda name: f"/usr/bin/{name}")
+    assert compiler_problem() is None
+    monkeypatch.setattr(driver.shutil, "which", lambda name: None)
+    problem = compiler_problem()
+    assert problem is not None
+    assert problem.seen == "Triton needs a C compiler"
+    assert problem.fix.startswith("sudo apt-get install build-essential python3.")
+    (tmp_path / "Python.h").unlink()
+    problem = compiler_problem()
+    assert problem is not None
+    assert problem.seen == "Triton needs a C compiler and Python's headers (Python.h)"
+
+
+def test_two_packages_with_one_file_are_found_and_this_environment_has_none() -> None:
+    files = {
+        "cuda-python 12.6.2": ["cuda/bindings/driver.so", "build_backend.py"],
+        "cuda-bindings 13.5.0": ["cuda/bindings/driver.so", "cuda/bindings/nvml.so"],
+        "flashinfer-python 0.7.0": ["build_backend.py"],
+    }
+    assert owned_twice(files) == {("cuda-bindings 13.5.0", "cuda-python 12.6.2"): ["cuda/bindings/driver.so"]}
+    here = installed_files()
+    assert any(name.startswith("torch ") for name in here)
+    assert owned_twice(here) == {}
+
+
+def test_whoever_installs_vllm_gets_a_cuda_python_that_overwrites_nothing() -> None:
+    extras = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for extra in ("vllm", "vllm-qlora"):
+        assert "cuda-python>=13" in extras[extra]
+
+
+def made(*arguments: str, **environment: str) -> str:
+    """What make would do, with these variables."""
+    root = Path(__file__).parent.parent
+    command = ["make", "-n", "-s", "CARD=nvidia-smi", "VENV=none", *arguments]
+    done = subprocess.run(command, cwd=root, env=os.environ | environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_make_brings_what_4_bits_need_wherever_they_are_asked_for() -> None:
+    assert "minizero[vllm] into" in made("selfplay", "MODEL=Qwen2.5-Coder-3B")
+    assert "minizero[vllm-qlora] into" in made("selfplay", "MODEL=Qwen2.5-Coder-7B")
+    asked = "ARGS=--set model.quantization=nf4"
+    assert "minizero[vllm-qlora] into" in made("selfplay", "MODEL=Qwen2.5-Coder-3B", asked)
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(("variable", "kept"), [("CARD=nvidia-smi", ""), ("EXTRAS=vllm", ""), ("CARD=", "cpu")])
+def test_make_takes_torchs_own_cuda_for_a_card_whatever_uv_is_told(variable: str, kept: str) -> None:
+    show = 'show: ; @echo "[$$UV_TORCH_BACKEND]"'
+    command = ["make", "-s", "--eval", show, "show", "CARD=", variable]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parent.parent, env=os.environ | {"UV_TORCH_BACKEND": "cpu"},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == f"[{kept}]\n"
