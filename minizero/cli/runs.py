@@ -116,6 +116,8 @@ def ablate(
     only: tuple[str, ...] = (),
     out: Path | None = None,
     reuse: tuple[Path, ...] = (),
+    measure: Literal["end", "greedy", "area"] = "end",
+    dry_run: bool = False,
     tables_only: bool = False,
 ) -> None:
     """Compare variants over several seeds, beside the default and two controls; repeat the command to go on.
@@ -123,7 +125,7 @@ def ablate(
     Args:
         variants: A directory of overlays such as configs/ablations/rewards, its name, or a TOML file with
             [variants.NAME] tables.
-        seeds: Runs of each variant, with run.rng_seed = 0, 1, ...
+        seeds: At most so many runs of each variant, with run.rng_seed = 0, 1, ...; what is decided gets no more.
         jobs: Runs at once; 0: one per core, or one on a card.
         model: As for selfplay.
         config: TOML files stacked over the model's own, under every variant.
@@ -131,6 +133,9 @@ def ablate(
         only: Only these variants of the set (default and controls always run).
         out: Where summaries, table.md and report.html are kept; without it, beside the runs.
         reuse: More places, besides the folders beside this set's, where the same runs may have been made already.
+        measure: What variants are compared by: the solve rate after the last step (end), the greedy one (greedy), or
+            the mean of the solve rate over the run (area).
+        dry_run: Say how small a difference the set can see, and stop.
         tables_only: Run nothing; write table and report from the summaries that are there.
     """
     from minizero.ablate.sets import read_set
@@ -143,7 +148,7 @@ def ablate(
     asked = read_set(variants, model=model, files=files, overrides=overrides, only=only, command=command)
     home = Path("runs") / f"ablate-{asked.name}"
     if not tables_only:
-        run_set(asked, seeds=seeds, jobs=jobs, home=home, keep=out, reuse=reuse)
+        run_set(asked, seeds=seeds, jobs=jobs, measure=measure, home=home, keep=out, reuse=reuse, dry_run=dry_run)
     elif (page := write_tables(asked, out or home)) is not None:
         print(page)
     else:
