@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from minizero.config import load_config
-from minizero.learn.kl_base import to_measure
 from minizero.learn.advantages import estimate
+from minizero.learn.kl_base import to_measure
 from minizero.learn.policy import Policy
 from minizero.rollout.make import make_sampler
 from minizero.rollout.protocol import drain
