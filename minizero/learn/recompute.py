@@ -1,7 +1,8 @@
 """Gradient checkpointing: layers whose activations are computed again in the backward pass instead of kept.
 
 transformers does it only in training mode. That mode also switches on what a layer drops at random (OPT, BART and
-Falcon ask the layer itself), so that a policy would be trained that nobody sampled from. Here the mode stays evaluation.
+Falcon ask the layer itself), so that a policy would be trained that nobody sampled from. Here the mode stays
+evaluation.
 """
 
 from __future__ import annotations
