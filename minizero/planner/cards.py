@@ -5,8 +5,8 @@ it), this_card.
 
 Rows are the maker's: memory, its bandwidth, multiprocessors, the boost clock of the reference card (of a laptop the
 highest that it may reach). Dense 16-bit matrix products with 32-bit sums follow from them: a GeForce multiprocessor
-does 512 operations in each clock, which gives the data sheets' 53 (2080 Ti), 71 (3090), 165 (4090) and 209 (5090)
-TFLOPS, rounded down. AMD's and Intel's cards are not here: vLLM, bitsandbytes and torch are installed for CUDA.
+does 512 operations in each clock, which gives the 53 (2080 Ti), 71 (3090), 165 (4090) and 209 (5090) TFLOPS of the data
+sheets, rounded down. AMD's and Intel's cards are not here: vLLM, bitsandbytes and torch are installed for CUDA.
 """
 
 from __future__ import annotations

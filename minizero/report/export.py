@@ -62,7 +62,7 @@ def export(
     for problem in run.problems:
         notice(problem)
     trained, config = newest_checkpoint(path), run.config
-    if is_adapter(trained):
+    if trained.name == "adapter":
         read_adapter(trained)
     else:
         check_weights(trained)
