@@ -42,6 +42,9 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "an empty object": lambda data: b"{}\n",
     "a bad first line": lambda data: data[: len(data.partition(b"\n")[0]) // 2] + b"".join(data.partition(b"\n")[1:]),
 }
+MODEL_FILES = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors",
+)  # fmt: skip
 # Command -> the files of a run that it cannot do without, or whose damage it tells beside what it shows.
 READS = {
     "report": ("config.toml", "manifest.json", "metrics.jsonl", "tasks.jsonl", ROLLOUTS, VALIDATION),
@@ -192,7 +195,7 @@ def test_several_damaged_lines_are_named_by_number(
 
 
 @pytest.mark.parametrize("how", ["missing", *DAMAGE])
-@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors"])
+@pytest.mark.parametrize("name", MODEL_FILES)
 def test_a_model_whose_files_are_damaged_is_told_before_anything_is_learned(
     random_model: Path, tmp_path: Path, name: str, how: str
 ) -> None:
@@ -200,13 +203,11 @@ def test_a_model_whose_files_are_damaged_is_told_before_anything_is_learned(
     shutil.copytree(random_model, path)
     harm(path / name, how)
     config = load_config(overrides=[f"model.name={str(path)!r}", "model.device=cpu"])
-    try:
+    if name == "generation_config.json" and how in ("missing", "an empty object"):
+        assert load(config.model).tokenizer.eos_ids == (256,)  # nothing in it is needed
+        return
+    with pytest.raises(ModelError, match=re.escape(str(path))):
         load(config.model)
-    except ModelError as error:
-        assert str(path) in str(error)
-        assert "Traceback" not in str(error)
-    else:
-        assert name == "tokenizer_config.json" or how in ("a bad first line",)
 
 
 def test_a_model_without_a_tokenizer_says_which_files_are_missing(random_model: Path, tmp_path: Path) -> None:

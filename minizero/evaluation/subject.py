@@ -70,7 +70,7 @@ def find_subject(what: str) -> Subject:
             return Subject(name, base, trained=newest / "model")
         return _adapter(newest / "adapter", name, base)
     if (path / "checkpoints").is_dir() and (path / "metrics.jsonl").is_file():
-        raise EvaluationError(X)
+        raise EvaluationError(f"{path} is a run without config.toml, so its base model is not known. Restore it.")
     return Subject(what, what)
 
 
