@@ -67,7 +67,7 @@ def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> Loa
             "model.device = cuda, but torch sees no CUDA card. Try --set model.device=cpu, or minizero doctor"
         )
     if Path(source).is_dir():
-        read_settings(Path(source) / "config.json", ("model_type",))
+        read_settings(Path(source) / "config.json")
         check_weights(Path(source))
     try:
         shape = AutoConfig.from_pretrained(source)
