@@ -4,7 +4,7 @@ Reading order: check_writable (which models), write_gguf, then the header's numb
 gguf_vocabulary.py has the tokenizer's part. Tensors are read from the directory one at a time, so that memory holds no
 more than the largest of them.
 
-Sources: the GGUF specification (ggml/docs/gguf.md) and llama.cpp's convert_hf_to_gguf.py, whose choices these are:
+Sources: ggml's specification of GGUF and llama.cpp's convert_hf_to_gguf.py, whose choices these are:
 matrices in the type that is asked for, everything else in float32; Llama's rows of q and k in pairs (interleaved).
 """
 
