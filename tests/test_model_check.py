@@ -37,7 +37,7 @@ def test_a_template_is_shown_by_its_end(random_model: Path, tmp_path: Path) -> N
     (tmp_path / "chat_template.jinja").write_text(
         "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant><think>\n{{ enable_thinking }}"
     )
-    end, _, rest = examine(tmp_path)["chat template"].seen.partition(": ")
+    end, _, rest = examine(tmp_path, "prompt.think=on")["chat template"].seen.partition(": ")
     assert end == r"ends in 'o<assistant><think>\nTrue'"
     assert rest == "the prompt opens a think part; it has enable_thinking (prompt.think)"
 
