@@ -569,6 +569,25 @@ def test_graphs_are_captured_for_few_sizes_up_to_the_rows() -> None:
     assert graph_sizes(2000)[-1] == 512
 
 
+def test_the_peak_leaves_out_a_cache_that_was_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sampling holds 6 + 10 GiB; learning 6 + 4, while torch goes on counting the cache of 10 that is given back."""
+    from minizero.rollout import vllm
+
+    counted = iter([16 * 2**30, 20 * 2**30, 16 * 2**30, 16 * 2**30])
+    for name, call in (("max_memory_allocated", lambda: next(counted)), ("reset_peak_memory_stats", lambda: None)):
+        monkeypatch.setattr(torch.cuda, name, call)
+    for name in ("release_cache", "take_cache_back"):
+        monkeypatch.setattr(vllm, name, lambda llm: None)
+    made = vllm.VLLMSampler.__new__(vllm.VLLMSampler)
+    made._config = load_config(overrides=["sampler.release_kv=true"])
+    policy: Any = SimpleNamespace(device="cuda")
+    made._policy, made._llm, made._peak, made.released, made._cache_bytes = policy, None, 0, 0, 10 * 2**30
+    made.release()
+    assert made.released == 10 * 2**30
+    made.resume()
+    assert made.peak_bytes == 16 * 2**30
+
+
 def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     from minizero.rollout import vllm_settings
 
