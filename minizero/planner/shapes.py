@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from minizero.models.names import architecture, locate
@@ -80,6 +81,7 @@ class Card:
     gib: float
     bandwidth: float
     flops: float
+    free: float = 0.0  # GiB that were free when this process first looked; 0: not a card of this machine
 
 
 CARDS = {
@@ -114,8 +116,17 @@ def this_card() -> Card | None:
     if not torch.cuda.is_available():
         return None
     name, total = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory / GIB
-    known = known_card(name, total)
-    return Card(name, total - 0.3, known.bandwidth if known else 0.0, known.flops if known else 0.0)
+    known = known_card(name, total) if "MIG" not in name else None  # a part of a card has a part of its speed
+    return Card(name, total - 0.3, known.bandwidth if known else 0.0, known.flops if known else 0.0, free_at_start())
+
+
+@cache
+def free_at_start() -> float:
+    """GiB of the card that were free when this was first asked, which is before weights load; other programs and the
+    desktop hold the rest. What torch holds of them by now is counted as free."""
+    import torch
+
+    return float(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / GIB
 
 
 def known_card(name: str, gib: float) -> Card | None:
