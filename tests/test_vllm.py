@@ -546,10 +546,14 @@ def test_another_version_of_vllm_is_named_when_it_does_not_start(monkeypatch: py
         start_engine(device="cpu", model="m")
 
 
-def test_a_machine_on_which_triton_cannot_compile_is_told_before_vllm_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_internals, "compiler_problem", lambda: Problem("Triton needs a C compiler", "apt-get x"))
+def test_a_machine_on_which_triton_cannot_compile_is_told_before_weights_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("minizero.rollout.make.find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    problem = Problem("Triton needs a C compiler", "apt-get x")
+    monkeypatch.setattr("minizero.rollout.make.compiler_problem", lambda: problem)
     with pytest.raises(SamplerError, match=r"needs a C compiler, without which .* Run  apt-get x"):
-        start_engine(device="cuda")
+        check_sampler(load_config())
 
 
 def test_a_missing_plugin_shows_before_weights_load_where_vllm_is_chosen_automatically(
