@@ -78,7 +78,7 @@ def wheels(extra: str, python: str, constraints: Path | None) -> dict[str, tuple
     with tempfile.TemporaryDirectory() as folder:
         lock = Path(folder) / "pylock.toml"
         command = [
-            "uv", "pip", "compile", "-q", "--python-version", python, "--python-platform", PLATFORM,
+            "uv", "pip", "compile", "-q", "--python-version", f"{python}.9", "--python-platform", PLATFORM,
             "--extra", extra, "--format", "pylock.toml", "-o", str(lock), str(ROOT / "pyproject.toml"),
             *(("-c", str(constraints)) if constraints else ()),
         ]  # fmt: skip

@@ -13,8 +13,16 @@ import torch
 
 from minizero.config import load_config
 from minizero.planner import doctor, driver
-from minizero.planner.driver import Driver, check_driver, compiler_problem, cuda_problem, find_driver
+from minizero.planner.driver import (
+    Driver,
+    check_driver,
+    compiler_problem,
+    cuda_problem,
+    find_driver,
+    prepare_allocator,
+)
 from minizero.planner.installed import installed_files, owned_twice
+from minizero.selfplay.build import sandbox_settings
 from minizero.types import ConfigError
 
 VERSION = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.163.01  Tue Apr  8 12:41:17 UTC 2025\n"
@@ -152,6 +160,34 @@ def made(*arguments: str, **environment: str) -> str:
     command = ["make", "-n", "-s", "CARD=nvidia-smi", "VENV=none", *arguments]
     done = subprocess.run(command, cwd=root, env=os.environ | environment, capture_output=True, text=True, check=True)
     return done.stdout
+
+
+def test_beside_a_card_one_core_is_the_engines(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    config = load_config(overrides=CODER_3B)
+    assert sandbox_settings(config)["workers"] == 8
+    (machine / "version").write_text(VERSION)
+    assert sandbox_settings(config)["workers"] == 7
+    assert sandbox_settings(load_config(overrides=["model.device=cpu"]))["workers"] == 8
+    assert sandbox_settings(load_config(overrides=["sandbox.workers=8"]))["workers"] == 8
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert sandbox_settings(config)["workers"] == 1
+
+
+def test_segments_grow_on_a_card_and_nothing_is_set_elsewhere(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prepared(*overrides: str) -> str:
+        prepare_allocator(load_config(overrides=[*CODER_3B, *overrides]))
+        return os.environ.get("PYTORCH_ALLOC_CONF", "")
+
+    for name in ("PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"):
+        monkeypatch.setenv(name, "for the test")  # so that both are put back afterwards
+        monkeypatch.delenv(name)
+    assert prepared() == ""
+    (machine / "version").write_text(VERSION)
+    assert prepared("model.device=cpu") == ""
+    assert prepared() == "expandable_segments:True"
+    monkeypatch.setenv("PYTORCH_ALLOC_CONF", "max_split_size_mb:512")
+    assert prepared() == "max_split_size_mb:512"
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

@@ -13,7 +13,7 @@ from minizero.config import load_config
 from minizero.metrics import metric_for
 from minizero.models.attention import register
 from minizero.planner import check_fits, expected_of, kv_bytes, make_plan, resolve_for_machine
-from minizero.planner.cards import CARDS, GEFORCE, find_card, known_card
+from minizero.planner.cards import CARDS, GEFORCE, Card, find_card, free_at_start, known_card, this_card
 from minizero.planner.fill import ENOUGH_SEQUENCES, budget_of
 from minizero.planner.memory import kv_token_bytes, layer_bytes, longest, memory, peak
 from minizero.planner.pace import seconds, work_done, work_of
@@ -116,7 +116,7 @@ def test_what_cannot_be_planned_is_told() -> None:
 def test_a_plan_that_fits_uses_what_is_left_for_the_cache() -> None:
     plan = make_plan(load_config(overrides=[*CODER_3B, *SMALL]), "rtx3090")
     assert plan.fits
-    assert plan.total == pytest.approx(23.5)
+    assert plan.total == pytest.approx(22.5)  # of 23.5, 1 stays unplanned
     assert plan.parts["weights, of both"] == pytest.approx(5.75, abs=0.01)  # 3.09 B x 2 bytes, once
     assert 9 < sum(plan.expected.values()) / 60 < 12
     assert sum(plan.floor.values()) < sum(plan.expected.values())
@@ -178,7 +178,7 @@ def test_a_model_that_the_formulas_do_not_describe_is_trained_with_care() -> Non
 
 
 def test_sampling_and_learning_take_turns() -> None:
-    parts = {"weights, of both": 6.0, "training a micro-batch": 3.0, "logits of a chunk": 1.0, "vLLM, a batch": 0.5}
+    parts = {"weights, of both": 6.0, "learning from a micro-batch": 4.0, "vLLM, a batch": 0.5}
     assert peak(parts, 5.0, released=False) == 6 + 4 + 5
     assert peak(parts, 5.0, released=True) == 6 + 5.5
     assert peak(parts, 1.0, released=True) == 6 + 4
@@ -192,7 +192,8 @@ def test_weights_exist_once_where_they_are_shared() -> None:
     )
     assert "weights, sampler" not in once
     assert twice["weights, sampler"] == once["weights, of both"]
-    assert nf4["weights, sampler"] == nf4["weights, trainer"]  # packed differently on each side
+    # Packed differently on each side: with its scales, vLLM's takes 4.5 bits a weight, the trainer's 4.127.
+    assert nf4["weights, sampler"] - nf4["weights, trainer"] == pytest.approx(shape.linear * 0.373 / 8 / 2**30)
 
 
 def test_3b_learns_from_8k_answers_within_13_and_a_half_gib() -> None:
@@ -221,7 +222,7 @@ def test_a_card_is_known_by_what_torch_calls_it(name: str, gib: float, expected:
 def test_what_does_not_fit_is_told_before_anything_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     big = load_config(overrides=["model.name=Qwen/Qwen2.5-7B"])
     monkeypatch.setattr("minizero.planner.plan.this_card", lambda: CARDS["rtx3060-12g"])
-    with pytest.raises(ConfigError, match=r"does not fit into 11\.6 GiB on rtx3060-12g"):
+    with pytest.raises(ConfigError, match=r"does not fit into 10\.6 GiB on rtx3060-12g"):
         check_fits(big)
     check_fits(load_config(overrides=["model.name=Qwen/Qwen2.5-Coder-1.5B"]))
     check_fits(load_config(overrides=["model.name=nobody/unknown"]))
@@ -241,7 +242,7 @@ def test_recomputation_costs_time_and_saves_memory() -> None:
     plain, careful = (
         load_config(overrides=[*CODER_3B, f"optim.gradient_checkpointing={v}"]) for v in ("false", "true")
     )
-    part = "training a micro-batch"
+    part = "learning from a micro-batch"
     assert (
         memory(careful, shape, device="cuda", vllm=True)[part]
         < 0.2 * memory(plain, shape, device="cuda", vllm=True)[part]
@@ -286,7 +287,7 @@ def test_a_run_on_a_card_records_the_plan_beside_what_it_measures() -> None:
     expected = expected_of(load_config(overrides=[*CODER_3B, *SMALL]), "rtx3090")
     wrote = [Completion("a", i, (1,) * 400, (2,) * 600, (0.0,) * 600, "", "stop") for i in range(100)]
     found = expected.metrics(20.0, wrote, wrote[:50])
-    assert found["memory/planned_gib"] == pytest.approx(23.5)
+    assert found["memory/planned_gib"] == pytest.approx(22.5)
     assert found["time/planned_s"] > 60
     # 50,000 trained tokens x 6 x 3.09e9 / 71e12 = 13.0 s; 60,000 new ones at 11.5 k/s = 5.2 s; the prompt 0.03 s
     assert found["time/floor_s"] == pytest.approx(18.3, rel=0.03)
@@ -427,3 +428,47 @@ def test_a_plan_says_hours_and_what_they_buy_and_no_zero_is_left() -> None:
     on_a_cpu = make_plan(load_config([ROOT / "configs" / "tiny.toml"])).text()
     assert "the run: 60 steps. They buy 60 updates" in on_a_cpu
     assert "How long that takes is not planned here" in on_a_cpu
+
+
+def on(monkeypatch: pytest.MonkeyPatch, card: Card) -> None:
+    """This machine has this card."""
+    for place in ("plan", "fill"):
+        monkeypatch.setattr(f"minizero.planner.{place}.this_card", lambda: card)
+
+
+def test_the_budget_of_this_machines_card_is_what_was_free_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A desktop holds 2 of 23.5 GiB."""
+    on(monkeypatch, Card("NVIDIA GeForce RTX 3090", 23.3, 936e9, 71e12, free=21.5))
+    plan = make_plan(load_config(overrides=CODER_3B))
+    assert (plan.budget, plan.fits) == (20.5, True)
+    assert plan.total <= 20.5 + 1e-9
+    assert "on NVIDIA GeForce RTX 3090: 20.5 GiB (21.5 are free, less 1 that stays unplanned)" in plan.text()
+    named = make_plan(load_config(overrides=CODER_3B), "rtx3090").text()
+    assert "22.5 GiB (it has 23.5; a desktop takes 0.5 to 1.5 of them, Windows under WSL2 about 1, less 1" in named
+
+
+def test_more_memory_than_is_free_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, Card("NVIDIA GeForce RTX 3090", 23.3, 936e9, 71e12, free=21.5))
+    with pytest.raises(ConfigError, match=r"run\.vram_gib = 23, but 21\.5 GiB of NVIDIA GeForce RTX 3090 are free"):
+        check_fits(load_config(overrides=[*CODER_3B, "run.vram_gib=23"]))
+
+
+def test_a_card_of_6_gib_is_told_before_anything_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, Card("NVIDIA GeForce RTX 2060", 5.5, 0.0, 0.0, free=5.2))
+    with pytest.raises(ConfigError, match=r"does not fit into 4\.2 GiB on NVIDIA GeForce RTX 2060"):
+        check_fits(load_config(overrides=CODER_3B))
+
+
+def test_a_part_of_a_card_is_not_given_the_speed_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = type("Properties", (), {"total_memory": 20 * 2**30})
+    for name, value in {
+        "is_available": True, "get_device_capability": (8, 0),
+        "get_device_name": "NVIDIA A100-SXM4-80GB MIG 2g.20gb", "memory_reserved": 0,
+        "get_device_properties": properties, "mem_get_info": (19 * 2**30, 20 * 2**30),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    free_at_start.cache_clear()
+    card = this_card()
+    free_at_start.cache_clear()
+    assert card is not None
+    assert (card.flops, card.free) == (0.0, 19.0)

@@ -212,3 +212,19 @@ def test_what_would_be_ignored_is_refused(arguments: tuple[str, ...], words: str
         [sys.executable, "-m", "minizero", "selfplay", *arguments], cwd=ROOT, capture_output=True, text=True
     )
     assert (done.returncode, words in " ".join(done.stderr.split())) == (1, True), done.stderr
+
+
+def test_a_large_state_is_saved_once_in_half_an_hour_and_a_small_one_every_step(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 10_000.0
+    monkeypatch.setattr(run_loop.time, "monotonic", lambda: now)
+    loop = run_loop.RunLoop.__new__(run_loop.RunLoop)
+    loop.config, loop._saved_at = load_config(), now
+    due = []
+    for size, seconds in ((2**27, 0), (2**27 + 1, 0), (2**30, 1799), (2**30, 1800)):
+        loop._state_bytes, now = size, 10_000.0 + seconds
+        due.append(loop._state_is_due(1))
+    assert due == [True, False, False, True]
+    loop.config = load_config(overrides=["run.state_every=3"])
+    assert [loop._state_is_due(step) for step in (1, 2, 3)] == [False, False, True]

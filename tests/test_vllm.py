@@ -546,10 +546,14 @@ def test_another_version_of_vllm_is_named_when_it_does_not_start(monkeypatch: py
         start_engine(device="cpu", model="m")
 
 
-def test_a_machine_on_which_triton_cannot_compile_is_told_before_vllm_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vllm_internals, "compiler_problem", lambda: Problem("Triton needs a C compiler", "apt-get x"))
+def test_a_machine_on_which_triton_cannot_compile_is_told_before_weights_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("minizero.rollout.make.find_spec", lambda name: object())
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    problem = Problem("Triton needs a C compiler", "apt-get x")
+    monkeypatch.setattr("minizero.rollout.make.compiler_problem", lambda: problem)
     with pytest.raises(SamplerError, match=r"needs a C compiler, without which .* Run  apt-get x"):
-        start_engine(device="cuda")
+        check_sampler(load_config())
 
 
 def test_a_missing_plugin_shows_before_weights_load_where_vllm_is_chosen_automatically(
@@ -567,6 +571,25 @@ def test_graphs_are_captured_for_few_sizes_up_to_the_rows() -> None:
     assert graph_sizes(100) == [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 100]
     assert graph_sizes(1) == [1]
     assert graph_sizes(2000)[-1] == 512
+
+
+def test_the_peak_leaves_out_a_cache_that_was_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sampling holds 6 + 10 GiB; learning 6 + 4, while torch goes on counting the cache of 10 that is given back."""
+    from minizero.rollout import vllm
+
+    counted = iter([16 * 2**30, 20 * 2**30, 16 * 2**30, 16 * 2**30])
+    for name, call in (("max_memory_allocated", lambda: next(counted)), ("reset_peak_memory_stats", lambda: None)):
+        monkeypatch.setattr(torch.cuda, name, call)
+    for name in ("release_cache", "take_cache_back"):
+        monkeypatch.setattr(vllm, name, lambda llm: None)
+    made = vllm.VLLMSampler.__new__(vllm.VLLMSampler)
+    made._config = load_config(overrides=["sampler.release_kv=true"])
+    policy: Any = SimpleNamespace(device="cuda")
+    made._policy, made._llm, made._peak, made.released, made._cache_bytes = policy, None, 0, 0, 10 * 2**30
+    made.release()
+    assert made.released == 10 * 2**30
+    made.resume()
+    assert made.peak_bytes == 16 * 2**30
 
 
 def test_the_engine_gets_a_pool_that_can_be_given_back_only_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,6 +187,7 @@ def plan(
     /,
     *,
     card: str = "",
+    prove: bool = False,
     config: tuple[Path, ...] = (),
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
 ) -> None:
@@ -195,6 +196,8 @@ def plan(
     Args:
         model: As for selfplay. Nothing is downloaded.
         card: A card such as rtx3090, rtx4090 or a100-80g; without it, this machine's.
+        prove: Also run one update of a model of this shape on tensors without numbers, and count its memory: a minute,
+            no weights, no card.
         config: TOML files stacked over the model's own.
         set: One setting, section.name=value; may be repeated.
     """
@@ -206,7 +209,16 @@ def plan(
     print(origin(model, config))
     print(as_table({name: new for name, (_, new) in difference(found.config).items()}))
     print("\n".join(_on_a_terminal(line) for line in found.text().split("\n")))
-    if not found.fits:
+    fits = found.fits
+    if prove:
+        from minizero.learn.prove import prove as count
+
+        proof = count(found.config, found.shape)
+        print(proof.text(found.learning, found.state))
+        if fits and found.total_with(proof.learning, proof.state) > found.budget:
+            print("does not fit: what was counted is more than the plan has room for")
+            fits = False
+    if not fits:
         raise SystemExit(1)
 
 

@@ -10,7 +10,7 @@ Only hidden states that predict completion tokens go through the head:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -151,6 +151,28 @@ def collate_rows(rollouts: Sequence[Rollout], rows: Sequence[Sequence[int]], pad
         row=torch.arange(len(flat)).repeat_interleave(lengths),
         index=torch.tensor(flat, dtype=torch.long),
         mask=_attention_mask(segment) if any(len(row) > 1 for row in rows) else None,
+    )
+
+
+def aligned(batch: Batch, multiple: int = 16) -> Batch:
+    """A batch of shared rows, padded on the right to a multiple of so many tokens. A card's attention kernel wants that
+    of a mask's width; for another it copies the mask in every layer. No result is changed: nothing sees the padding."""
+    width = batch.input_ids.shape[1]
+    extra = -width % multiple
+    if batch.mask is None or not extra:
+        return batch
+    mask = torch.nn.functional.pad(batch.mask, (0, extra, 0, extra))
+    places = torch.arange(width, width + extra, device=mask.device)
+    mask[:, :, places, places] = True  # a row that sees nothing would have no softmax
+    return replace(
+        batch,
+        input_ids=torch.nn.functional.pad(batch.input_ids, (0, extra)),
+        attention_mask=torch.nn.functional.pad(batch.attention_mask, (0, extra)),
+        positions=torch.nn.functional.pad(batch.positions, (0, extra)),
+        completion_mask=torch.nn.functional.pad(batch.completion_mask, (0, extra)),
+        sampler_log_probs=torch.nn.functional.pad(batch.sampler_log_probs, (0, extra)),
+        select=batch.select // width * (width + extra) + batch.select % width,
+        mask=mask,
     )
 
 

@@ -70,6 +70,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
         for part in _chunks(len(hidden), rows):
             z = _scaled((hidden[part] @ weight.T).to(exact), temperature)
             log_probs[part], normaliser[part], entropy[part] = _forward_chunk(z, targets[part])
+            del z  # not beside the next chunk's
         ctx.save_for_backward(hidden, weight, targets, normaliser, entropy)
         ctx.temperature, ctx.rows = temperature, rows
         ctx.set_materialize_grads(False)
@@ -90,6 +91,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
                 grad_hidden[part] = grad @ weight
             if grad_weight is not None:
                 grad_weight += (grad.T @ hidden[part]).to(grad_weight.dtype)
+            del z, grad
         return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None
 
 
@@ -110,6 +112,7 @@ class _HeadLogProbs(torch.autograd.Function):
         for part in _chunks(len(hidden), rows):
             z = _scaled(head(hidden[part]).to(exact, copy=True), temperature)
             log_probs[part], normaliser[part], entropy[part] = _forward_chunk(z, targets[part])
+            del z  # not beside the next chunk's
         ctx.save_for_backward(hidden, targets, normaliser, entropy, *parameters)
         ctx.head, ctx.temperature, ctx.rows = head, temperature, rows
         ctx.set_materialize_grads(False)

@@ -28,6 +28,8 @@ class MasterAdamW:
             [{"params": group, "rate": rate} for rate, group in self._by_rate().items()],
             betas=config.betas,
             weight_decay=config.weight_decay,
+            # On a card one kernel updates all; the usual way there makes copies of a whole moment on its way.
+            fused=any(master.is_cuda for master in self.masters.values()) or None,
         )
         self._begin_moments()
         self.updates = 0
@@ -37,7 +39,7 @@ class MasterAdamW:
         and not in pieces between what the first backward pass left in the allocator's cache."""
         for master in self.masters.values():
             self.adam.state[master] = {
-                "step": torch.tensor(0.0),
+                "step": torch.zeros((), device=master.device if master.is_cuda else "cpu"),
                 "exp_avg": torch.zeros_like(master),
                 "exp_avg_sq": torch.zeros_like(master),
             }
@@ -73,18 +75,21 @@ class MasterAdamW:
         norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in sums.values()]))
         finite = bool(torch.isfinite(norm))
         if finite:
-            scale = min(1.0, self.config.grad_clip / (float(norm) + 1e-6))
-            for name, master in self.masters.items():
-                master.grad = sums[name] * scale if name in sums else None
-            for group in self.adam.param_groups:
-                group["lr"] = warm * group["rate"]
-            if not self.config.freeze:
-                self.adam.step()
-                self._write(self.masters)
-            self.adam.zero_grad(set_to_none=True)
-            self.updates += 1
-            self._average()
+            self.apply(sums, min(1.0, self.config.grad_clip / (float(norm) + 1e-6)), warm)
         return {"grad_norm": float(norm), "lr": warm * self.config.lr, "skipped": float(not finite)}
+
+    def apply(self, sums: Mapping[str, Tensor], scale: float, warm: float = 1.0) -> None:
+        """One update from these gradients by name, times `scale`, at `warm` times the learning rate."""
+        for name, master in self.masters.items():
+            master.grad = sums[name] * scale if name in sums else None
+        for group in self.adam.param_groups:
+            group["lr"] = warm * group["rate"]
+        if not self.config.freeze:
+            self.adam.step()
+            self._write(self.masters)
+        self.adam.zero_grad(set_to_none=True)
+        self.updates += 1
+        self._average()
 
     def _by_rate(self) -> dict[float, list[Tensor]]:
         """The masters by learning rate: norm gains have one of their own where optim.norm_lr names it."""

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from minizero.config.schema import Config
 from minizero.learn.advantages import estimate
-from minizero.learn.batching import Batch, collate_rows, plan_micro_batches, row_tokens, share_prompts
+from minizero.learn.batching import Batch, aligned, collate_rows, plan_micro_batches, row_tokens, share_prompts
 from minizero.learn.checkpoint import load_checkpoint
 from minizero.learn.kl_base import to_measure
 from minizero.learn.log_probs import chunked_log_probs, head_log_probs
@@ -32,6 +32,7 @@ from minizero.learn.recompute import can_recompute, recomputing
 from minizero.models import load as models
 from minizero.models.adapter import add_adapter, freeze_other_parts
 from minizero.models.architecture import describe, text_sizes
+from minizero.models.attention import additive
 from minizero.planner import bound_memory, resolve_for_machine
 from minizero.planner.driver import check_driver
 from minizero.types import CheckpointError, ConfigError, ModelError, Role, Rollout
@@ -50,8 +51,19 @@ class Policy:
             os.environ.setdefault(cache, "64")
         torch.manual_seed(config.run.rng_seed)  # the initial adapter is the only thing drawn from torch's generator
         loaded = models.load(config.model, config.prompt.style, config.prompt.think)
-        self.model, self.tokenizer, self.style = loaded.model, loaded.tokenizer, loaded.style.name
-        self.style_reason = loaded.style.reason
+        self.style, self.style_reason = loaded.style.name, loaded.style.reason
+        self._hold(loaded.model, loaded.tokenizer, config)
+
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any, config: Config) -> Policy:
+        """The policy of a model that is there already, such as one of fake tensors; it has no prompt style."""
+        made = cls.__new__(cls)
+        made._tick = lambda: None
+        made._hold(model, tokenizer, config)
+        return made
+
+    def _hold(self, model: Any, tokenizer: Any, config: Config) -> None:
+        self.model, self.tokenizer = model, tokenizer
         self.device = next(self.model.parameters()).device.type
         config = _without_recomputation_that_fails(config, self.model)
         # From here on no setting is "auto" or 0 for "as the plan says".
@@ -155,8 +167,12 @@ class Policy:
         """
         architecture = describe(model or self.model)
         recomputes = self.config.optim.gradient_checkpointing is True and torch.is_grad_enabled()
+        mask = batch.mask
+        if mask is not None and self.device != "cpu" and architecture.is_plain:
+            # Once for all layers: of truth values each layer would make these numbers for itself, and keep them.
+            mask = additive(mask, self.model.dtype)
         with recomputing(architecture.model) if recomputes else nullcontext():
-            hidden = architecture.hidden(batch.input_ids, batch.mask, batch.positions)  # [B, T, H]
+            hidden = architecture.hidden(batch.input_ids, mask, batch.positions)  # [B, T, H]
         chosen = hidden.flatten(0, 1)[batch.select]  # [K, H]
         head, temperature, chunk = architecture.head, self.config.sampler.temperature, self.config.optim.logits_chunk
         if head.is_matrix:
@@ -209,7 +225,8 @@ class Policy:
         shares = describe(self.model).shares_rows
         rows = share_prompts(rollouts, places, budget) if shares else [[i] for i in places]
         for part in plan_micro_batches([row_tokens(rollouts, row) for row in rows], budget):
-            yield collate_rows(rollouts, [rows[k] for k in part], self.tokenizer.pad_id).to(self.device)
+            batch = collate_rows(rollouts, [rows[k] for k in part], self.tokenizer.pad_id)
+            yield (batch if self.device == "cpu" else aligned(batch)).to(self.device)
 
     @contextmanager
     def adapter_off(self) -> Iterator[None]:

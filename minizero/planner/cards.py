@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from minizero.types import ConfigError
 
@@ -33,6 +34,7 @@ class Card:
     bandwidth: float
     flops: float
     has_bfloat16: bool = True
+    free: float = 0.0  # GiB that were free when this process first looked; 0: not a card of this machine
 
 
 # Name: GB, GB/s, multiprocessors, MHz.
@@ -184,5 +186,21 @@ def this_card() -> Card | None:
     if not torch.cuda.is_available():
         return None
     name, total = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory / GIB
-    known, has_bfloat16 = known_card(name, total), torch.cuda.get_device_capability(0)[0] >= 8
-    return Card(name, total - 0.3, known.bandwidth if known else 0.0, known.flops if known else 0.0, has_bfloat16)
+    known = known_card(name, total) if "MIG" not in name else None  # a part of a card has a part of its speed
+    return Card(
+        name,
+        total - 0.3,
+        known.bandwidth if known else 0.0,
+        known.flops if known else 0.0,
+        torch.cuda.get_device_capability(0)[0] >= 8,
+        free_at_start(),
+    )
+
+
+@cache
+def free_at_start() -> float:
+    """GiB of the card that were free when this was first asked, which is before weights load; other programs and the
+    desktop hold the rest. What torch holds of them by now is counted as free."""
+    import torch
+
+    return float(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / GIB

@@ -98,14 +98,14 @@ def cuda_problem() -> Problem | None:
 def check_driver(config: Config) -> None:
     """Raise ConfigError where a large model would train on the CPU without a word, because the card's driver is too old
     or torch is built without CUDA."""
-    if config.model.device == "cpu":
+    problem = cuda_problem() if config.model.device != "cpu" and config.model.name != "tiny" else None
+    if problem is None:
         return
     try:
-        small = config.model.name == "tiny" or find_shape(config.model.name).parameters < SMALL
+        small = find_shape(config.model.name).parameters < SMALL
     except ModelError:
         small = False
-    problem = None if small else cuda_problem()
-    if problem:
+    if not small:
         fix = problem.fix[0].upper() + problem.fix[1:]
         raise ConfigError(
             f"{problem.seen}, so {config.model.name} would train on the CPU. {fix}. To train on the "

@@ -33,6 +33,8 @@ MICRO_BATCHES = (16384, 8192, 4096)
 # Other programs use a machine's memory too: planned with all of it, a run of Qwen2.5-Coder-1.5B was killed at 21.4 of
 # 23.5 GiB when others took 2.
 CPU_SHARE = 0.75
+# Of a card: the formulas leave something out, and the desktop on it may take more while the run goes on.
+UNPLANNED_GIB = 1.0
 
 
 def cache_rows(config: Config, shape: Shape, *, device: str, cache: float) -> float:
@@ -102,8 +104,11 @@ def _with_least_memory(config: Config, vocabulary: int) -> Config:
 
 
 def budget_of(config: Config, card: Card | None) -> float:
-    """GiB that a run may use: run.vram_gib, or what the card has; on a CPU CPU_SHARE of the machine's memory."""
-    return config.run.vram_gib or (card.gib if card else CPU_SHARE * memory_gib())
+    """GiB that a run may use: run.vram_gib; else all but UNPLANNED_GIB of what the card has, of this machine's card of
+    what was free at the start; on a CPU CPU_SHARE of the machine's memory."""
+    if config.run.vram_gib or card is None:
+        return config.run.vram_gib or CPU_SHARE * memory_gib()
+    return max(0.0, (card.free or card.gib) - UNPLANNED_GIB)
 
 
 def resolve_for_machine(config: Config, sizes: Mapping[str, Any]) -> Config:

@@ -1,8 +1,9 @@
 """GiB of every part of a run, in closed form.
 
-Reading order: memory (all parts), then layer_bytes (what training keeps of a token), peak (what exists at once), kv_gib
-(what the cache gets). Counted on the CPU by tests/test_planner.py: layer_bytes and adapter sizes. The constants of a
-CUDA process (context, graphs, fragmentation) are estimates that no card has confirmed.
+Reading order: memory (all parts), then layer_bytes (what training keeps of a token), learning_bytes and engine_bytes,
+peak (what exists at once), kv_gib (what the cache gets). Counted on the CPU by tests/test_planner.py and test_prove.py:
+layer_bytes, adapter sizes and learning_bytes. The constants of a CUDA process (context, graphs, fragmentation) are
+estimates that no card has confirmed.
 """
 # h hidden width, i width of the MLP, q and k widths of queries and keys, r rank, s bytes of a value
 
@@ -13,11 +14,14 @@ from collections.abc import Mapping
 from minizero.config.schema import Config
 from minizero.planner.shapes import GIB, Shape
 
-CONTEXT_GIB, GRAPHS_GIB, FRAGMENTS_GIB, ENGINE_GIB = 0.7, 0.4, 0.8, 0.6  # a CUDA process with vLLM; estimates
-NF4_BITS = 4.127  # 4 bits, and the scales of 64 values, themselves quantised (arXiv 2305.14314, section 3)
+CONTEXT_GIB, GRAPHS_GIB, FRAGMENTS_GIB = 0.7, 0.6, 0.8  # a CUDA process with vLLM; estimates
+# 4 bits, and the scales of 64 values, themselves quantised (arXiv 2305.14314, section 3); vLLM's plugin keeps them in
+# float32.
+NF4_BITS, NF4_BITS_VLLM = 4.127, 4.5
 CHUNK, CHUNK_LOGITS = 1024, 2**26  # optim.logits_chunk = 0: so many positions, or fewer for a large vocabulary
 CPU_KV_GIB = 1.0  # vLLM's key-value cache on a CPU where sampler.kv_gib is 0
-LEARNING, SAMPLING = ("training a micro-batch", "logits of a chunk"), ("vLLM, a batch",)  # never at the same time
+STATE = "adapter, masters, Adam"
+LEARNING, SAMPLING = ("learning from a micro-batch",), ("vLLM, a batch",)  # never at the same time
 
 
 def longest(config: Config) -> int:
@@ -72,35 +76,76 @@ def layer_bytes(shape: Shape, rank: int, size: int = 2) -> int:
     return kept + (4 * (q + k) + 4 * (shape.heads + shape.kv_heads) if shape.qk_norm else 0)
 
 
+def micro_batch(config: Config) -> tuple[int, int]:
+    """Tokens of the largest micro-batches: as rows of one sequence, and as one prompt with as many of the longest
+    answers as may share its row (0 where only one does). The same counts as in learn/memory_check.py."""
+    play, budget = config.selfplay, config.optim.micro_batch_tokens
+    prompt, answer = play.max_prompt_tokens, max(play.propose_max_tokens, play.solve_max_tokens)
+    single = max(1, budget // (prompt + answer)) * (prompt + answer)
+    answers = (budget - prompt) // min(prompt, answer)
+    return single, prompt + answers * min(prompt, answer) if answers > 1 else 0
+
+
+def learning_bytes(config: Config, shape: Shape, size: int) -> float:
+    """The most that forward and backward pass over the largest micro-batch add, in bytes. Per token:
+
+    recomputing  s h L inputs of the layers, one layer's own, and s (2 i + h) gradients inside its MLP
+    else         all layers' own, and the larger of 20 h (float32 copies in the last norm) and s i + 14 h
+    the head     the same inputs or layers, 7 h, and once 8 bytes for each logit of a chunk
+    shared rows  (1 + s) T^2 bytes more for the mask of T tokens
+
+    `minizero plan --prove` counts it on the model's own operations; tests/test_prove.py holds both together.
+    """
+    h, i, full = shape.hidden, shape.intermediate, config.adapter.kind == "full"
+    layer = layer_bytes(shape, 0 if full else config.adapter.rank, size)
+    if full:
+        layer += 2 * size * h  # trained norms keep their outputs too
+    if config.optim.gradient_checkpointing is True:
+        kept, body = size * h * shape.layers, layer + size * (2 * i + h)
+    else:
+        kept, body = shape.layers * layer, max(20 * h, size * i + 14 * h)
+    logits = 8.0 * chunk_of(config, shape.vocabulary) * shape.vocabulary
+    gradients = size * shape.parameters if full else 0  # of the weights, before they go into the float32 sums
+
+    def most(tokens: int, mask: int) -> float:
+        return tokens * kept + max(tokens * body, tokens * 7 * h + logits) + (1 + size) * mask
+
+    single, shared = micro_batch(config)
+    return max(most(single, 0), most(shared, shared**2)) + gradients
+
+
+def engine_bytes(config: Config, shape: Shape, size: int, device: str) -> float:
+    """What vLLM computes at once: s (3 i + 4 h) for each token of a batch (the MLP's two halves and their product;
+    input, output and residual), 12 V for each row that is sampled (logits, probabilities and log-probabilities in
+    float32), and of a 4-bit base the largest weight, unpacked (gate and up in one): 2 s h i."""
+    h, i = shape.hidden, shape.intermediate
+    unpacked = 2 * size * h * i if config.model.quantization == "nf4" else 0
+    rows = 12.0 * config.sampler.max_rows * shape.vocabulary
+    return batched_tokens(config, device) * size * (3 * i + 4 * h) + rows + unpacked
+
+
 def memory(config: Config, shape: Shape, *, device: str, vllm: bool) -> dict[str, float]:
     """Part -> GiB, without the key-value cache. With vLLM the weights exist twice unless they are shared."""
     size = value_bytes(config, shape, device)
     rank, full = config.adapter.rank, config.adapter.kind == "full"
     trained = shape.parameters if full else shape.lora(rank)
     held = 20.0 if config.optim.ema_decay else 16.0  # gradient, master, two moments and perhaps a mean, in float32
-    weights = float(size * shape.parameters)
+    weights = sampled = float(size * shape.parameters)
     if config.model.quantization == "nf4":
-        weights = shape.linear * NF4_BITS / 8 + size * shape.embedding + 2 * shape.hidden * shape.intermediate
+        weights, sampled = (shape.linear * bits / 8 + size * shape.embedding for bits in (NF4_BITS, NF4_BITS_VLLM))
     shared = vllm and shares_weights(config, device)
-    tokens = max(config.optim.micro_batch_tokens, longest(config))
-    layer = layer_bytes(shape, 0 if full else rank, size)
-    if full:
-        layer += 2 * size * shape.hidden  # trained norms keep their outputs too
-    recomputed = config.optim.gradient_checkpointing is True
-    kept = size * shape.hidden * shape.layers + 2 * layer if recomputed else (shape.layers + 1) * layer
     parts = {
         "weights, of both" if shared else "weights, trainer": weights,
-        "weights, sampler": weights if vllm and not shared else 0.0,
-        "adapter, masters, Adam": trained * (held + (0 if full else size)),
+        "weights, sampler": sampled if vllm and not shared else 0.0,
+        STATE: trained * (held + (0 if full else size)),
         "adapter in vLLM": 2.0 * shape.lora(rank) if vllm else 0.0,
-        "training a micro-batch": float(tokens * kept),
-        "logits of a chunk": chunk_of(config, shape.vocabulary) * shape.vocabulary * (size + 8.0),
+        LEARNING[0]: learning_bytes(config, shape, size),
     }
     in_gib = {name: value / GIB for name, value in parts.items() if value}
     if device == "cuda":
         in_gib |= {"CUDA context": CONTEXT_GIB, "fragments": FRAGMENTS_GIB}
         if vllm:
-            in_gib |= {"CUDA graphs": GRAPHS_GIB, "vLLM, a batch": ENGINE_GIB}
+            in_gib |= {"CUDA graphs": GRAPHS_GIB, SAMPLING[0]: engine_bytes(config, shape, size, device) / GIB}
     return in_gib
 
 

@@ -13,8 +13,19 @@ from minizero.config import Config, config_from
 from minizero.formatting import duration, shell
 from minizero.planner.cards import Card, find_card, this_card
 from minizero.planner.driver import check_driver
-from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, budget_of, filled
-from minizero.planner.memory import kv_gib, kv_token_bytes, longest, memory, peak, releases, uses_vllm, value_bytes
+from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, UNPLANNED_GIB, budget_of, filled
+from minizero.planner.memory import (
+    LEARNING,
+    STATE,
+    kv_gib,
+    kv_token_bytes,
+    longest,
+    memory,
+    peak,
+    releases,
+    uses_vllm,
+    value_bytes,
+)
 from minizero.planner.pace import Work, seconds, work_done, work_of
 from minizero.planner.shapes import GIB, Shape, find_shape
 from minizero.types import Completion, ConfigError, MiniZeroError, ModelError
@@ -63,6 +74,27 @@ class Plan:
         return peak(self.parts, 0.0, released=self.released)
 
     @property
+    def learning(self) -> float:
+        """GiB that the largest micro-batch takes while it is learned from."""
+        return sum(self.parts.get(name, 0.0) for name in LEARNING)
+
+    @property
+    def state(self) -> float:
+        """GiB of adapter, masters, gradient sums and moments."""
+        return self.parts[STATE]
+
+    def total_with(self, learning: float, state: float) -> float:
+        """`total`, with these GiB in the place of those that were planned."""
+        parts = {name: gib for name, gib in self.parts.items() if name not in LEARNING}
+        return peak(parts | {LEARNING[0]: learning, STATE: state}, self.cache, released=self.released)
+
+    def _of_card(self) -> str:
+        assert self.card
+        if self.card.free:
+            return f"{self.card.free:.1f} are free"
+        return f"it has {self.card.gib:.1f}; a desktop takes 0.5 to 1.5 of them, Windows under WSL2 about 1"
+
+    @property
     def weights(self) -> float:
         """GiB that every decoded token reads."""
         return _weights(self.parts)
@@ -78,6 +110,8 @@ class Plan:
         if not self.card and not self.config.run.vram_gib:
             where = f"{CPU_SHARE:.0%} of {where}"
         lines = [f"{self.config.model.name} on {where}: {self.budget:.1f} GiB"]
+        if self.card and not self.config.run.vram_gib:
+            lines[0] += f" ({self._of_card()}, less {UNPLANNED_GIB:.0f} that stays unplanned)"
         lines += [f"  {gib:6.2f} GiB  {name}" for name, gib in self.parts.items()]
         rows = self.cache_tokens // max(1, longest(self.config))
         words = f"{self.cache_tokens:,} tokens, {rows} of the longest sequences ({longest(self.config)} tokens)"
@@ -165,6 +199,13 @@ def check_fits(config: Config) -> None:
         return
     if not plan.has_its_type and uses_vllm(plan.config, plan.device):
         raise ConfigError(f"{_without_bfloat16(plan)} vLLM refuses it there.")
+    free = plan.card.free if plan.card else 0.0
+    if free and config.run.vram_gib > free:
+        raise ConfigError(
+            f"run.vram_gib = {config.run.vram_gib:g}, but {free:.1f} GiB of {plan.card.name if plan.card else ''} are "
+            "free: other programs, or a desktop, hold the rest. Close them, or leave run.vram_gib out, which plans for "
+            "what is free"
+        )
     if plan.card and not plan.fits:
         change = " ".join(shell("--set", setting) for setting in plan.change) or "a smaller model"
         raise ConfigError(

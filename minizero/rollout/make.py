@@ -6,7 +6,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from minizero.config.schema import Config
+from minizero.planner.driver import compiler_problem
 from minizero.rollout.protocol import Sampler
+from minizero.types import SamplerError
 
 if TYPE_CHECKING:
     from minizero.learn.policy import Policy
@@ -38,6 +40,9 @@ def check_sampler(config: Config) -> None:
         from minizero.rollout.vllm_settings import check_model
 
         check_model(config)
+        missing = compiler_problem() if is_cuda else None
+        if missing:
+            raise SamplerError(f"{missing.seen}, without which vLLM compiles nothing for the card. Run  {missing.fix}")
     else:
         from minizero.rollout.decode import check_has_cache
 

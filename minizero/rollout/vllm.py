@@ -17,6 +17,8 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from minizero.models.adapter import adapter_layers
 from minizero.models.architecture import text_sizes
 from minizero.planner import resolve_for_machine, shares_weights
@@ -70,7 +72,9 @@ class VLLMSampler:
         shares = shares_weights(config, policy.device)
         if shares:
             park(policy.model)
-        self._llm = start_engine(device=policy.device, keep_weights=shares, **engine_settings(config, policy))
+        settings = engine_settings(config, policy)
+        self._cache_bytes, self.released, self._peak = int(settings["kv_cache_memory_bytes"]), 0, 0
+        self._llm = start_engine(device=policy.device, keep_weights=shares, **settings)
         self._engine = self._llm.llm_engine
         self._running: dict[str, tuple[Request, int, tuple[int, ...]]] = {}
         # vLLM's CPU build applies the adapter to every row of a batch that has it on one: there, the sides take turns.
@@ -169,12 +173,27 @@ class VLLMSampler:
     def release(self) -> None:
         """Before the policy learns: the cache's memory is its own, where the plan says so."""
         if self._gives_back:
+            self._note_peak()
             release_cache(self._llm)
+            self.released = self._cache_bytes
 
     def resume(self) -> None:
         """After it has learned."""
         if self._gives_back:
+            self._note_peak()
             take_cache_back(self._llm)
+            self.released = 0
+
+    def _note_peak(self) -> None:
+        self._peak = self.peak_bytes
+        torch.cuda.reset_peak_memory_stats()
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most that was in use on the card at once. torch goes on counting a cache that is given back."""
+        if self._policy.device != "cuda":
+            return 0
+        return max(self._peak, torch.cuda.max_memory_allocated() - self.released)
 
     @property
     def _gives_back(self) -> bool:

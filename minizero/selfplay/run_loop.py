@@ -35,6 +35,7 @@ from minizero.selfplay.version import VERSION, code_change, refuse_another
 from minizero.types import EvaluationError, MiniZeroError, Progress, Quiet, RunError, Task
 from sandbox import Sandbox
 
+SMALL_STATE, MOST_LOST_S = 2**27, 1800.0  # with run.state_every = auto: bytes saved every step; seconds lost by a kill
 VALIDATIONS = 8  # of a run with eval.every = auto, the one before the first step not counted
 
 OnStep = Callable[[dict[str, float]], object]  # gets the row that metrics.jsonl gets
@@ -175,7 +176,7 @@ class RunLoop:
         self.parts, self.directory, self.config, self.done = parts, directory, parts.config, 0
         self.progress, self.trackers, self.on_step = progress, trackers, on_step
         self._interrupted = False
-        self._saved = -1  # the step of the newest state
+        self._saved, self._saved_at, self._state_bytes = -1, time.monotonic(), 0  # step, time, size of the newest state
 
     def run(self) -> None:
         """Steps until the last one. Ctrl-C finishes the step and raises Stopped; pressed twice, KeyboardInterrupt."""
@@ -199,7 +200,7 @@ class RunLoop:
         if _is_due(number, run.rollouts_every):
             self.directory.write_rollouts(number, [rollout_row(s) for s in result.scored])
         self.directory.append("tasks.jsonl", "".join(entry_line(task, rate) for task, rate in result.stored))
-        metrics = result.metrics | parts.memory | {"memory/peak_gib": peak_gib(parts.policy.device)}
+        metrics = result.metrics | parts.memory | {"memory/peak_gib": peak_gib(parts.policy.device, parts.sampler)}
         metrics |= {"time/step_s": time.perf_counter() - started, "time/step_s/push": pushed_s}
         completions = [(s.rollout.completion, s.is_trained) for s in result.scored]
         metrics |= parts.expected.metrics(
@@ -210,7 +211,7 @@ class RunLoop:
         self._log(number, metrics)
         self.done = number
         self.progress.step(number, self.config.selfplay.steps, metrics)
-        if _is_due(number, run.state_every):
+        if self._state_is_due(number):
             self._save_state()
         if _is_due(number, run.checkpoint_every):
             self._checkpoint(number)
@@ -292,13 +293,20 @@ class RunLoop:
         self.parts.buffer.add(read_entries(self.directory.path / "tasks.jsonl", size))
         self.parts.sampler.load(self.parts.policy)
 
+    def _state_is_due(self, number: int) -> bool:
+        every = self.config.run.state_every
+        if every != "auto":
+            return _is_due(number, every)
+        return self._state_bytes <= SMALL_STATE or time.monotonic() - self._saved_at >= MOST_LOST_S
+
     def _save_state(self) -> None:
         if self._saved == self.done:
             return
         version, words, gauss = self.parts.selfplay.rng.getstate()
         data = {"rng": [version, list(words), gauss]}
-        self.directory.save_state(self.done, data, self.parts.policy.save_state)
-        self._saved = self.done
+        path = self.directory.save_state(self.done, data, self.parts.policy.save_state)
+        self._saved, self._saved_at = self.done, time.monotonic()
+        self._state_bytes = sum(file.stat().st_size for file in path.iterdir())
 
     def _checkpoint(self, step: int) -> None:
         with self.parts.policy.averaged():
@@ -334,12 +342,13 @@ def default_path(config: Config) -> Path:
     return next(path for path in candidates if not path.exists()) if not config.run.name else base
 
 
-def peak_gib(device: str) -> float:
-    """Peak memory: of the card, or of this process."""
+def peak_gib(device: str, sampler: Any = None) -> float:
+    """Peak memory: of the card, or of this process. A sampler that gives memory back knows more than torch."""
     if device != "cpu":
         import torch
 
-        return torch.cuda.max_memory_allocated() / 2**30
+        peak: int = getattr(sampler, "peak_bytes", None) or torch.cuda.max_memory_allocated()
+        return peak / 2**30
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 2**30
 
 
