@@ -416,7 +416,7 @@ def test_a_card_without_bfloat16_is_told_before_vllm_refuses_it(monkeypatch: pyt
 
 def test_a_plan_says_hours_and_what_they_buy_and_no_zero_is_left() -> None:
     text = make_plan(load_config(overrides=[*CODER_3B, *SMALL]), "rtx3090").text()
-    assert "  23.50 GiB  in all at once; the cache takes what the other parts leave\n" in text
+    assert "  22.50 GiB  in all at once; the cache takes what the other parts leave\n" in text
     assert "0.00" not in text
     assert re.search(
         r"the run: 500 steps in about \d+ h \d+ min, validations not counted\. They buy 500 updates: ", text

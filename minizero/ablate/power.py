@@ -86,6 +86,8 @@ def smallest(variation: Variation, seeds: int, level: float, family: int) -> flo
     if more:
         seen = np.maximum(seen, (own * seen + more * rng.chisquare(more, DRAWS) / more) / (own + more))
     of_seeds, task = (variation.seed + variation.within) / seeds, variation.task
+    if of_seeds + task == 0:
+        return 0.0  # nothing varies, as where no answer changes
     both = (of_seeds + task) ** 2 / (of_seeds**2 / (own + more) + task**2 / max(1, variation.tasks - 1))
     alone = critical(level, own + more) * np.sqrt(seen * of_seeds)
     bounds = np.maximum(alone, critical(level, both) * np.sqrt(seen * of_seeds + task))
