@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from rich.console import Console as RichConsole
 
+from minizero.cli.conversation import chat, draw, read_question
 from minizero.config import load_config
 from minizero.evaluation.ask import Reply, Sides
 from minizero.prompts.question import EXAMPLE, ask, task_of
-from minizero.report.chat import chat, draw, read_question
 from minizero.report.console import Console
 from minizero.types import EvaluationError, StyleError, TaskType
 from tests.test_export import a_run

@@ -271,7 +271,7 @@ def test_a_hub_that_does_not_answer_leaves_the_export_and_says_how_to_publish_it
         raise ConnectionError("Offline mode is enabled.")
 
     monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refuse)
-    monkeypatch.setattr("minizero.report.export.log_prob_change", lambda *given: 0.5)
+    monkeypatch.setattr("minizero.report.export.write.log_prob_change", lambda *given: 0.5)
     out = tmp_path / "an export"
     words = ("export", run, "--out", out, "--push", "me/adapter", "--base", "Qwen/Qwen2.5-Coder-3B")
     status, text = said(monkeypatch, capsys, *words)

@@ -10,7 +10,7 @@ import pytest
 
 from minizero.config import config_from
 from minizero.models.merge import is_adapter, log_prob_change
-from minizero.report.export import export
+from minizero.report.export.write import export
 from minizero.selfplay.run_data import newest_checkpoint
 from minizero.types import ModelError, RunError
 from tests.made_run import make_run
@@ -177,7 +177,7 @@ def test_a_gguf_file_holds_the_merged_model_and_ollama_finds_its_prompt(tmp_path
 
 
 def test_ollama_gets_the_models_own_chat_template_without_its_first_token() -> None:
-    from minizero.report.modelfile import modelfile, template_of
+    from minizero.report.export.modelfile import modelfile, template_of
     from tests.test_gguf_write import tokenizer
 
     made = tokenizer("qwen2")

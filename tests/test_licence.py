@@ -8,7 +8,7 @@ import pytest
 
 from minizero.config.files import folders
 from minizero.config.load import read_toml
-from minizero.report.licence import KNOWN, LONGEST, Licence, licence_of, texts_of
+from minizero.report.export.licence import KNOWN, LONGEST, Licence, licence_of, texts_of
 
 APACHE = "\n                                 Apache License\n                           Version 2.0, January 2004\n"
 

@@ -1,6 +1,7 @@
 """The command line; `minizero COMMAND --help` explains each command.
 
-Reading order: main, then runs.py (commands that make something), results.py (commands that read it) and chat.py.
+Reading order: main, then runs.py (commands that make something), results.py (commands that read it) and chat.py (with
+conversation.py).
 """
 
 from __future__ import annotations

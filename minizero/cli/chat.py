@@ -32,9 +32,9 @@ def chat(
         rng_seed: Of the dice.
         set: One engine setting, section.name=value; may be repeated.
     """
+    from minizero.cli.conversation import chat as talk
+    from minizero.cli.conversation import terminals
     from minizero.evaluation.ask import Sides
-    from minizero.report.chat import chat as talk
-    from minizero.report.chat import terminals
     from minizero.types import EvaluationError
 
     if temperature < 0:

@@ -277,7 +277,7 @@ def export(
         push: Publish on the hub as user/name, after checking that the training changed something.
         public: With --push: for everyone to see.
     """
-    from minizero.report.export import export as write
+    from minizero.report.export.write import export as write
 
     kind = gguf_type if gguf else None
     written = write(run, out=out, merged=merged, gguf=kind, base=base, push=push, private=not public, notice=warn)

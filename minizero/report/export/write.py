@@ -19,9 +19,9 @@ from minizero.models.files import check_weights, read_adapter
 from minizero.models.merge import is_adapter, log_prob_change, merge
 from minizero.models.style import style_of
 from minizero.report.asked import asked_so_far
-from minizero.report.licence import licence_of, texts_of
-from minizero.report.model_card import model_card
-from minizero.report.modelfile import modelfile
+from minizero.report.export.licence import licence_of, texts_of
+from minizero.report.export.model_card import model_card
+from minizero.report.export.modelfile import modelfile
 from minizero.report.verdict import judge
 from minizero.selfplay.run_data import RunData, newest_checkpoint, read_run
 from minizero.types import MissingPackage, ModelError, RunError

@@ -8,7 +8,7 @@ from __future__ import annotations
 from minizero.config import difference
 from minizero.config.reward import ProposeReward
 from minizero.report.asked import Asked
-from minizero.report.licence import Licence
+from minizero.report.export.licence import Licence
 from minizero.report.pages import text
 from minizero.report.verdict import Findings
 from minizero.selfplay.run_data import RunData
