@@ -20,12 +20,16 @@ from minizero.ablate.sets import Variant
 from minizero.ablate.summary import summarise
 from minizero.cli import main
 from minizero.config import load_config
+from minizero.evaluation.evaluate import read_json
+from minizero.evaluation.generate import load_samples
+from minizero.evaluation.judges.functions import FunctionJudge
+from minizero.evaluation.scoring import JudgementCache
 from minizero.models.files import check_weights
 from minizero.models.load import load
 from minizero.report import replay
 from minizero.selfplay import run_loop
 from minizero.selfplay.run_directory import RunDirectory
-from minizero.types import ModelError
+from minizero.types import EvaluationError, ModelError
 from tests.evaluation.test_compare import made
 from tests.made_run import make_run
 
@@ -285,3 +289,44 @@ def test_a_reader_that_has_enough_ends_a_command_quietly() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stderr == ""
     assert done.stdout.startswith("model.name = ")
+
+
+@pytest.mark.parametrize("how", ["binary", "a list", "a number", "an empty object", "a bad first line"])
+@pytest.mark.parametrize("name", ["samples.jsonl", "verdicts.jsonl", "references.jsonl", "manifest.json"])
+def test_a_damaged_file_of_an_evaluation_is_named_when_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, how: str
+) -> None:
+    row = {
+        "suite": "s", "task": "t", "side": "base", "draw": "greedy", "sample": 0, "text": "1", "finish": "stop",
+        "tokens": 1, "prompt_ids": [], "ids": [],
+    }  # fmt: skip
+    whole = {
+        "samples.jsonl": row, "verdicts.jsonl": {"key": "k", "verdict": {"s": "pass"}, "failed_test": None},
+        "references.jsonl": {"key": "k", "task": "t", "cpu_s": [0.1], "results": [["d", False, 3]]},
+        "manifest.json": {"subject": {}, "plan": {}},
+    }  # fmt: skip
+    readers: dict[str, Callable[[Path], object]] = {
+        "samples.jsonl": load_samples,
+        "verdicts.jsonl": JudgementCache,
+        "references.jsonl": lambda file: FunctionJudge([], None, file.parent),  # type: ignore[arg-type]
+        "manifest.json": read_json,
+    }
+    file = tmp_path / name
+    file.write_text(json.dumps(whole[name]) + "\n")
+    readers[name](file)
+    harm(file, how)
+    if (name, how) == ("manifest.json", "an empty object"):
+        return  # what it lacks is named with the part that was asked for
+    with pytest.raises(EvaluationError, match=re.escape(str(file))):
+        readers[name](file)
+
+
+def test_a_message_that_quotes_a_damaged_file_moves_no_cursor(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(run, path)
+    (path / "metrics.jsonl").write_text('{"step": 1, "a\\u001b[2J": "long"}\n')
+    _, text = said(monkeypatch, capsys, "report", path)
+    assert "a\\x1b[2J is 'long', no number" in text
+    assert "\x1b" not in text

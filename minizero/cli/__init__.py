@@ -14,6 +14,7 @@ import tyro
 from minizero.cli.chat import chat
 from minizero.cli.results import compare, evaluate, replay, report, settings, watch
 from minizero.cli.runs import ablate, doctor, export, plan, seed, selfplay
+from minizero.formatting import visible
 from minizero.types import MiniZeroError
 from sandbox import SandboxError
 
@@ -39,7 +40,7 @@ def main() -> None:
             description="Absolute-Zero self-play for one person with one graphics card.",
         )
     except (MiniZeroError, SandboxError) as error:
-        print(f"minizero: {error}", file=sys.stderr)
+        print(f"minizero: {visible(str(error))}", file=sys.stderr)  # it may quote a file that a model wrote
         raise SystemExit(1) from None
     except BrokenPipeError:  # `minizero settings | head`: whoever reads has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,10 +9,12 @@ from typing import Annotated
 
 import tyro
 
+from minizero.formatting import visible
+
 
 def warn(text: str) -> None:
     """A line beside the command's output: something is not as it should be, and the command goes on."""
-    print(f"! {text}", file=sys.stderr)
+    print(f"! {visible(text)}", file=sys.stderr)
 
 
 def replay(

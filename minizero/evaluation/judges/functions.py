@@ -64,7 +64,7 @@ class FunctionJudge:
         self._references: dict[str, _Reference] = {}
         self._locks = {problem.id: threading.RLock() for problem in problems}
         self._writing = threading.Lock()
-        rows = [json.loads(line) for line in read_whole_lines(self._file)] if self._file else []
+        rows = _read_references(self._file) if self._file else []
         self._known = {row["key"]: row for row in rows}
         self._costs = {row["task"]: sum(row["cpu_s"]) for row in rows}
 
@@ -248,3 +248,19 @@ def _failure(results: list[Result]) -> str:
         if not result.ok:
             return "wrong" if result.status is Status.NOT_SERIALISABLE else str(result.status)
     return ""
+
+
+def _read_references(file: Path) -> list[dict[str, Any]]:
+    """The rows of references.jsonl. Raises EvaluationError that names a damaged line."""
+    rows = []
+    for number, line in enumerate(read_whole_lines(file), 1):
+        try:
+            row = json.loads(line)
+            str(row["key"]), str(row["task"]), float(sum(row["cpu_s"])), [list(each) for each in row["results"]]
+            rows.append(row)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise EvaluationError(
+                f"{file}, line {number}: no result of a reference solution ({type(error).__name__}: {error}). Remove "
+                "that line, or the file: what is lacking is run again."
+            ) from None
+    return rows
