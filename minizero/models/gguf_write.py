@@ -36,7 +36,7 @@ def check_writable(directory: Path) -> None:
         import gguf  # noqa: F401
     except ImportError:
         raise MissingPackage("gguf", "export --gguf", "pip install 'minizero[gguf]'") from None
-    config, tokenizer = read_model(directory)
+    config, tokenizer = described(directory)
     name = (config.architectures or [type(config).__name__])[0]
     problem = ""
     if name not in ARCHITECTURES:
@@ -61,7 +61,7 @@ def write_gguf(directory: Path, path: Path, kind: Kind, *, name: str) -> None:
     from gguf.quants import quantize
 
     check_writable(directory)
-    config, tokenizer = read_model(directory)
+    config, tokenizer = described(directory)
     writer = GGUFWriter(path, ARCHITECTURES[config.architectures[0]])
     writer.add_type("model")
     writer.add_name(name)
@@ -82,7 +82,8 @@ def write_gguf(directory: Path, path: Path, kind: Kind, *, name: str) -> None:
     writer.close()
 
 
-def read_model(directory: Path) -> tuple[Any, Any]:
+def described(directory: Path) -> tuple[Any, Any]:
+    """The config and the tokenizer of a model's directory, as transformers reads them."""
     from transformers import AutoConfig, AutoTokenizer
 
     return AutoConfig.from_pretrained(str(directory)), AutoTokenizer.from_pretrained(str(directory))

@@ -99,7 +99,7 @@ def export(
 
 def _write_gguf(run: RunData, trained: Path, out: Path, kind: Kind) -> None:
     """out/NAME-KIND.gguf and out/Modelfile. The merged model lies beside them while it is written."""
-    from minizero.models.gguf_write import check_writable, read_model, write_gguf
+    from minizero.models.gguf_write import check_writable, described, write_gguf
     from minizero.models.names import locate
 
     assert run.config is not None
@@ -111,7 +111,7 @@ def _write_gguf(run: RunData, trained: Path, out: Path, kind: Kind) -> None:
         merge(config.model, trained, whole)
     name = re.sub(r"[^\w.-]+", "-", f"{_shown(config.model.name).rpartition('/')[2]}-minizero-{run.done}-{kind}")
     write_gguf(whole, out / f"{name}.gguf", kind, name=name)
-    sizes, tokenizer = read_model(whole)
+    sizes, tokenizer = described(whole)
     positions = int(sizes.max_position_embeddings)
     words = modelfile(f"{name}.gguf", tokenizer, style=_style(run, tokenizer), positions=positions)
     (out / "Modelfile").write_text(words, encoding="utf-8")
