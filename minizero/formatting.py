@@ -1,12 +1,13 @@
 """Numbers and model text in a form that is safe and pleasant to show.
 
-Reading order: visible and short (model text is hostile), then percent, points, number, signed, duration.
+Reading order: visible and short (model text is hostile), then percent, points, number, signed, duration; shell.
 """
 
 from __future__ import annotations
 
 import math
 import re
+import shlex
 
 # Control characters move cursors and recolour terminals; bidirectional marks make code read as other code; lone
 # surrogates cannot be written as UTF-8; tags and the last planes are invisible. All are shown as the escape that names
@@ -87,3 +88,12 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def shell(*words: object) -> str:
+    """A command line that can be pasted: what holds spaces or other signs of the shell stands in quotes.
+
+    >>> shell("minizero", "report", "runs/a run")
+    "minizero report 'runs/a run'"
+    """
+    return shlex.join(map(str, words))

@@ -141,6 +141,14 @@ _ALL = [
         _above(0.5, "the policy has moved far from the base"),
     ),
     Metric(
+        "policy/kl_base",
+        "nats",
+        "neither",
+        "KL to the base model per sampled token (k3), on a sample of the step's tokens (eval.kl_base_tokens), before "
+        "the step's update.",
+        _above(0.5, "the policy has moved far from the base"),
+    ),
+    Metric(
         "policy/kl_sampler",
         "nats",
         "down",
@@ -163,13 +171,18 @@ _ALL = [
     ),
     Metric("policy/corrected_frac", "", "down", "Tokens whose importance weight was truncated or masked."),
     Metric("policy/trained_tokens", "tokens", "neither", "Completion tokens that entered the loss."),
+    Metric(
+        "policy/masked_frac",
+        "",
+        "down",
+        "Rollouts left out of the step's last update because the token limit cut them (loss.mask_cut).",
+    ),
     Metric("rollout/completion_tokens", "tokens", "neither", "Mean length of completions, by role."),
     Metric(
         "rollout/hit_token_limit_frac",
         "",
         "down",
         "Completions cut by the token limit, by role.",
-        _above(0.5, "most completions are cut: raise selfplay.*_max_tokens"),
     ),
     Metric("rollout/generated_tokens", "tokens", "neither", "Tokens generated in this step."),
     Metric("rollout/tokens_per_s", "tokens/s", "up", "Generated tokens per second of sampling."),
@@ -202,6 +215,13 @@ _ALL = [
     Metric("eval/held_out_answers", "", "down", "Induction answers that equal a held-out program."),
 ]
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
+_CUT = "most {} are cut: raise selfplay.{}"
+ROLE_ALARMS: dict[str, Callable[[float], str]] = {
+    "rollout/hit_token_limit_frac/propose": _above(0.5, _CUT.format("proposals", "propose_max_tokens")),
+    "rollout/hit_token_limit_frac/solve": _above(0.5, _CUT.format("answers", "solve_max_tokens")),
+    "rollout/hit_token_limit_frac/attempt": _above(0.5, _CUT.format("attempts", "solve_max_tokens")),
+}
+"""Alarms of suffixed names: each role has a limit of its own."""
 
 
 def metric_for(name: str) -> Metric:
@@ -215,6 +235,7 @@ def metric_for(name: str) -> Metric:
 
 
 def alarms(values: Mapping[str, float]) -> dict[str, str]:
-    """Metric name -> words, for every value that should worry its reader. Suffixed names raise no alarm."""
-    raised = {name: METRICS[name].alarm(value) for name, value in values.items() if name in METRICS}
+    """Metric name -> words, for every value that should worry its reader. Of suffixed names only ROLE_ALARMS count."""
+    known = {name: METRICS[name].alarm for name in METRICS} | ROLE_ALARMS
+    raised = {name: known[name](value) for name, value in values.items() if name in known}
     return {name: words for name, words in raised.items() if words}

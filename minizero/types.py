@@ -224,6 +224,7 @@ class ProposalOutcome:
     solve_rate: float | None = None
     known: Mapping[str, float] = field(default_factory=dict)  # what the buffer says: see TaskBuffer.describe
     detail: str = ""
+    cut: bool = False  # by the token limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,7 @@ class AnswerOutcome:
     format_ok: bool
     verdict: Verdict
     answer: Answer | None = None
+    cut: bool = False  # by the token limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +319,7 @@ class Progress(Protocol):
         ...
 
     def tick(self, pending: int, detail: str = "") -> None:
-        """Still at it; so many completions are pending."""
+        """Still at it; so many completions are pending. `detail`: what has been done so far, in words."""
         ...
 
     def step(self, number: int, total: int, metrics: Mapping[str, float]) -> None:

@@ -21,6 +21,10 @@ _SMALL, _LARGEST = 128, 512
 _HOLES: Final = 16
 """More places of one size than the zygote has left free since its addresses were settled."""
 
+_FREE_FLOATS: Final = 100
+"""Places of floats that CPython keeps for the next ones: only a float beyond them, such as a nan that is known by its
+address, comes to lie where the layout says."""
+
 _MANY: Final = 2000
 """More holes of one size than loading leaves."""
 
@@ -35,6 +39,7 @@ def shift(layout: int, chance: bytes) -> None:
         if size == 16:
             _kept.extend([object() for _ in range(count)])
         elif size == 32:
+            _kept.extend([number + 0.5 for number in range(_FREE_FLOATS)])
             _kept.extend([(1 << 31) + number for number in range(count)])
         else:
             _kept.extend([bytes(size - 33) for _ in range(count)])

@@ -100,8 +100,8 @@ class Sandbox:
     def check_deterministic(self, job: Job) -> Determinism:
         """Run a job in differently started processes and compare: status, value, error type.
 
-        Two runs, or three for a program that may depend on the order of a set, since two orders often agree by
-        accident; and many rounds, with other addresses in each, for one that may depend on the addresses of objects.
+        Two runs; three for a program that may depend on the order of a set or on the addresses of objects, the later
+        two of many rounds with other addresses in each, since two orders often agree by accident.
         """
         return self.submit_deterministic(job).result()
 
@@ -231,10 +231,12 @@ def _inputs(job: Job) -> list[str]:
 
 def _later_runs(job: Job) -> tuple[tuple[int, int], ...]:
     """(variant, rounds) of each process after the first: another one for all programs, a third for those that may
-    depend on the order of a set. One that may depend on the addresses of objects goes through its inputs several times
-    there, with other addresses in each round."""
-    rounds = ROUNDS if job.args is not None and may_depend_on_addresses(job.program) else 1
-    return ((1, rounds), (2, rounds)) if rounds > 1 or may_depend_on_order(job.program) else ((1, 1),)
+    depend on the order of a set or on the addresses of objects. These go through their inputs several times there, with
+    other addresses in each round: a set may hold anything that is known by its address, also an exception or a nan."""
+    if not (may_depend_on_order(job.program) or may_depend_on_addresses(job.program)):
+        return ((1, 1),)
+    rounds = ROUNDS if job.args is not None else 1
+    return ((1, rounds), (2, rounds))
 
 
 def _differences(firsts: list[Result], results: list[Result], order: Sequence[int], found: list[str]) -> list[str]:

@@ -15,7 +15,9 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 from tests.byte_tokenizer import write_byte_tokenizer
 
-VOCABULARY, WINDOW, LAYERS, LARGEST = 264, 8, 4, 20_000_000
+# Windows are longer than what minizero tries when it loads a model (24 tokens), as in real models, and shorter than the
+# longest prompt.
+VOCABULARY, WINDOW, LAYERS, LARGEST = 264, 32, 4, 40_000_000
 
 SMALL: dict[str, Any] = {
     # widths and depths
@@ -47,9 +49,6 @@ SMALL: dict[str, Any] = {
     "bos_token_id": 1, "eos_token_id": 256, "pad_token_id": 257, "initializer_range": 0.2, "init_std": 0.2,
     "num_nextn_predict_layers": 0, "num_codebooks": 1,
 }  # fmt: skip
-DROPOUTS = (
-    "attention_dropout", "hidden_dropout", "dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "activation_dropout",
-)  # fmt: skip
 HYBRID = ["mamba", "attention", "mamba", "attention"]
 EXTRA: dict[str, dict[str, Any]] = {
     "bamba": {"attn_layer_indices": [1, 3]},
@@ -73,7 +72,49 @@ EXTRA: dict[str, dict[str, Any]] = {
     "mamba2": {"hidden_size": 64, "num_heads": 8, "head_dim": 16, "expand": 2, "n_groups": 1},
     "gemma4_text": {"layer_types": ["sliding_attention", "full_attention"] * 2},
     "gemma4_unified_text": {"layer_types": ["sliding_attention", "full_attention"] * 2},
-    "cohere_compass_text": {"layer_types": ["sliding_attention", "full_attention"] * 2},
+    "cohere_compass_text": {
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "rope_parameters": {
+            kind: {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 2, 4]}
+            for kind in ("sliding_attention", "full_attention")
+        },
+    },
+    "dbrx": {
+        "attn_config": {"kv_n_heads": 2, "clip_qkv": 8, "rope_theta": 1e4},
+        "ffn_config": {"hidden_size": 64, "ffn_hidden_size": 96, "moe_num_experts": 4, "moe_top_k": 2},
+    },
+    "qwen4_exp_text": {
+        "layer_types": ["linear_attention", "full_attention"] * 2,
+        "indexer_n_heads": 2,
+        "indexer_kv_heads": 1,
+        "indexer_head_dim": 16,
+        "indexer_budget": 8,
+        "indexer_compress_ratio": 4,
+        "ngram_vocab_size_base": 97,
+        "hc_lowrank": 8,
+        "ple_layer_ids": [1],
+        "ple_embed_dim": 64,
+        "heads_per_ngram": 2,
+        "split_ngram_parts": 1,
+        "make_ngram_vocab_size_divisible_by": 1,
+        "eos_token_id": 256,
+        "pad_token_id": 257,
+    },
+    "reformer": {
+        "is_decoder": True,
+        "attn_layers": ["local"] * 4,
+        "axial_pos_embds": False,
+        "local_attn_chunk_length": 8,
+        "lsh_attn_chunk_length": 8,
+        "num_buckets": 4,
+        "hash_seed": 0,
+        "attention_head_size": 16,
+    },
+    "xmod": {"languages": ["en_XX"], "default_language": "en_XX", "is_decoder": True},
+    "xlstm": {"qk_dim_factor": 1.0, "v_dim_factor": 1.0, "num_blocks": 4, "embedding_dim": 64},
+    "zamba": {"layers_block_type": ["linear_attention", "hybrid"] * 2, "num_key_value_heads": 4},
+    "zamba2": {"layers_block_type": ["linear_attention", "hybrid"] * 2, "num_key_value_heads": 4},
+    "zaya": {"num_experts_per_tok": 1, "layer_types": ["hybrid", "hybrid_sliding"] * 2, "sliding_window": WINDOW},
     "longcat_flash": {"head_dim": 8},
     "hrm_text": {"initializer_range": 0.05},  # its layers run again and again: large ones magnify rounding without end
     # transformers 5.19 bounds time steps from below in its scan and not in its cached step
@@ -100,7 +141,6 @@ def _small(cls: Any, extra: dict[str, Any]) -> Any:
     names = set(inspect.signature(cls.__init__).parameters) | set(getattr(cls, "__dataclass_fields__", ()))
     default = cls()
     given = {name: value for name, value in SMALL.items() if name in names and _is_set(default, name)}
-    given |= {name: type(getattr(default, name))(0) for name in DROPOUTS if getattr(default, name, None)}
     if "qk_rope_head_dim" in names:
         given.pop("head_dim", None)  # of multi-head latent attention: it follows from the parts
         given["num_key_value_heads"] = SMALL["num_attention_heads"]

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from minizero.ablate import jobs
-from minizero.ablate.compare import compare, interval
+from minizero.ablate.compare import compare
+from minizero.ablate.effects import plain, spread
 from minizero.ablate.jobs import Job, plan_jobs
 from minizero.ablate.live_table import LiveTable
 from minizero.ablate.reuse import take_over
@@ -339,14 +341,14 @@ def test_what_the_tiny_model_cannot_play_is_left_out_of_a_directory_and_named(tm
 
 def test_the_interval_is_students_t_over_seeds() -> None:
     # four tasks, each +1, +2, +3 in three seeds: 2 +- 4.303 * 1 / sqrt(3)
-    found = interval([[0.0] * 4] * 3, [[1.0] * 4, [2.0] * 4, [3.0] * 4])
+    found = plain(spread(np.array([[1.0] * 4, [2.0] * 4, [3.0] * 4]))).interval()
     assert (found.value, found.low, found.high) == pytest.approx((2, -0.4843, 4.4843), abs=1e-4)
 
 
 def test_where_seeds_agree_by_chance_the_spread_over_tasks_stays() -> None:
-    # differences 1, 0, 0, 1 in both seeds: s = 0.57735, 1.96 s / 2 = 0.5658
-    found = interval([[0.0] * 4] * 2, [[1.0, 0.0, 0.0, 1.0]] * 2)
-    assert (found.value, found.low, found.high) == pytest.approx((0.5, -0.0658, 1.0658), abs=1e-4)
+    # differences 1, 0, 0, 1 in both seeds: s = 0.57735, 3 degrees of freedom: 3.1824 s / 2 = 0.9187
+    found = plain(spread(np.array([[1.0, 0.0, 0.0, 1.0]] * 2))).interval()
+    assert (found.value, found.low, found.high) == pytest.approx((0.5, -0.4187, 1.4187), abs=1e-4)
 
 
 def test_variants_are_paired_with_the_default_by_seed() -> None:

@@ -11,10 +11,12 @@ import torch
 from minizero.config import load_config
 from minizero.learn import policy as policies
 from minizero.learn.policy import Policy
+from minizero.rollout import agreement
 from minizero.rollout.agreement import Agreement, check_agreement
 from minizero.rollout.make import make_sampler
 from minizero.rollout.transformers import TransformersSampler
 from minizero.types import Completion, ConfigError, SamplerError
+from tests.architectures import write_model
 
 
 def make(model: Path, *settings: str) -> tuple[Policy, Any]:
@@ -108,15 +110,47 @@ def test_the_tolerance_is_a_setting(random_model: Path) -> None:
     assert check_agreement(*make(random_model, "model.dtype=bfloat16")).tolerance == 0.1
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("kind", "is_fast"), [("mistral", True), ("gemma2", False)])
+def test_one_text_is_longer_than_the_window_where_prompt_and_answer_may_be(
+    kind: str, is_fast: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(kind, tmp_path, {"sliding_window": 64})
+    asked: list[int] = []
+    names: set[str] = set()
+    submit, own = TransformersSampler.submit, agreement.own_attention
+
+    def noted(self: Any, request: Any) -> None:
+        asked.append(len(self.prompt_ids(request.prompt)))
+        submit(self, request)
+
+    def named(model: Any, name: str = "eager") -> Any:
+        names.add(name)
+        return own(model, name)
+
+    monkeypatch.setattr(TransformersSampler, "submit", noted)
+    monkeypatch.setattr(agreement, "own_attention", named)
+    monkeypatch.setattr(agreement, "LONG", 70)
+    lengths = ("selfplay.max_prompt_tokens=72", "selfplay.propose_max_tokens=16")
+    for answer, longer in (("selfplay.solve_max_tokens=24", True), ("selfplay.solve_max_tokens=16", False)):
+        asked.clear()
+        policy, sampler = make(tmp_path, *lengths, answer, "model.dtype=float32")
+        assert max(check_agreement(policy, sampler).gaps.values()) < 1e-4
+        assert (72 <= max(asked) <= 96 - 8) is longer, asked
+        assert len(asked) == 3 * (3 if longer else 2)
+    assert names == ({"eager", "sdpa"} if is_fast else {"eager"})
+
+
 def test_a_sampler_that_was_proven_when_it_was_made_is_not_asked_again(random_model: Path) -> None:
     policy, sampler = make(random_model)
     sampler.agreement = Agreement({"sampler, policy": 0.0}, 1.0, 1.0, 1, 0.0)
     assert check_agreement(policy, sampler) is sampler.agreement
 
 
-def test_a_quantised_base_in_another_engine_needs_the_importance_correction(random_model: Path) -> None:
+@pytest.mark.parametrize("method", ["fp8", "fbgemm_fp8", "compressed-tensors", "bitsandbytes", "gptq", "awq"])
+def test_a_quantised_base_in_another_engine_needs_the_importance_correction(random_model: Path, method: str) -> None:
     policy, sampler = make(random_model, "loss.correction=none")
-    policy.model.config.quantization_config = {"quant_method": "fp8"}
+    policy.model.config.quantization_config = {"quant_method": method}
     assert check_agreement(policy, sampler).tolerance == 2e-3  # the trainer's own model: nothing is rounded twice
     sampler.model = None
     with pytest.raises(ConfigError, match=r'loss\.correction = "none" with a quantised base in another engine'):

@@ -11,7 +11,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from minizero.ablate.compare import ALL, AblationResult, Cell, VariantResult, compare
+from minizero.ablate.compare import compare
+from minizero.ablate.decisions import Decision
+from minizero.ablate.effects import Estimate, Part
+from minizero.ablate.results import ALL, AblationResult, Cell, VariantResult
+from minizero.ablate.students_t import critical
 from minizero.evaluation.compare import Comparison, EntrySource, LevelComparison, ModelScores, PairComparison
 from minizero.report import verdict
 from minizero.report.ablation_words import in_words
@@ -185,6 +189,13 @@ def check_comparison(test: McNemar, gap: Interval, difference: list[Interval], p
     assert ("reaches more problems" in said[1]) == (len(signs) == 2 and signs[1] == 1)
 
 
+def decided(found: Interval) -> Decision:
+    """A comparison whose corrected interval is the one given."""
+    error = (found.high - found.low) / 2 / critical(0.05, 4.0)
+    kind = "not apart" if direction(found) == "unclear" else "apart"
+    return Decision(kind, 3, 0.01, Estimate(found.value, (Part(error, 4.0),)), 0.05, 1.0)
+
+
 @given(intervals, intervals, intervals, st.integers(1, 3), st.booleans())
 def test_a_set_of_ablations_never_contradicts_its_own_intervals(
     change: Interval, mine: Interval, shuffled: Interval, seeds: int, has_moved: bool
@@ -192,7 +203,11 @@ def test_a_set_of_ablations_never_contradicts_its_own_intervals(
     def row(name: str, kind: str, against: Interval | None) -> VariantResult:
         cell = Cell(40, 0.4, 0.4 + change.value, change, against, (change.value,) * seeds)
         runs = [a_summary(name, seed, "1000" if has_moved else "0000") for seed in range(seeds)]
-        return VariantResult(name, kind, "", tuple(runs), 0 if against is None else seeds, {ALL: cell}, cell)
+        decision = decided(against) if kind == "variant" and against else None
+        paired = 0 if against is None else seeds
+        return VariantResult(name, kind, "", tuple(runs), paired, {ALL: cell}, cell, decision=decision)
+
+    mine = Interval((mine.low + mine.high) / 2, mine.low, mine.high)  # as an estimate and its error make it
 
     rows = [row("default", "default", None), row("mine", "variant", mine), row("shuffled", "control", shuffled)]
     result = AblationResult((*rows, row("frozen", "control", shuffled)), ())

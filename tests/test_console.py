@@ -63,6 +63,24 @@ def test_an_alarm_is_said_when_it_begins_and_not_every_step() -> None:
     assert out.getvalue().count("! propose/admitted_frac") == 2
 
 
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [
+        ("solve", "most answers are cut: raise selfplay.solve_max_tokens"),
+        ("attempt", "most attempts are cut: raise selfplay.solve_max_tokens"),
+        ("propose", "most proposals are cut: raise selfplay.propose_max_tokens"),
+    ],
+)
+def test_when_most_completions_are_cut_the_setting_to_raise_is_named(role: str, words: str) -> None:
+    out = io.StringIO()
+    console = Console(RichConsole(file=out, width=100, soft_wrap=True))
+    name = f"rollout/hit_token_limit_frac/{role}"
+    console.step(1, 3, {name: 0.5, "time/step_s": 1.0})
+    assert "!" not in out.getvalue()
+    console.step(2, 3, {name: 0.625, "time/step_s": 1.0})
+    assert f"! {name} = 0.625: {words}\n" in out.getvalue()
+
+
 def test_model_text_is_not_read_as_markup() -> None:
     console, out = plain()
     console.say("[red]not a colour[/red]")

@@ -124,7 +124,7 @@ def test_official_error_answers_are_graded_as_recorded(box: Sandbox) -> None:
 
 @pytest.mark.parametrize("style", ["r1", "chat"])
 def test_the_solve_prompt_shows_program_and_input_and_asks_for_a_name(style: str) -> None:
-    prompt = prompts.solve(style, RAISING, settings=PromptConfig(think=False))
+    prompt = prompts.solve(style, RAISING, settings=PromptConfig(think="off"))
     text = "\n".join(message.content for message in prompt.messages)
     assert PROGRAM in text
     assert "NoError" in text

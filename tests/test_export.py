@@ -140,3 +140,83 @@ def test_an_export_needs_a_checkpoint_and_an_empty_place(tmp_path: Path, random_
     export(run)
     with pytest.raises(RunError, match="is not empty"):
         export(run)
+
+
+@pytest.mark.filterwarnings("ignore")  # of transformers' reader
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_a_gguf_file_holds_the_merged_model_and_ollama_finds_its_prompt(tmp_path: Path, kind: str) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from minizero.config.schema import ModelConfig
+    from minizero.models.load import load
+    from tests.test_gguf_write import model, tokenizer
+
+    pytest.importorskip("gguf", reason="gguf is not installed: pip install 'minizero[gguf]'")
+    made = tokenizer("llama-bpe")
+    made.chat_template = None  # a base model
+    base = model("Llama", tmp_path / "base", made, tie_word_embeddings=False)
+    (base / "LICENSE").write_text("MIT License")
+    run = a_run(tmp_path / "run", base, kind=kind)
+    out, merged = export(run, gguf="f16"), export(run, merged=True)
+    assert sorted(file.name for file in out.iterdir()) == [
+        "LICENSE", "Modelfile", "README.md", "base-minizero-2-f16.gguf",
+    ]  # fmt: skip
+    back = load(ModelConfig(name=str(out / "base-minizero-2-f16.gguf"), device="cpu", dtype="float32")).model
+    before, after = (logits(AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)) for path in (base, merged))
+    read = logits(back)
+    # The reader rounds to bfloat16, so not to the last digit; training moved the logits much farther.
+    assert float((read - after).abs().mean()) < 0.2 * float((before - after).abs().mean())
+    words = (out / "Modelfile").read_text()
+    assert words.startswith("FROM ./base-minizero-2-f16.gguf\nPARAMETER num_ctx 512\n")
+    assert "User: {{ .Prompt }}\nAssistant: <think>{{ .Response }}" in words  # the style r1
+    card = (out / "README.md").read_text()
+    assert "library_name: gguf" in card
+    assert "license: mit\n" in card
+    assert "ollama create mine -f Modelfile" in card
+
+
+def test_ollama_gets_the_models_own_chat_template_without_its_first_token() -> None:
+    from minizero.report.modelfile import modelfile, template_of
+    from tests.test_gguf_write import tokenizer
+
+    made = tokenizer("qwen2")
+    made.chat_template = (
+        "<s>{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|eos|>\n{% endfor %}"
+        "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    assert template_of(made, "chat") == (
+        "{{ if .System }}<|system|>{{ .System }}<|eos|>\n<|user|>{{ .Prompt }}<|eos|>\n<|assistant|>{{ else }}"
+        "<|user|>{{ .Prompt }}<|eos|>\n<|assistant|>{{ end }}{{ .Response }}<|eos|>\n"
+    )
+    assert template_of(made, "compact") == "{{ .Prompt }}{{ .Response }}"
+    words = modelfile("a.gguf", made, style="chat", positions=100_000)
+    assert "PARAMETER num_ctx 8192\n" in words
+    assert 'PARAMETER stop "<|eos|>"' in words
+    made.chat_template = "{{ raise_exception('no') }}"
+    assert "# No TEMPLATE" in modelfile("a.gguf", made, style="chat", positions=512)
+
+
+def test_a_model_that_cannot_be_written_as_gguf_is_refused_before_it_is_merged(
+    tmp_path: Path, random_model: Path
+) -> None:
+    pytest.importorskip("gguf", reason="gguf is not installed: pip install 'minizero[gguf]'")
+    from tests.test_gguf_write import model, tokenizer
+
+    base = model("Gemma", tmp_path / "base", tokenizer(), head_dim=16)
+    run = a_run(tmp_path / "run", base)
+    with pytest.raises(ModelError, match="its architecture is GemmaForCausalLM"):
+        export(run, gguf="q8_0")
+    assert not (run / "export" / "gguf").exists()
+
+
+def test_the_card_names_the_base_models_licence_and_how_often_the_tasks_were_asked(
+    tmp_path: Path, random_model: Path
+) -> None:
+    run = a_run(tmp_path / "run", random_model)
+    card = (export(run, base="someone/base") / "README.md").read_text()
+    assert "The base model's licence: unknown: look at the page of someone/base on the hub." in card
+    assert "\nlicense:" not in card
+    assert "These 30 tasks were asked twice in this run." in card
+    other = (export(run, base="Qwen/Qwen2.5-Coder-3B", out=tmp_path / "out") / "README.md").read_text()
+    assert '\nlicense: other\nlicense_name: "qwen-research"\n' in other

@@ -14,10 +14,12 @@ import pytest
 from minizero.config import load_config
 from minizero.config.schema import ModelConfig
 from minizero.models.load import load
-from minizero.models.names import check_name, check_positions, locate
+from minizero.models.names import check_name, check_positions, locate, positions_change_after
 from minizero.models.style import style_of
 from minizero.models.tokenizer import check_tokenizer
-from minizero.types import Message, MissingPackage, ModelError, Prompt
+from minizero.rollout.transformers import TransformersSampler
+from minizero.types import Message, MissingPackage, ModelError, Prompt, Request
+from tests.architectures import write_model
 
 
 def test_a_directory_without_a_model_is_told(tmp_path: Path) -> None:
@@ -172,6 +174,38 @@ def test_a_prompt_and_answer_beyond_the_positions_are_refused_before_weights_loa
     )
     with pytest.raises(ModelError, match=r"together, but .* reads \d+\. Try  --set selfplay\.max_prompt_tokens="):
         check_positions(config)
+
+
+LONGROPE = {"rope_type": "longrope", "rope_theta": 1e4, "short_factor": [1.0] * 8, "long_factor": [4.0] * 8}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limit"),
+    [
+        ({}, None),
+        ({"rope_parameters": None}, None),
+        ({"rope_parameters": {"rope_type": "yarn", "original_max_position_embeddings": 64}}, None),
+        ({"rope_parameters": LONGROPE | {"original_max_position_embeddings": 64}}, 64),
+        ({"rope_parameters": {"full_attention": LONGROPE | {"original_max_position_embeddings": 32}, "other": {}}}, 32),
+    ],
+)
+def test_the_length_at_which_longrope_changes_every_position_is_known(sizes: Any, limit: int | None) -> None:
+    assert positions_change_after(SimpleNamespace(**sizes)) == limit
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_texts_beyond_that_length_are_refused_before_weights_load_and_by_the_sampler(tmp_path: Path) -> None:
+    sizes = {"rope_parameters": LONGROPE, "original_max_position_embeddings": 48}
+    write_model("phi3", tmp_path, sizes)
+    settings = [f"model.name={str(tmp_path)!r}", "selfplay.max_prompt_tokens=32", "selfplay.propose_max_tokens=16"]
+    with pytest.raises(ModelError, match=r"computes other positions in texts of more than 48 .*max_prompt_tokens=28"):
+        check_positions(load_config(overrides=[*settings, "selfplay.solve_max_tokens=20"]))
+    check_positions(load_config(overrides=[*settings, "selfplay.solve_max_tokens=16"]))
+    loaded = load(ModelConfig(name=str(tmp_path), device="cpu"))
+    sampler = TransformersSampler(loaded.model, loaded.tokenizer)
+    sampler.submit(Request("fits", Prompt((Message("user", "a" * 40),)), 8, 0))
+    with pytest.raises(ModelError, match="long: 40 prompt tokens and 9 new ones"):
+        sampler.submit(Request("long", Prompt((Message("user", "a" * 40),)), 9, 0))
 
 
 def test_a_mistyped_hub_name_without_a_network_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,11 @@ from minizero.config import load_config
 from minizero.metrics import metric_for
 from minizero.models.attention import register
 from minizero.planner import check_fits, expected_of, kv_bytes, make_plan, resolve_for_machine
+from minizero.planner.cards import CARDS, GEFORCE, Card, find_card, free_at_start, known_card, this_card
 from minizero.planner.fill import ENOUGH_SEQUENCES, budget_of
 from minizero.planner.memory import kv_token_bytes, layer_bytes, longest, memory, peak
 from minizero.planner.pace import seconds, work_done, work_of
-from minizero.planner.shapes import (
-    CARDS,
-    KNOWN,
-    Card,
-    find_card,
-    find_shape,
-    free_at_start,
-    known_card,
-    shape_of,
-    this_card,
-)
+from minizero.planner.shapes import KNOWN, find_shape, shape_of
 from minizero.types import Completion, ConfigError, ModelError
 
 ROOT = Path(__file__).parent.parent
@@ -366,6 +358,7 @@ def test_a_part_of_a_card_is_not_given_the_speed_of_the_whole(monkeypatch: pytes
     properties = type("Properties", (), {"total_memory": 20 * 2**30})
     for name, value in {
         "is_available": True, "get_device_name": "NVIDIA A100-SXM4-80GB MIG 2g.20gb", "memory_reserved": 0,
+        "get_device_capability": (8, 0),
         "get_device_properties": properties, "mem_get_info": (19 * 2**30, 20 * 2**30),
     }.items():  # fmt: skip
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
@@ -374,3 +367,108 @@ def test_a_part_of_a_card_is_not_given_the_speed_of_the_whole(monkeypatch: pytes
     free_at_start.cache_clear()
     assert card is not None
     assert (card.flops, card.free) == (0.0, 19.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "tflops"),
+    [
+        ("rtx2080ti", 53), ("rtx3060-12g", 25), ("rtx3080-10g", 59), ("rtx3090", 71), ("rtx4080", 97),
+        ("rtx4090", 165), ("rtx5080", 112), ("rtx5090", 209),
+    ],
+)  # fmt: skip
+def test_operations_follow_from_multiprocessors_and_clock_as_in_the_data_sheets(name: str, tflops: int) -> None:
+    assert CARDS[name].flops / 1e12 == tflops
+
+
+@pytest.mark.parametrize("name", GEFORCE)
+def test_the_numbers_of_every_card_are_plausible(name: str) -> None:
+    gigabytes, speed, processors, mhz = GEFORCE[name]
+    assert 0.88 * gigabytes <= CARDS[name].gib < gigabytes
+    assert 150 <= speed <= 1800
+    assert processors % 2 == 0
+    assert 16 <= processors <= 170
+    assert 1300 <= mhz <= 2700
+    assert CARDS[name].has_bfloat16 == (not name.startswith("rtx20"))
+
+
+def test_within_a_generation_a_dearer_card_is_no_slower() -> None:
+    for series in ("20", "30", "40", "50"):
+        order = [name for name in ("60-12g", "60", "70", "80-10g", "80", "90") if f"rtx{series}{name}" in GEFORCE]
+        cards = [CARDS[f"rtx{series}{name}"] for name in order]
+        assert [card.flops for card in cards] == sorted(card.flops for card in cards)
+        assert [card.bandwidth for card in cards] == sorted(card.bandwidth for card in cards)
+
+
+def test_every_generation_is_whole() -> None:
+    ranges = {"20": "60 70 80", "30": "50 60 70 80 90", "40": "60 70 80 90", "50": "50 60 70 80 90"}
+    for series, numbers in ranges.items():
+        for number in numbers.split():
+            assert any(name.startswith(f"rtx{series}{number}") and "laptop" not in name for name in GEFORCE)
+            assert any(name.startswith(f"rtx{series}{number}") and "laptop" in name for name in GEFORCE) or (
+                number == "90" and series == "30"  # there was none
+            )
+
+
+@pytest.mark.parametrize(
+    ("spelled", "name"),
+    [
+        ("3060 12GB", "rtx3060-12g"), ("rtx 4070 ti super", "rtx4070tisuper"), ("RTX-4090 laptop", "rtx4090-laptop"),
+        ("NVIDIA GeForce RTX 3090", "rtx3090"), ("rtx3090 24gb", "rtx3090"), ("4060 ti 16 gb", "rtx4060ti-16g"),
+        ("RTX_2080_Ti", "rtx2080ti"), ("a100 80GB", "a100-80g"), ("rtx 3080 laptop 16gb", "rtx3080-laptop-16g"),
+        ("GeForce RTX 4080 Mobile", "rtx4080-laptop"), ("H200", "h200"),
+    ],
+)  # fmt: skip
+def test_a_card_is_found_however_it_is_spelled(spelled: str, name: str) -> None:
+    assert find_card(spelled).name == name
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_every_card_is_found_by_its_own_name_and_by_the_one_that_torch_says(name: str) -> None:
+    assert find_card(name) == CARDS[name]
+    spoken = re.sub(r"-\d+g$", "", name).replace("rtx", "NVIDIA GeForce RTX ").replace("ti", " Ti")
+    spoken = spoken.replace("super", " SUPER").replace("-laptop", " Laptop GPU")
+    assert known_card(spoken, CARDS[name].gib) == CARDS[name]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("3080", "there are several. Give rtx3080-10g or rtx3080-12g."),
+        ("rtx3090 12gb", "Did you mean rtx3090?"),
+        ("rtx 4070 suuper", "Did you mean rtx4070super or"),
+        ("RX 7900 XTX", "minizero plans for NVIDIA's cards"),
+        ("Arc B580", "minizero plans for NVIDIA's cards"),
+    ],
+)
+def test_a_card_that_is_not_there_is_told_with_what_is_near(name: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        find_card(name)
+
+
+def test_a_card_without_bfloat16_is_told_before_vllm_refuses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = ["model.name=Qwen/Qwen2.5-Coder-0.5B"]
+    plan = make_plan(load_config(overrides=small), "2080 ti")
+    assert "rtx2080ti does not compute" in plan.text()
+    assert "--set model.dtype=float16" in plan.text()
+    assert "does not compute" not in make_plan(load_config(overrides=small), "rtx3060-12g").text()
+    assert "does not compute" not in make_plan(load_config(overrides=[*small, "model.dtype=float16"]), "2080 ti").text()
+    monkeypatch.setattr("minizero.planner.plan.this_card", lambda: CARDS["rtx2080ti"])
+    with pytest.raises(ConfigError, match="compute capability"):
+        check_fits(load_config(overrides=small))
+    check_fits(load_config(overrides=[*small, "model.dtype=float16"]))
+
+
+def test_a_plan_says_hours_and_what_they_buy_and_no_zero_is_left() -> None:
+    text = make_plan(load_config(overrides=[*CODER_3B, *SMALL]), "rtx3090").text()
+    assert "  22.50 GiB  in all at once; the cache takes what the other parts leave\n" in text
+    assert "0.00" not in text
+    assert re.search(
+        r"the run: 500 steps in about \d+ h \d+ min, validations not counted\. They buy 500 updates: ", text
+    )
+    assert "proposes 96,000 tasks, writes 864,000 answers, and learns from at most 192,000 of these texts." in text
+    assert re.search(r"8 hours reach step (\d+):  --set selfplay\.steps=\1  ends the run there", text)
+    free = make_plan(load_config(overrides=[*CODER_3B, *SMALL, "sampler.kv_gib=4"]), "rtx3090").text()
+    assert re.search(r"in all at once; \d\.\d\d GiB stay free", free)
+    on_a_cpu = make_plan(load_config([ROOT / "configs" / "tiny.toml"])).text()
+    assert "the run: 60 steps. They buy 60 updates" in on_a_cpu
+    assert "How long that takes is not planned here" in on_a_cpu

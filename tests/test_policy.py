@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from minizero.config import load_config
+from minizero.learn.advantages import estimate
+from minizero.learn.kl_base import to_measure
 from minizero.learn.policy import Policy
 from minizero.rollout.make import make_sampler
 from minizero.rollout.protocol import drain
@@ -24,6 +26,7 @@ from minizero.types import (
     Role,
     Rollout,
 )
+from tests.architectures import write_model
 
 
 def make_policy(model: Path, *overrides: str) -> Policy:
@@ -209,6 +212,45 @@ def test_a_kl_penalty_pulls_back_to_the_reference(random_model: Path, kind: str)
     assert told["policy/kl_ref"] < 0.5 * far
 
 
+def test_the_kl_to_the_base_is_measured_and_changes_nothing_else(random_model: Path) -> None:
+    off, on = (make_policy(random_model, "optim.lr=1e-2", f"eval.kl_base_tokens={n}") for n in (0, 10_000))
+    batch = rollouts(off)
+    first = on.update(batch)
+    assert first["policy/kl_base"] == pytest.approx(0.0, abs=1e-9)  # before any update the policy is its base
+    assert off.update(batch) == {name: value for name, value in first.items() if name != "policy/kl_base"}
+    second = on.update(batch)
+    off.update(batch)
+    for ours, theirs in zip(off.model.parameters(), on.model.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    new, again = (make_policy(random_model, "optim.lr=1e-2", "eval.kl_base_tokens=0") for _ in range(2))
+    new.update(batch)
+    apart = torch.cat(again.log_probs(batch)) - torch.cat(new.log_probs(batch))  # base minus policy, token by token
+    assert second["policy/kl_base"] == pytest.approx(float((apart.exp() - 1 - apart).mean()), rel=1e-4)
+    assert second["policy/kl_base"] > 1e-4
+
+
+def test_the_kl_of_all_parameters_needs_the_weights_they_began_with(random_model: Path) -> None:
+    batch = rollouts(make_policy(random_model))
+    with_base = make_policy(random_model, "adapter.kind=full", "loss.kl_weight=0.1", "optim.lr=1e-2")
+    with_base.update(batch)
+    assert with_base.update(batch)["policy/kl_base"] > 1e-4
+    assert "policy/kl_base" not in make_policy(random_model, "adapter.kind=full").update(batch)
+    with pytest.raises(ConfigError, match=r"eval\.kl_base_tokens = 512 with adapter\.kind = full"):
+        make_policy(random_model, "adapter.kind=full", "eval.kl_base_tokens=512")
+
+
+def test_what_is_measured_stays_within_the_tokens_given(random_model: Path) -> None:
+    batch = rollouts(make_policy(random_model))  # 3 to 7 tokens of prompt and 2 to 12 of completion: 136 in all
+    lengths = [len(r.completion.prompt_ids) + len(r.completion.ids) for r in batch]
+    assert sum(lengths) == 136
+    assert to_measure(batch, 0) == []
+    assert sorted(to_measure(batch, 136)) == list(range(12))
+    assert sum(lengths[place] for place in to_measure(batch, 50)) <= 50
+    assert len(to_measure(batch, 1)) == 1  # one is always taken
+    assert len(to_measure(batch, "auto")) == 1  # a tenth is 13 tokens
+    assert to_measure(batch, 50) == to_measure(batch, 50)
+
+
 def test_proposals_weigh_what_they_are_told_to(random_model: Path) -> None:
     def found(weight: float) -> dict[str, torch.Tensor]:
         policy = make_policy(random_model, "adapter.kind=full", f"loss.propose_weight={weight}")
@@ -219,6 +261,51 @@ def test_proposals_weigh_what_they_are_told_to(random_model: Path) -> None:
     for name, gradient in quarter.items():
         expected = none[name] + 0.25 * (whole[name] - none[name])
         assert torch.allclose(gradient, expected, atol=1e-6), name
+
+
+def cut(batch: list[Rollout], places: set[int]) -> list[Rollout]:
+    """The same, with the completions at these places cut by the token limit."""
+    return [
+        replace(r, completion=replace(r.completion, finish="length")) if i in places else r for i, r in enumerate(batch)
+    ]
+
+
+CUT = {0, 3, 4, 7, 9}
+
+
+@pytest.mark.parametrize("aggregation", ["group_token_mean", "token_mean", "sequence_mean", "constant"])
+@pytest.mark.parametrize("more", ["loss.entropy_weight=0", "loss.entropy_weight=0.1"])
+def test_masked_completions_are_as_if_only_the_others_were_learned_from(
+    random_model: Path, aggregation: str, more: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("adapter.kind=full", f"loss.aggregation={aggregation}", more)
+    masking, plain = (make_policy(random_model, *settings, f"loss.mask_cut={v}") for v in ("true", "false"))
+    batch = cut(rollouts(masking), CUT)
+    estimated = estimate(batch, masking.config.advantage)  # rewards of what is masked count in the baselines
+    masked = gradients(masking, batch)
+    kept = [i for i in range(len(batch)) if i not in CUT]
+    monkeypatch.setattr("minizero.learn.policy.estimate", lambda rollouts, config: estimated[kept])
+    others = gradients(plain, [batch[i] for i in kept])
+    assert any(bool(g.abs().max() > 0) for g in masked.values())
+    for name, gradient in masked.items():
+        assert torch.allclose(gradient, others[name], rtol=1e-4, atol=1e-7), name
+
+
+def test_without_the_mask_cut_completions_are_learned_from_like_any_other(random_model: Path) -> None:
+    one, two = (make_policy(random_model, "adapter.kind=full") for _ in range(2))
+    batch = rollouts(one)
+    plain, with_cut = gradients(one, batch), gradients(two, cut(batch, CUT))
+    assert all(torch.equal(plain[name], with_cut[name]) for name in plain)
+    assert "policy/masked_frac" not in one.update(batch)
+
+
+def test_a_step_in_which_everything_is_masked_moves_nothing(random_model: Path) -> None:
+    policy = make_policy(random_model, "loss.mask_cut=true", "loss.kl_weight=0.1")
+    batch = cut(rollouts(policy), set(range(12)))
+    before = policy.log_probs(batch)
+    told = policy.update(batch)
+    assert (told["policy/masked_frac"], told["policy/trained_tokens"], told["policy/grad_norm"]) == (1, 0, 0)
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.log_probs(batch), strict=True))
 
 
 @pytest.mark.parametrize("kind", ["lora", "full"])
@@ -273,6 +360,17 @@ def test_gradient_checkpointing_changes_nothing_but_memory(random_model: Path) -
     left, right = gradients(plain, batch), gradients(careful, batch)
     assert left.keys() == right.keys()
     assert all(torch.allclose(left[name], right[name], rtol=1e-4, atol=1e-7) for name in left)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_layers_that_drop_at_random_in_training_drop_nothing_when_they_are_recomputed(tmp_path: Path) -> None:
+    write_model("opt", tmp_path, {"dropout": 0.5, "attention_dropout": 0.5, "layerdrop": 0.5})
+    settings = ("prompt.style=r1", "adapter.kind=full")
+    plain, careful = (make_policy(tmp_path, *settings, f"optim.gradient_checkpointing={v}") for v in ("false", "true"))
+    batch = rollouts(plain)
+    left, right = gradients(plain, batch), gradients(careful, batch)
+    assert any(bool(g.abs().max() > 0) for g in left.values())
+    assert all(torch.allclose(left[name], right[name], rtol=1e-4, atol=1e-6) for name in left)
 
 
 def test_recomputed_layers_keep_next_to_nothing_and_sampling_keeps_its_cache(random_model: Path) -> None:

@@ -135,12 +135,39 @@ def test_a_single_poor_example_is_joined_by_one_that_shows_the_form() -> None:
     ("task_type", "completion"), [(DEDUCTION, "'a'"), (ABDUCTION, "1, 2"), (INDUCTION, "def f(): 1")]
 )
 def test_without_thinking_the_answer_begins_in_its_block_and_ends_with_it(task_type: TaskType, completion: str) -> None:
-    prompt = prompts.solve("chat", TASKS[task_type], settings=PromptConfig(think=False))
+    prompt = prompts.solve("chat", TASKS[task_type], settings=PromptConfig(think="off"))
     text = prompt.prefill + completion + prompt.stop[0]
     assert parse_answer(task_type, text, style="chat") == Answer(task_type, completion)
     assert format_ok(Role.SOLVE, task_type, text, style="chat")
     thinking = prompts.solve("chat", TASKS[task_type], settings=PromptConfig())
     assert (thinking.prefill, thinking.stop) == ("", ())
+
+
+@pytest.mark.parametrize("task_type", TASKS)
+@pytest.mark.parametrize("style", STYLES)
+def test_prompt_think_changes_the_words_of_chat_and_of_no_other_style(style: str, task_type: TaskType) -> None:
+    on, off, auto = (
+        prompts.solve(style, TASKS[task_type], settings=PromptConfig.model_validate({"think": think}))
+        for think in ("on", "off", "auto")
+    )
+    assert on == auto  # auto leaves the choice to the template, and never forbids
+    assert (on != off) is (style == "chat")
+    proposals = [
+        prompts.propose(style, task_type, [TASKS[task_type]], settings=PromptConfig.model_validate({"think": think}))
+        for think in ("on", "off", "auto")
+    ]
+    assert proposals[0] == proposals[1] == proposals[2]
+
+
+@pytest.mark.parametrize(("style", "think"), [("r1", "off"), ("compact", "on")])
+def test_a_style_that_cannot_do_what_think_asks_is_refused(style: str, think: str) -> None:
+    with pytest.raises(ValueError, match=f"think = {think}, but the style {style}"):
+        PromptConfig.model_validate({"style": style, "think": think})
+
+
+def test_a_bool_is_no_answer_to_whether_it_may_think() -> None:
+    with pytest.raises(ValueError, match="'on', 'off' or 'auto'"):
+        PromptConfig.model_validate({"think": True})
 
 
 def test_an_unknown_style_is_an_error_that_names_the_known_ones() -> None:

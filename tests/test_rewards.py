@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,32 @@ def test_an_induction_answer_without_a_program_is_malformed_and_an_empty_deducti
 def test_induction_is_scored_in_three_ways(induction: str, reward: float) -> None:
     config = SolveReward.model_validate({"induction": induction})
     assert reward_answer(answer(0.5, task=INDUCTION), config).value == reward
+
+
+def test_an_answer_that_the_limit_cut_earns_what_a_wrong_one_does_or_a_number_of_its_own() -> None:
+    cut = replace(answer(1.0, format_ok=False), cut=True)  # what stands before the cut may even be right
+    assert pair(reward_answer(cut, SolveReward())) == (-0.5, {"binary": 1.0})
+    assert reward_answer(cut, SolveReward(wrong=-0.1)).value == -0.1
+    assert reward_answer(cut, SolveReward(), 0.25).value == 0.25
+    assert reward_answer(cut, SolveReward()).rule == "cut by the token limit (reward.cut)"
+    without_program = replace(answer(0.0, task=INDUCTION, format_ok=False, parsed=False), cut=True)
+    assert reward_answer(without_program, SolveReward()).value == -0.5
+
+
+def test_an_answer_that_was_complete_before_the_limit_is_read_as_any_other() -> None:
+    for score, reward in ((1.0, 1.0), (0.0, -0.5)):
+        assert reward_answer(replace(answer(score), cut=True), SolveReward(), 0.25).value == reward
+
+
+def test_a_proposal_that_the_limit_cut_earns_what_an_invalid_one_does_or_a_number_of_its_own() -> None:
+    lost = replace(proposal(None, reason="no_program", format_ok=False), cut=True)
+    assert [reward_proposal(lost, ProposeReward(invalid=-0.75), *more).value for more in ((), (0.25,))] == [-0.75, 0.25]
+    admitted = replace(proposal(0.5, format_ok=False), cut=True)  # a program that is complete without its closing fence
+    found = [reward_proposal(admitted, ProposeReward(invalid=-0.75, malformed=-2), *more) for more in ((), (0.25,))]
+    assert [pair(reward) for reward in found] == [(-0.75, {"learnability": 0.5}), (0.25, {"learnability": 0.5})]
+    assert reward_proposal(replace(proposal(0.5), cut=True), ProposeReward(), 0.25).value == 0.5
+    repeated = replace(proposal(None, reason="duplicate", format_ok=False), cut=True)
+    assert reward_proposal(repeated, ProposeReward(), 0.25).value == -0.5
 
 
 def test_evaluation_counts_well_formed_right_answers() -> None:

@@ -32,6 +32,14 @@ def test_a_resolved_table_reads_back_to_itself() -> None:
     assert RewardConfig.model_validate(config.model_dump(exclude_none=True)) == config
 
 
+def test_what_a_cut_completion_earns_is_a_number_or_what_a_wrong_one_does() -> None:
+    assert RewardConfig().cut == RewardConfig.model_validate("paper").cut == "wrong"
+    assert RewardConfig.model_validate({"preset": "paper", "cut": 0}).cut == 0.0
+    for other in ("right", True):
+        with pytest.raises(ValidationError, match=r'cut\n.* expected a number, or "wrong"'):
+            RewardConfig.model_validate({"cut": other})
+
+
 def test_a_number_is_a_weight() -> None:
     assert Term.model_validate(0.2) == Term(weight=0.2)
 

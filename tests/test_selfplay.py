@@ -16,7 +16,7 @@ from minizero.selfplay.seeds import zero_tasks
 from minizero.selfplay.step import SelfPlay, StepResult
 from minizero.tasks.admission import task_key
 from minizero.tasks.programs import program_key
-from minizero.types import Request, Rollout, TaskType
+from minizero.types import ConfigError, Request, Rollout, TaskType
 from sandbox import Sandbox
 
 
@@ -34,7 +34,7 @@ class Listener:
 def game(box: Sandbox, script: Callable[[Request, int], str], *overrides: str, **settings: Any) -> SelfPlay:
     config = load_config(
         overrides=[
-            "prompt.style=chat", "prompt.think=false", "selfplay.proposals=4", "selfplay.solves=4",
+            "prompt.style=chat", "prompt.think=off", "selfplay.proposals=4", "selfplay.solves=4",
             "selfplay.attempts=4",
             "prompt.induction_inputs=4", "prompt.induction_shown=2", "selfplay.max_prompt_tokens=100000", *overrides,
         ]
@@ -213,6 +213,49 @@ def test_a_text_without_a_program_is_a_parse_error_with_its_reward(box: Sandbox)
     row = rollout_row(result.scored[0])
     assert row["reason"] == "no_program"
     assert row["reward"] == -1.0
+
+
+@pytest.mark.parametrize(("settings", "reward"), [((), -0.5), (("reward.cut=-0.25",), -0.25)])
+def test_what_the_token_limit_cut_is_known_as_such(box: Sandbox, settings: tuple[str, ...], reward: float) -> None:
+    def endless(request: Request, index: int) -> str:
+        return "'Hello" + "o" * 500 if request.id.startswith("solve") else clever(request, index)
+
+    play = game(box, endless, 'selfplay.task_types=["deduction"]', "selfplay.solve_max_tokens=40", *settings)
+    result = play.step(1)
+    answers = [s for s in result.scored if s.outcome.cut]
+    assert [s.rollout.role.value for s in answers] == ["solve"] * 4
+    assert {s.rollout.reward for s in answers} == {reward}
+    assert {s.earned.rule for s in answers} == {"cut by the token limit (reward.cut)"}
+    assert result.metrics["rollout/hit_token_limit_frac/solve"] == 1
+    assert not any(rollout_row(s)["role"] == "propose" for s in answers)
+
+
+def test_an_answer_that_ends_at_the_limit_counts_when_its_block_is_closed(box: Sandbox) -> None:
+    def talkative(request: Request, index: int) -> str:
+        return clever(request, index) + " " * 500 if request.id.startswith("solve") else clever(request, index)
+
+    result = game(box, talkative, 'selfplay.task_types=["deduction"]', "selfplay.solve_max_tokens=40").step(1)
+    answers = [s for s in result.scored if s.outcome.cut]
+    assert [s.rollout.reward for s in answers] == [1.0] * 4
+
+
+def test_the_greedy_answer_of_a_baseline_may_be_cut_too(box: Sandbox) -> None:
+    def endless(request: Request, index: int) -> str:
+        return "1" * 500 if request.temperature == 0 else clever(request, index)
+
+    settings = ("advantage.solve=remax", 'selfplay.task_types=["deduction"]', "reward.cut=0.125")
+    play = game(box, endless, *settings, "selfplay.solve_max_tokens=40")
+    play.step(1)
+    solves = [r for r in play.policy.heard[0] if r.role.value == "solve"]  # type: ignore[attr-defined]
+    assert {r.baseline for r in solves} == {0.125}
+
+
+def test_a_style_that_cannot_do_what_prompt_think_asks_is_an_error(box: Sandbox) -> None:
+    sampler, config = ScriptedSampler(clever), load_config(overrides=["prompt.think=off", "model.name=any"])
+    with pytest.raises(ConfigError, match=r"prompt\.think = off, but the style r1 always reasons"):
+        SelfPlay(config, sampler=sampler, box=box, style="r1")
+    with pytest.raises(ConfigError, match="think = on, but the style compact has no place"):
+        load_config(overrides=["prompt.think=on", "prompt.style=compact"])
 
 
 def test_the_same_seed_gives_the_same_step(box: Sandbox) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from minizero import prompts
+from minizero.config.tasks import PromptConfig
 from minizero.models.tokenizer import Tokenizer, check_tokenizer, make_tokenizer
-from minizero.types import Message, ModelError, Prompt
+from minizero.types import Message, ModelError, Pair, Prompt, Task, TaskType
 
 SIZES = SimpleNamespace(vocab_size=260, eos_token_id=256, pad_token_id=None)
 CHATML = (
@@ -92,6 +94,30 @@ def test_a_prefill_never_lands_inside_a_think_part() -> None:
 def test_a_template_with_the_choice_is_told(think: Any, end: str) -> None:
     made = tokenizer(backend(template=MAY_THINK), think=think)
     assert text_of(made, chat(("user", "A"))).endswith("</user>" + end)
+
+
+def test_a_template_that_calls_the_choice_thinking_is_told_too() -> None:
+    template = CHATML.replace("<assistant>", "<assistant>{% if thinking %}<think>{% else %}</think>{% endif %}")
+    for think, end in (("on", "<think>"), ("off", "</think>")):
+        assert text_of(tokenizer(backend(template=template), think=think), chat(("user", "A"))).endswith(end)
+
+
+@pytest.mark.parametrize("think", ["on", "off", "auto"])
+@pytest.mark.parametrize("template", [CHATML, ALWAYS_THINKS, MAY_THINK])
+def test_prompts_of_the_style_chat_never_begin_an_answer_inside_a_think_part(template: str, think: Any) -> None:
+    made, task = (
+        tokenizer(backend(template=template), think=think),
+        Task(TaskType.DEDUCTION, "def f(x):\n    return x", (Pair("1", "1"),)),
+    )
+    settings = PromptConfig.model_validate({"style": "chat", "think": think})
+    for prompt in (
+        prompts.solve("chat", task, settings=settings),
+        prompts.propose("chat", task.type, [task], settings=settings),
+    ):
+        text = text_of(made, prompt)
+        assert text.endswith(prompt.prefill)
+        if prompt.prefill:
+            assert text.count("<think>") == text.count("</think>")
 
 
 def test_a_text_begins_with_exactly_one_bos_where_the_tokenizer_has_one() -> None:

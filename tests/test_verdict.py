@@ -162,7 +162,7 @@ def test_what_is_suggested_is_a_command_that_works(
 
 def test_in_a_checkout_the_command_is_a_make_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "Makefile").touch()
+    (tmp_path / "Makefile").write_text("selfplay:\n")
     found = verdict(make_run(Path("run"), steps=9, done=4).path)
     assert found.suggestion.command == 'make selfplay ARGS="--resume run"'
 

@@ -1,8 +1,8 @@
 """The runs of a set: each a `minizero selfplay` of its own, as many at once as cores; what is done stays done.
 
-Reading order: Job and plan_jobs (what is missing), run_jobs (the loop: start, poll, keep), Failure; then one child.
-A variant that crashes is named and the rest goes on. Ctrl-C lets every run finish its step; the same command goes on
-from there.
+Reading order: Job and plan_jobs (what is missing), run_jobs (seed by seed: start, poll, keep, look), Failure; then one
+child. A variant that crashes is named and the rest goes on. Ctrl-C lets every run finish its step; the same command
+goes on from there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +27,7 @@ from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import MiniZeroError, RunError
 
 POLL_S = 0.3
+Look = Callable[[], Collection[str]]  # reads the summaries; the variants that need no further seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,35 +103,60 @@ def plan_jobs(asked: AblationSet, *, seeds: int, home: Path, keep: Path) -> list
     return jobs
 
 
-def run_jobs(jobs: Sequence[Job], *, jobs_at_once: int = 0, console: Console) -> list[Failure]:
-    """Run what has no summary yet. Returns what crashed; raises KeyboardInterrupt after a Ctrl-C, all steps saved."""
+def run_jobs(
+    jobs: Sequence[Job], *, jobs_at_once: int = 0, console: Console, look: Look | None = None
+) -> list[Failure]:
+    """Run what has no summary yet. Returns what crashed; raises KeyboardInterrupt after a Ctrl-C, all steps saved.
+
+    Seed by seed, the default and the controls with every seed that a variant gets: from the second seed on `look` is
+    asked before each further one, and what it names is not run. Where it names every variant, the set is done.
+    """
     at_once = jobs_at_once or default_jobs(jobs)
-    waiting = [job for job in jobs if not job.summary.is_file()]
-    running: list[Job] = []
     failures: list[Failure] = []
     steps = {job.name: job.config.selfplay.steps for job in jobs}
     rows = list(dict.fromkeys(job.variant.name for job in jobs))
     with LiveTable(rows, sorted({job.seed for job in jobs}), steps, console, at_once) as progress, _ended_like_ctrl_c():
         for job in jobs:
-            if job not in waiting:
+            if job.summary.is_file():
                 progress.kept(job.name, read_summary(job.summary))
-        try:
-            while waiting or running:
-                while waiting and len(running) < at_once:
-                    running.append(_started(waiting.pop(0)))
-                time.sleep(POLL_S)
-                for job in list(running):
-                    assert job.process is not None
-                    if job.process.poll() is None:
-                        progress.moved(job.name, job.done())
-                        continue
-                    running.remove(job)
-                    failure = _finished(job, progress)
-                    failures += [failure] if failure else []
-        finally:
-            if running:
-                console.print("\nthe running ones finish their step; Ctrl-C again stops them at once", markup=False)
-                _stop(running)
+        for wave in _waves(jobs) if look else [list(jobs)]:
+            waiting = [job for job in wave if not job.summary.is_file()]
+            if look and waiting and min(job.seed for job in wave) > 1:
+                decided = look()
+                undecided = {job.variant.name for job in wave if job.variant.kind == "variant"} - set(decided)
+                for job in [job for job in waiting if job.variant.name in decided or not undecided]:
+                    progress.not_needed(job.name)
+                    waiting.remove(job)
+            failures += _run(waiting, at_once, progress, console)
+    return failures
+
+
+def _waves(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+    """What is run before each look: the first two seeds together, for there is no look after one, then seed by seed."""
+    for first in sorted({max(1, job.seed) for job in jobs}):
+        yield [job for job in jobs if max(1, job.seed) == first]
+
+
+def _run(waiting: list[Job], at_once: int, progress: LiveTable, console: Console) -> list[Failure]:
+    running: list[Job] = []
+    failures: list[Failure] = []
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                running.append(_started(waiting.pop(0)))
+            time.sleep(POLL_S)
+            for job in list(running):
+                assert job.process is not None
+                if job.process.poll() is None:
+                    progress.moved(job.name, job.done())
+                    continue
+                running.remove(job)
+                failure = _finished(job, progress)
+                failures += [failure] if failure else []
+    finally:
+        if running:
+            console.print("\nthe running ones finish their step; Ctrl-C again stops them at once", markup=False)
+            _stop(running)
     return failures
 
 

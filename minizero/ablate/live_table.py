@@ -14,7 +14,7 @@ from minizero.formatting import points
 
 
 class LiveTable:
-    """Cells: `·` waiting, `12/60` running, `+4.2` done (held-out change in points), `crashed`."""
+    """Cells: `·` waiting, `12/60` running, `+4.2` done (held-out change in points), `crashed`, `–` not needed."""
 
     def __init__(
         self, rows: Sequence[str], seeds: Sequence[int], steps: Mapping[str, int], console: Console, at_once: int
@@ -54,6 +54,10 @@ class LiveTable:
     def crashed(self, name: str, reason: str) -> None:
         """A run that has none and will have none in this sitting."""
         self._set(name, "crashed", f"{name}: crashed: {reason}")
+
+    def not_needed(self, name: str) -> None:
+        """A run that is not made: its comparison is decided."""
+        self._set(name, "–", "")
 
     def table(self) -> Table:
         """Held-out change by variant and seed, as far as it is known."""

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from minizero.ablate.sets import Variant
+from minizero.ablate.skill import SkillCurve, skill_curve
 from minizero.config import Config, difference
 from minizero.config.reward import is_own_function
+from minizero.formatting import shell
 from minizero.metrics import METRICS
 from minizero.models.names import locate
 from minizero.rewards.plugins import source_of
@@ -28,7 +30,8 @@ POINTS = 20  # readings kept of a curve; longer ones are kept as means of equal 
 CURVES = (
     "propose/admitted_frac", "propose/duplicate_frac", "propose/unique_frac", "propose/program_lines",
     "propose/learnable_frac", "propose/never_frac", "propose/always_frac", "propose/solve_rate", "solve/correct_frac",
-    "reward/propose", "reward/solve", "policy/entropy", "policy/grad_norm", "advantage/zero_frac", "time/step_s",
+    "reward/propose", "reward/propose/novelty", "reward/solve", "rollout/completion_tokens/solve", "policy/entropy",
+    "policy/grad_norm", "policy/kl_base", "advantage/zero_frac", "time/step_s",
 )  # fmt: skip
 NOT_COMPARED = ("run.", "sandbox.workers", "model.device")  # where and how a run ran, not what it was
 INITIALS = {kind.value[0]: kind.value for kind in TaskType}
@@ -80,6 +83,8 @@ class RunSummary:
     commit: str
     started: str
     code: str = ""  # digest of the code's text (version.py)
+    validations: int = 2  # how often the run asked its held-out tasks; before and after, where nobody counted
+    skill: SkillCurve | None = None  # None: fewer than three validations
 
     @property
     def name(self) -> str:
@@ -92,7 +97,10 @@ def summarise(path: Path, variant: Variant) -> RunSummary:
     if run.config is None or not run.is_finished:
         raise RunError(f"{path}: not finished (step {run.done} of {run.total}), so there is nothing to summarise.")
     if len(run.validations) < 2 or run.validations[-1].step != run.done:
-        raise RunError(f"{path}: no validation after the last step. Continue it with  --resume {path}")
+        raise RunError(
+            f"{path}: no validation after the last step. Continue it with  "
+            f"{shell('minizero', 'selfplay', '--resume', path)}"
+        )
     before, after = run.validations[0], run.validations[-1]
     check_pairing(before, after)
     times = [float(row["time/step_s"]) for row in run.step_rows]
@@ -117,6 +125,8 @@ def summarise(path: Path, variant: Variant) -> RunSummary:
         str(run.manifest.get("commit", "")),
         str(run.manifest.get("started", "")),
         str(run.manifest.get("code", "")),
+        len(run.validations),
+        skill_curve(run.validations, run.step_rows),
     )
 
 
@@ -134,6 +144,7 @@ def read_summary(path: Path) -> RunSummary:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         data |= {name: Measurement(**data[name]) for name in ("before", "after")}
+        data |= {"skill": SkillCurve(**data["skill"])} if data.get("skill") else {}
         return RunSummary(**data)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RunError(

@@ -1,14 +1,16 @@
 """The command line; `minizero COMMAND --help` explains each command.
 
-Reading order: main, then runs.py (commands that make something) and results.py (commands that read it).
+Reading order: main, then runs.py (commands that make something), results.py (commands that read it) and chat.py.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 import tyro
 
+from minizero.cli.chat import chat
 from minizero.cli.results import compare, evaluate, replay, report, settings, watch
 from minizero.cli.runs import ablate, doctor, export, plan, seed, selfplay
 from minizero.types import MiniZeroError
@@ -25,7 +27,7 @@ def version() -> str:
 
 def main() -> None:
     """Entry point. Errors that a user can mend are one message and exit status 1."""
-    commands = (plan, doctor, selfplay, replay, watch, report, evaluate, compare, ablate, export, seed, settings)
+    commands = (plan, doctor, selfplay, replay, watch, report, evaluate, chat, compare, ablate, export, seed, settings)
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(version())
         return
@@ -37,6 +39,17 @@ def main() -> None:
         )
     except (MiniZeroError, SandboxError) as error:
         print(f"minizero: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except BrokenPipeError:  # `minizero settings | head`: whoever reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(
+            f"minizero: {error.filename}: {error.strerror}. Give another place, one that you may read and write.",
+            file=sys.stderr,
+        )
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         print("\nminizero: stopped. A run continues with  --resume RUN", file=sys.stderr)

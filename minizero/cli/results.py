@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+
+
+def warn(text: str) -> None:
+    """A line beside the command's output: something is not as it should be, and the command goes on."""
+    print(f"! {text}", file=sys.stderr)
 
 
 def replay(
@@ -56,9 +62,9 @@ def report(runs: Annotated[tuple[Path, ...], tyro.conf.Positional], /, *, out: P
     from minizero.report.runs_page import write_runs
 
     if len(runs) == 1 and out is None:
-        print(write_report(runs[0]))
+        print(write_report(runs[0], notice=warn))
     else:
-        print(write_runs(runs, out or runs[0].resolve().parent / "runs.html"))
+        print(write_runs(runs, out or runs[0].resolve().parent / "runs.html", notice=warn))
 
 
 def evaluate(

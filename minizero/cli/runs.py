@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
+import textwrap
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
+from minizero.cli.results import warn
 from minizero.config import Config, load_config
 from minizero.config.named import MODEL, find_config, layers, origin, resolve
+from minizero.formatting import shell
 from minizero.types import RunError
 
 
@@ -43,7 +46,7 @@ def selfplay(
     from minizero.report.console import Console, as_table
     from minizero.report.run_page import write_report
     from minizero.report.verdict import closing_words
-    from minizero.selfplay.run_loop import Stopped, start
+    from minizero.selfplay.run_loop import Stopped, default_path, start
     from minizero.selfplay.run_loop import resume as continue_run
 
     if from_checkpoint and resume:
@@ -62,20 +65,27 @@ def selfplay(
         )
     if steps is not None and not resume:
         raise RunError(f"--steps goes with --resume; a new run takes  --set selfplay.steps={steps}")
-    console = Console()
+    console, path = Console(), resume
     try:
         if resume:
             with console:
                 path = continue_run(resume, progress=console, steps=steps)
         else:
             settings, words = _settings(model, config, set, from_checkpoint)
+            path = default_path(settings)
             with console:
                 console.say(words)
-                path = start(settings, progress=console, origin=words)
+                start(settings, path=path, progress=console, origin=words)
     except Stopped as stopped:
         write_report(stopped.path)
         console.say(f"{stopped}\nSo far:\n  {stopped.path / 'report.html'}")
         return
+    except KeyboardInterrupt:  # pressed twice, or before the first step: the step is lost, the run is not
+        if path is None or not (path / "config.toml").is_file():
+            raise
+        again = shell("minizero", "selfplay", "--resume", path)
+        print(f"\nminizero: stopped in the middle of a step. Continue with:\n  {again}", file=sys.stderr)
+        raise SystemExit(130) from None
     write_report(path)
     console.say("")
     console.say(closing_words(path))
@@ -106,6 +116,8 @@ def ablate(
     only: tuple[str, ...] = (),
     out: Path | None = None,
     reuse: tuple[Path, ...] = (),
+    measure: Literal["end", "greedy", "area"] = "end",
+    dry_run: bool = False,
     tables_only: bool = False,
 ) -> None:
     """Compare variants over several seeds, beside the default and two controls; repeat the command to go on.
@@ -113,7 +125,7 @@ def ablate(
     Args:
         variants: A directory of overlays such as configs/ablations/rewards, its name, or a TOML file with
             [variants.NAME] tables.
-        seeds: Runs of each variant, with run.rng_seed = 0, 1, ...
+        seeds: At most so many runs of each variant, with run.rng_seed = 0, 1, ...; what is decided gets no more.
         jobs: Runs at once; 0: one per core, or one on a card.
         model: As for selfplay.
         config: TOML files stacked over the model's own, under every variant.
@@ -121,6 +133,9 @@ def ablate(
         only: Only these variants of the set (default and controls always run).
         out: Where summaries, table.md and report.html are kept; without it, beside the runs.
         reuse: More places, besides the folders beside this set's, where the same runs may have been made already.
+        measure: What variants are compared by: the solve rate after the last step (end), the greedy one (greedy), or
+            the mean of the solve rate over the run (area).
+        dry_run: Say how small a difference the set can see, and stop.
         tables_only: Run nothing; write table and report from the summaries that are there.
     """
     from minizero.ablate.sets import read_set
@@ -133,7 +148,7 @@ def ablate(
     asked = read_set(variants, model=model, files=files, overrides=overrides, only=only, command=command)
     home = Path("runs") / f"ablate-{asked.name}"
     if not tables_only:
-        run_set(asked, seeds=seeds, jobs=jobs, home=home, keep=out, reuse=reuse)
+        run_set(asked, seeds=seeds, jobs=jobs, measure=measure, home=home, keep=out, reuse=reuse, dry_run=dry_run)
     elif (page := write_tables(asked, out or home)) is not None:
         print(page)
     else:
@@ -193,7 +208,7 @@ def plan(
     found = make_plan(resolve(model, config, set), card)
     print(origin(model, config))
     print(as_table({name: new for name, (_, new) in difference(found.config).items()}))
-    print(found.text())
+    print("\n".join(_on_a_terminal(line) for line in found.text().split("\n")))
     fits = found.fits
     if prove:
         from minizero.learn.prove import prove as count
@@ -205,6 +220,12 @@ def plan(
             fits = False
     if not fits:
         raise SystemExit(1)
+
+
+def _on_a_terminal(line: str) -> str:
+    """Wrapped at 80 columns between words; a line with settings to paste stays one."""
+    is_short = len(line) <= 80 or line.startswith("It would with:")
+    return line if is_short else textwrap.fill(line, 80, subsequent_indent="    ", break_long_words=False)
 
 
 def doctor(
@@ -237,23 +258,29 @@ def export(
     /,
     *,
     merged: bool = False,
+    gguf: bool = False,
+    gguf_type: Literal["f16", "bf16", "q8_0"] = "f16",
     out: Path | None = None,
     base: str = "",
     push: str = "",
     public: bool = False,
 ) -> None:
-    """Write a run's result for others: a plain PEFT adapter (or the whole model) with a model card.
+    """Write a run's result for others: a plain PEFT adapter, the whole model, or a GGUF file, with a model card.
 
     Args:
         run: A run directory.
         merged: Base and adapter as one model, in the base's float type; never into 4 bits.
-        out: Where; without it, RUN/export/adapter or RUN/export/model.
+        gguf: The whole model as one file for llama.cpp, and a Modelfile for Ollama (Llama, Qwen2 and Qwen3).
+        gguf_type: Of its matrices: f16, bf16, or q8_0, which takes half as much.
+        out: Where; without it, RUN/export/adapter, RUN/export/model or RUN/export/gguf.
         base: The base model's name on the hub, where the run used a local directory.
         push: Publish on the hub as user/name, after checking that the training changed something.
         public: With --push: for everyone to see.
     """
     from minizero.report.export import export as write
 
-    print(write(run, out=out, merged=merged, base=base, push=push, private=not public))
+    kind = gguf_type if gguf else None
+    written = write(run, out=out, merged=merged, gguf=kind, base=base, push=push, private=not public, notice=warn)
+    print(written)
     if push:
         print(f"published as {push}")

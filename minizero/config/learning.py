@@ -138,6 +138,10 @@ class LossConfig(Section):
     """Factor on the loss of propose rollouts (AZR: 1). Proposals are few and long, so they bring little signal and much
     noise; a small weight lets the proposer drift more slowly than the solver learns."""
 
+    mask_cut: bool = False
+    """true: completions that the token limit cut are left out of the loss (overlong filtering in DAPO, arXiv
+    2503.14476). Their rewards still count in the baselines. false: they are learned from like any other (AZR)."""
+
     constant_tokens: int = Field(default=8096, gt=0)
     """constant: a sequence's sum is divided by this (Dr.GRPO, arXiv 2503.20783). AZR's longest response: 8096."""
 

@@ -143,6 +143,13 @@ def check(config: Config) -> list[str]:
             f"model.quantization = {config.model.quantization} with adapter.kind = full: "
             "a 4-bit base cannot be trained. Try --set adapter.kind=lora"
         )
+    kl_tokens = config.eval.kl_base_tokens
+    if kl_tokens not in ("auto", 0) and config.adapter.kind == "full" and not config.loss.kl_weight:
+        problems.append(
+            f"eval.kl_base_tokens = {kl_tokens} with adapter.kind = full: the base's weights are kept beside the "
+            "trained ones only with loss.kl_weight above 0. Try --set eval.kl_base_tokens=auto or --set "
+            "loss.kl_weight=0.001"
+        )
     if config.optim.norm_lr and config.adapter.kind == "lora":
         problems.append(
             f"optim.norm_lr = {config.optim.norm_lr} with adapter.kind = lora: an adapter has no norm gains. "

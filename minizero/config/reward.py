@@ -10,7 +10,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from minizero.config.base import Section
 from minizero.config.presets import for_both_roles, from_preset
@@ -186,7 +186,7 @@ class SolveReward(Section):
 class RewardConfig(Section):
     """`reward = "azr"`, `reward = "paper"`, or the tables `[reward.propose]` and `[reward.solve]`.
 
-    `preset` beside the two tables is the preset of both.
+    `preset` beside the two tables is the preset of both; `cut` is a number for both.
     """
 
     propose: ProposeReward = ProposeReward()
@@ -195,10 +195,22 @@ class RewardConfig(Section):
     solve: SolveReward = SolveReward()
     """Rewards of answers."""
 
+    cut: Finite | Literal["wrong"] = "wrong"
+    """What a completion earns that the token limit cut before its form was complete. wrong: as a wrong answer
+    (reward.solve.wrong) or an invalid proposal (reward.propose.invalid). AZR: -1, as any broken wrapper. One that was
+    complete before the limit is read as any other."""
+
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, value: Any) -> Any:
         return for_both_roles(value)
+
+    @field_validator("cut", mode="before")
+    @classmethod
+    def _cut(cls, value: Any) -> Any:
+        if isinstance(value, bool) or (isinstance(value, str) and value != "wrong"):
+            raise ValueError('expected a number, or "wrong" for what a wrong answer earns')
+        return value
 
 
 def unusable_terms(reward: RewardConfig, types: Iterable[TaskType]) -> list[str]:

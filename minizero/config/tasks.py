@@ -47,11 +47,18 @@ class PromptConfig(Section):
     """Inputs asked of an induction proposal (AZR: 10)."""
     induction_shown: int = Field(5, ge=1)
     """How many of those pairs the solver sees; the rest are hidden tests (AZR: half)."""
-    think: bool = True
-    """chat: the solver may reason before its answer, as in AZR; false opens the answer's block at once, which is far
-    cheaper. r1 always thinks, compact never."""
+    think: Literal["on", "off", "auto"] = "auto"
+    """chat: whether the solver reasons before its answer, as in AZR; off opens the answer's block at once, which is far
+    cheaper. on and off are told to a chat template that has the choice (Qwen3's enable_thinking), auto leaves such a
+    template at its default. r1 always thinks, compact never."""
     stop_at_answer: bool = True
     """r1: end generation after </answer>. AZR goes on to the end-of-text token, but what follows is never graded."""
+
+    @model_validator(mode="after")
+    def _thinks_as_its_style_can(self) -> PromptConfig:
+        if problem := think_problem(self.style, self.think):
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _some_pairs_stay_hidden(self) -> PromptConfig:
@@ -61,6 +68,15 @@ class PromptConfig(Section):
                 f"{self.induction_inputs}. Try induction_shown = {self.induction_inputs // 2}"
             )
         return self
+
+
+def think_problem(style: str, think: str) -> str:
+    """Why a prompt style cannot do what prompt.think asks, and what to do; "" when it can."""
+    if style == "r1" and think == "off":
+        return "think = off, but the style r1 always reasons before its answer. Try --set prompt.style=chat"
+    if style == "compact" and think == "on":
+        return "think = on, but the style compact has no place for reasoning. Try --set prompt.think=auto"
+    return ""
 
 
 class CompositesScheduler(Section):

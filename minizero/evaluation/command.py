@@ -13,6 +13,7 @@ from minizero.evaluation.evaluate import Options, evaluate
 from minizero.evaluation.generate import SamplingSettings
 from minizero.evaluation.subject import Subject, find_subject
 from minizero.evaluation.suites import named
+from minizero.formatting import shell
 from minizero.types import EvaluationError, Progress
 
 SCORERS = ("minizero", "evalplus")
@@ -47,7 +48,7 @@ def evaluate_command(
         if scorer == "evalplus":
             suite = path.name.partition("-base")[0].partition("-trained")[0]
             external.score_file(path, suite, progress, options, scorer=scorer)
-    progress.say(f"{directory}: results.json. Compare with  minizero compare {directory}")
+    progress.say(f"{directory}: results.json. Compare with  {shell('minizero', 'compare', directory)}")
     return directory
 
 

@@ -18,11 +18,16 @@ import numpy as np
 
 from minizero import statistics
 from minizero.evaluation.problems import PASS
+from minizero.formatting import shell
 from minizero.statistics import Interval
 from minizero.types import EvaluationError
 
 RESAMPLES = 4000  # moves an end of an interval by less than a tenth of its width
 SEED = 20_251
+ROW = {
+    "suite": str, "task": str, "side": str, "draw": str, "sample": int, "answer": str, "verdict": dict, "text": str,
+    "finish": str, "tokens": int,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +63,10 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
     """The sides of finished evaluations, in order; a base that was sampled twice is there twice."""
     entries: list[Entry] = []
     for path in paths:
-        file = path / "results.json" if path.is_dir() else path
-        try:
-            results = json.loads(file.read_text(encoding="utf-8"))
-            sides = list(dict.fromkeys(side for scores in results["scores"].values() for side in scores))
-        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-            raise EvaluationError(
-                f"{path}: no finished evaluation ({type(error).__name__}: {error}). Run  minizero evaluate  first."
-            ) from None
-        beside = file.with_name("perplexity.json")
-        perplexity = json.loads(beside.read_text()) if beside.is_file() else {}
+        file = path if path.is_file() else path / "results.json"
+        results = _read_results(file)
+        sides = list(dict.fromkeys(side for scores in results["scores"].values() for side in scores))
+        perplexity = _read_perplexity(file.with_name("perplexity.json"))
         for side in sides:
             if len(sides) == 1:
                 label = str(results["name"])
@@ -84,6 +83,40 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
             under = perplexity if side != "base" else {}
             entries.append(Entry(label, rows, results["n"], scores, style, str(path), under, prompts, sanitiser))
     return entries
+
+
+def _read_results(file: Path) -> dict[str, Any]:
+    """results.json. Raises EvaluationError when it is missing, damaged, or not what `minizero evaluate` writes."""
+    try:
+        results = json.loads(file.read_text(encoding="utf-8"))
+        for number, row in enumerate(results["rows"], 1):
+            odd = [name for name, kind in ROW.items() if not isinstance(row[name], kind)]
+            if odd:
+                raise ValueError(f"{odd[0]} of row {number} is {row[odd[0]]!r:.40}")
+        for by_side in results["scores"].values():
+            for scores in by_side.values():
+                list(scores["tasks"])
+        str(results["name"]), str(results["manifest"]["plan"]["style"]), int(results["n"])
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
+        problem = f"{error} is missing" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
+        raise EvaluationError(
+            f"{file}: no finished evaluation ({problem}). Run  minizero evaluate  with --out {shell(file.parent)} : it "
+            "goes on where it was."
+        ) from None
+    return dict(results)
+
+
+def _read_perplexity(file: Path) -> dict[str, dict[str, float]]:
+    """perplexity.json, {} where there is none. Raises EvaluationError when it is damaged."""
+    if not file.is_file():
+        return {}
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        return {side: {under: float(value) for under, value in row.items()} for side, row in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise EvaluationError(
+            f"{file} cannot be read ({error}). Remove it: the same  minizero evaluate  makes it anew."
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)

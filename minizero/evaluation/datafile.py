@@ -72,7 +72,11 @@ def read_rows(file: DataFile, where: Path | None) -> list[dict[str, Any]]:
             f"expected {file.sha256[:12]}...). Scores on it could not be compared with others; fetch it again."
         )
     rows = []
-    for number, line in enumerate(content.decode("utf-8").splitlines(), 1):
+    try:
+        lines = content.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise EvaluationError(f"{path}: byte {error.start} is not UTF-8. Fetch the file again.") from None
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:

@@ -25,6 +25,7 @@ from minizero.evaluation.results import JudgedSample, LevelCounts, Results
 from minizero.evaluation.scoring import JudgementCache, Submission, score
 from minizero.evaluation.subject import Subject, engines_of, open_engine
 from minizero.evaluation.suites import named
+from minizero.formatting import duration
 from minizero.rollout.protocol import Sampler
 from minizero.types import EvaluationError, Progress
 from sandbox import Sandbox
@@ -79,17 +80,18 @@ def evaluate(
             engine_sampler, policy = engine.sampler, engine.policy
         if missing > 0:
             surprise.unlink(missing_ok=True)  # it is about fewer answers
-            progress.phase("sampling")
-            tick = partial(_counted, progress, f"{' and '.join(sides)}: answers sampled:")
-            generate(sampling, loaded, sides, engine_sampler, out / "samples.jsonl", tick=tick)
+            progress.phase(f"{' and '.join(sides)}: sampling answers")
+            engine_sampler.take_usage()
+            sampled = partial(_sampled, progress, time.monotonic())
+            generate(sampling, loaded, sides, engine_sampler, out / "samples.jsonl", tick=sampled)
         if sampler is None:
             engine_sampler.close()
         if compares:
             from minizero.evaluation.perplexity import cross_perplexity
 
             samples = load_samples(out / "samples.jsonl")
-            progress.phase("log-probabilities with the adapter on and off")
-            tick = partial(_counted, progress, "tokens compared with the adapter on and off:")
+            progress.phase("comparing tokens with the adapter on and off")
+            tick = partial(_counted, progress)
             write_json(surprise, cross_perplexity(policy, list(samples.values()), tick=tick))
     if sampler is not None:
         sampler.close()
@@ -101,9 +103,18 @@ def evaluate(
     return results
 
 
-def _counted(progress: Progress, what: str, done: int, total: int, eta_s: float) -> None:
-    left = f", about {eta_s:.0f} s left" if done else ""
-    progress.phase(f"{what} {done} of {total}{left}")
+def _counted(progress: Progress, done: int, total: int, eta_s: float) -> None:
+    left = f", about {duration(eta_s)} left" if 0 < done < total else ""
+    progress.tick(total - done, f"{done:,} of {total:,}{left}")
+
+
+def _sampled(progress: Progress, started: float, done: int, total: int, eta_s: float, tokens: int) -> None:
+    """Also while no answer is finished: its tokens are counted as they are written."""
+    left = f", about {duration(eta_s)} left" if 0 < done < total else ""
+    passed = time.monotonic() - started
+    rate = f", {tokens / passed:,.0f} tok/s" if passed > 1 else ""
+    written = f", {tokens:,} tokens{rate}" if tokens else ", reading prompts"
+    progress.tick(total - done, f"{done:,} of {total:,} answers{written}{left}")
 
 
 def load_suites(sampling: SamplingSettings, data: Path | None) -> list[tuple[Suite, list[Problem]]]:
@@ -117,8 +128,13 @@ def open_directory(out: Path, subject: Subject, sampling: SamplingSettings, load
     path = out / "manifest.json"
     asked = {"subject": subject.identity(), "plan": sampling.fixed()}
     if path.is_file():
-        before = json.loads(path.read_text())
+        before = read_json(path)
         for part in ("subject", "plan"):
+            if not isinstance(before.get(part), dict):
+                raise EvaluationError(
+                    f"{path} says nothing of the {part} that was asked, so what is in {out} cannot be continued. Give "
+                    "--out another directory."
+                )
             odd = [name for name in asked[part] if before[part].get(name) != asked[part][name]]
             if odd:
                 name = odd[0]
@@ -176,8 +192,10 @@ def score_samples(
             texts = {key: formats.read(suite, by_id[key.task], style, samples[key]["text"]) for key in keys}
             submissions = [Submission(key.task, text) for key, text in texts.items()]
 
-            def scoring(left: int, name: str = suite.name) -> None:
-                progress.phase(f"scoring {name}, {left} left")
+            progress.phase(f"scoring {suite.name}")
+
+            def scoring(left: int) -> None:
+                progress.tick(left, f"{left} answers left")
 
             judgements = score(suite, problems, submissions, box, cache=cache, workers=workers, tick=scoring)
             judged = [
@@ -198,7 +216,7 @@ def score_samples(
                     f"  only {counts.parsed:.0%} of these answers hold something that can be read: the score says more "
                     "about the format than about the model. Try another --format, or a larger --max-tokens."
                 )
-    manifest = json.loads((out / "manifest.json").read_text())
+    manifest = read_json(out / "manifest.json")
     prompts = {problem.id: problem.prompt for _, problems in loaded for problem in problems}
     return Results(subject.name, manifest, SANITISER, sampling.n, dict(scores), prompts, rows)
 
@@ -222,6 +240,20 @@ def _counts(rows: Sequence[JudgedSample], tasks: Sequence[str], level: str, n: i
     parsed = sum(bool(row.answer.strip()) and row.verdict[level] != "unparsable" for row in rows)
     share = parsed / len(rows) if rows else 1.0
     return LevelCounts(list(tasks), n, list(greedy.values()), list(correct.values()), share)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of an evaluation. Raises EvaluationError when the file is missing, damaged, or something else."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        problem = "" if isinstance(value, dict) else f"a {type(value).__name__}, not an object"
+    except (OSError, ValueError, RecursionError) as error:
+        problem = (getattr(error, "strerror", None) or str(error)).strip()
+    if problem:
+        raise EvaluationError(
+            f"{path} cannot be read ({problem}). Restore it from a copy, or remove {path.parent} and evaluate again."
+        )
+    return dict(value)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -31,11 +31,12 @@ def score_file(path: Path, suite_name: str, progress: Progress, options: Options
     problems = suite.load(options.data)
     submissions = files.read_samples(path, problems)
     workers = options.workers or os.cpu_count() or 1
+    progress.phase(f"scoring {suite.name}")
     with Sandbox(workers=workers, unsafe=options.unsafe) as box:
         cache = JudgementCache(path.with_name("verdicts.jsonl"))
         judgements = score(
             suite, problems, submissions, box, cache=cache, workers=workers,
-            tick=lambda left: progress.phase(f"scoring {suite.name}, {left} left"),
+            tick=lambda left: progress.tick(left, f"{left} answers left"),
         )  # fmt: skip
     out = path.with_name(path.name.removesuffix(".jsonl") + ".eval_results.json")
     files.write_eval_results(out, suite, problems, submissions, judgements, md5=md5_of(suite, options.data))

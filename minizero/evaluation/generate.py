@@ -21,6 +21,10 @@ from minizero.types import Completion, EvaluationError, Request
 TEMPERATURE = 0.6
 BLOCK = 32  # samples of one request: they share a prefill and an upper bound of memory
 SIDES = ("base", "trained")
+ROW = {
+    "suite": str, "task": str, "side": str, "draw": str, "sample": int, "text": str, "finish": str, "tokens": int,
+    "prompt_ids": list, "ids": list,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,14 @@ def load_samples(path: Path) -> dict[Key, dict[str, Any]]:
     for number, line in enumerate(read_whole_lines(path), 1):
         try:
             row = json.loads(line)
+            odd = [name for name, kind in ROW.items() if not isinstance(row[name], kind)]
+            if odd:
+                raise ValueError(f"{odd[0]} is {row[odd[0]]!r:.40}")
             samples[Key(*(row[name] for name in Key._fields))] = row
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            problem = f"{error} is missing" if isinstance(error, KeyError) else error
             raise EvaluationError(
-                f"{path}, line {number}: no sample ({type(error).__name__}: {error}). Remove that line; only its "
-                "sample will be drawn anew."
+                f"{path}, line {number}: no sample ({problem}). Remove that line; only its sample will be drawn anew."
             ) from None
     return samples
 
@@ -93,15 +100,17 @@ def generate(
     sampler: Sampler,
     path: Path,
     *,
-    tick: Callable[[int, int, float], None] = lambda done, total, eta_s: None,
+    tick: Callable[[int, int, float, int], None] = lambda done, total, eta_s, tokens: None,
 ) -> int:
-    """Sample whatever `path` lacks; the number of new samples. `tick` gets (done, total, seconds left)."""
+    """Sample whatever `path` lacks; the number of new samples. `tick` gets (done, total, seconds left, tokens written,
+    those of unfinished answers too), before the first and a few times a second."""
     have = set(load_samples(path))
     requests = list(_requests(sampling, loaded, sides, have))
     total, done, started = sum(len(places) for _, _, places in requests), 0, time.monotonic()
     known = {request.id: (key, places) for request, key, places in requests}
     for request, _, _ in requests:
         sampler.submit(request)
+    tick(0, total, 0.0, 0)
     while sampler.pending:
         rows = []
         for completion in sampler.poll():
@@ -111,7 +120,7 @@ def generate(
             append(path, rows)
             done += len(rows)
         # Also without news: what is left grows while nothing is finished, and a number that stands still looks stuck.
-        tick(done, total, (time.monotonic() - started) / max(1, done) * (total - done))
+        tick(done, total, (time.monotonic() - started) / max(1, done) * (total - done), sampler.generated)
     return done
 
 

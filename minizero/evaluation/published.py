@@ -35,8 +35,10 @@ def read_tables(path: Path) -> list[Table]:
     scores: dict[tuple[str, str, int], dict[int, int]] = defaultdict(dict)
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-    except OSError as error:
-        raise EvaluationError(f"{path}: cannot be read ({error}).") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise EvaluationError(
+            f"{path}: cannot be read ({error}). Expected a CSV file in UTF-8 with the columns {','.join(COLUMNS)}."
+        ) from None
     if not rows or set(COLUMNS) - set(rows[0]):
         raise EvaluationError(f"{path}: expected a first line  {','.join(COLUMNS)}  and rows below it.")
     for number, row in enumerate(rows, 2):
@@ -45,8 +47,8 @@ def read_tables(path: Path) -> list[Table]:
             solved = _solved(row["score"], problems)
             if not (k >= 1 and 0 <= solved <= problems):
                 raise ValueError(f"{solved} of {problems} at k = {k}")
-        except ValueError as error:
-            raise EvaluationError(f"{path}, line {number}: {error}.") from None
+        except (ValueError, TypeError, AttributeError) as error:  # a short line has None in its last columns
+            raise EvaluationError(f"{path}, line {number}: {error}. Expected {','.join(COLUMNS)}.") from None
         scores[row["model"], row["suite"], problems][k] = solved
     return [Table(model, name, problems, dict(sorted(t.items()))) for (model, name, problems), t in scores.items()]
 

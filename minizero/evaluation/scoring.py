@@ -89,12 +89,21 @@ class JudgementCache:
         self.path, self._lock = path, threading.Lock()
         self._known: dict[str, Judgement] = {}
         self.hits = 0
-        for line in read_whole_lines(path):
-            row = json.loads(line)
-            self._known[row["key"]] = Judgement(row["verdict"], row.get("failed_test"))
+        for number, line in enumerate(read_whole_lines(path), 1):
+            try:
+                row = json.loads(line)
+                self._known[str(row["key"])] = Judgement(dict(row["verdict"]), row.get("failed_test"))
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                problem = f"{error} is missing" if isinstance(error, KeyError) else error
+                raise EvaluationError(
+                    f"{path}, line {number}: no judgement ({problem}). Remove that line, or the file: what is lacking "
+                    "is judged anew."
+                ) from None
 
     def get(self, suite: Suite, submission: Submission) -> Judgement | None:
         known = self._known.get(_key(suite, submission))
+        if known is not None and set(suite.levels) - known.statuses.keys():
+            return None
         self.hits += known is not None
         return known
 

@@ -8,7 +8,6 @@ one side.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -16,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minizero.config import Config, load_config
+from minizero.config import Config, load_config, read_toml
+from minizero.models.files import ADAPTER_WEIGHTS, check_weights, read_adapter
 from minizero.rollout.protocol import Sampler
 from minizero.types import EvaluationError
 
-WEIGHTS = "adapter_model.safetensors"
+WEIGHTS = ADAPTER_WEIGHTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +56,24 @@ def find_subject(what: str) -> Subject:
     path = Path(what).expanduser()
     if (path / "adapter_config.json").is_file():
         return _adapter(path, path.resolve().name)
-    if (path / "manifest.json").is_file() and (path / "config.toml").is_file():
+    if (path / "config.toml").is_file():
         checkpoints = sorted((path / "checkpoints").glob("step-*[0-9]"))
         if not checkpoints:
             raise EvaluationError(f"{path} is a run without checkpoints: there is no adapter to evaluate yet.")
         newest, name = checkpoints[-1], path.resolve().name
-        base = load_config([path / "config.toml"]).model.name
+        settings = read_toml(path / "config.toml")
+        if not isinstance(settings.get("model"), dict) or "run" not in settings:
+            raise EvaluationError(f"{path / 'config.toml'} is not whole, so the base model is not known. Restore it.")
+        base = load_config([settings]).model.name
         if (newest / "model").is_dir():
+            check_weights(newest / "model")
             return Subject(name, base, trained=newest / "model")
         return _adapter(newest / "adapter", name, base)
     return Subject(what, what)
 
 
 def _adapter(path: Path, name: str, base: str = "") -> Subject:
-    try:
-        adapter = json.loads((path / "adapter_config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise EvaluationError(f"{path}: no adapter in PEFT's format ({error}).") from None
-    if not (path / WEIGHTS).is_file():
-        raise EvaluationError(f"{path} holds no {WEIGHTS}: the adapter is not whole.")
+    adapter = read_adapter(path)
     return Subject(name, base or str(adapter.get("base_model_name_or_path") or ""), path)
 
 
@@ -101,7 +100,7 @@ def open_engine(subject: Subject, overrides: Sequence[str] = ()) -> Engine:
     settings = [f"model.name={subject.model!r}", *overrides]
     if subject.adapter is None:
         return _plain(load_config([], settings))
-    shape = json.loads((subject.adapter / "adapter_config.json").read_text())
+    shape = read_adapter(subject.adapter)
     targets = shape["target_modules"]
     names = repr(targets) if isinstance(targets, str) else "[" + ", ".join(repr(t) for t in sorted(targets)) + "]"
     settings += [f"adapter.rank={shape['r']}", f"adapter.alpha={int(shape['lora_alpha'])}", f"adapter.targets={names}"]

@@ -24,9 +24,11 @@ from minizero.config.schema import Config
 from minizero.learn.advantages import estimate
 from minizero.learn.batching import Batch, aligned, collate_rows, plan_micro_batches, row_tokens, share_prompts
 from minizero.learn.checkpoint import load_checkpoint
+from minizero.learn.kl_base import to_measure
 from minizero.learn.log_probs import chunked_log_probs, head_log_probs
 from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
 from minizero.learn.optimiser import MasterAdamW
+from minizero.learn.recompute import can_recompute, recomputing
 from minizero.models import load as models
 from minizero.models.adapter import add_adapter, freeze_other_parts
 from minizero.models.architecture import describe, text_sizes
@@ -48,7 +50,7 @@ class Policy:
         for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
             os.environ.setdefault(cache, "64")
         torch.manual_seed(config.run.rng_seed)  # the initial adapter is the only thing drawn from torch's generator
-        loaded = models.load(config.model, config.prompt.style, _think(config.prompt.think))
+        loaded = models.load(config.model, config.prompt.style, config.prompt.think)
         self.style, self.style_reason = loaded.style.name, loaded.style.reason
         self._hold(loaded.model, loaded.tokenizer, config)
 
@@ -93,6 +95,7 @@ class Policy:
         metrics = {"advantage/zero_frac": float((advantages == 0).float().mean())}
         if len(advantages) > 1:
             metrics["advantage/std"] = float(advantages.std())
+        metrics |= self.kl_base(rollouts)
         shares = self.config.optim.updates_per_step
         # In (role, task type) order, every n-th rollout: each share holds all groups in equal parts.
         order = sorted(range(len(rollouts)), key=lambda i: (rollouts[i].role, rollouts[i].task_type, i))
@@ -113,13 +116,14 @@ class Policy:
         """One optimiser step. The weights of all tokens are fixed before the first micro-batch, so the split changes
         nothing."""
         loss = self.config.loss
-        lengths = torch.tensor([len(r.completion.ids) for r in rollouts])
+        masked = torch.tensor([loss.mask_cut and r.completion.finish == "length" for r in rollouts])
+        lengths = torch.tensor([len(r.completion.ids) for r in rollouts]).masked_fill(masked, 0)  # no tokens: no weight
         groups = _group_ids(rollouts)
         weights = aggregation_weights(lengths, groups, loss.aggregation, loss.constant_tokens)
         weights[[r.role is Role.PROPOSE for r in rollouts]] *= loss.propose_weight
         teaches = advantages * weights != 0
         if loss.kl_weight or loss.entropy_weight:
-            teaches = torch.ones_like(teaches)
+            teaches = ~masked
         # What has advantage 0 adds nothing to the gradient, so it is not computed.
         chosen = teaches.nonzero()[:, 0].tolist()
         values_by_name: dict[str, list[Tensor]] = defaultdict(list)
@@ -149,6 +153,8 @@ class Policy:
         stepped = self.optimiser.step()
         of_step = {f"policy/{name}": stepped[key] for name, key in _STEP_NAMES.items()}
         per_token_values = {name: torch.cat(parts) for name, parts in values_by_name.items()}
+        if loss.mask_cut:
+            of_step["policy/masked_frac"] = float(masked.float().mean())
         return of_step | {"policy/loss": total} | _metrics(per_token_values)
 
     # -- log-probabilities --------------------------------------------------------------------------------------------
@@ -165,7 +171,7 @@ class Policy:
         if mask is not None and self.device != "cpu" and architecture.is_plain:
             # Once for all layers: of truth values each layer would make these numbers for itself, and keep them.
             mask = additive(mask, self.model.dtype)
-        with _recomputing(architecture.model) if recomputes else nullcontext():
+        with recomputing(architecture.model) if recomputes else nullcontext():
             hidden = architecture.hidden(batch.input_ids, mask, batch.positions)  # [B, T, H]
         chosen = hidden.flatten(0, 1)[batch.select]  # [K, H]
         head, temperature, chunk = architecture.head, self.config.sampler.temperature, self.config.optim.logits_chunk
@@ -188,6 +194,19 @@ class Policy:
     def _reference_log_probs(self, batch: Batch) -> Tensor:
         with self.adapter_off() if self.has_adapter else nullcontext():
             return self._forward(batch, self._reference)[0]
+
+    @torch.no_grad()
+    def kl_base(self, rollouts: Sequence[Rollout]) -> dict[str, float]:
+        """policy/kl_base: KL(policy, base) per token in nats (k3), on tokens of these rollouts, which the weights as
+        they are now have sampled. {} where eval.kl_base_tokens is 0, or auto with no base at hand."""
+        if not self.has_adapter and self._reference is None:
+            return {}
+        total, tokens = 0.0, 0
+        for batch in self._micro_batches(rollouts, to_measure(rollouts, self.config.eval.kl_base_tokens)):
+            apart = kl_penalty(self._forward(batch)[0], self._reference_log_probs(batch), "k3")
+            total, tokens = total + float(apart.double().sum()), tokens + len(apart)
+            self._tick()
+        return {"policy/kl_base": total / tokens} if tokens else {}
 
     def micro_batches(self, rollouts: Sequence[Rollout]) -> Iterator[Batch]:
         """The micro-batches of these rollouts, the longest first."""
@@ -259,30 +278,13 @@ class Policy:
         self.optimiser.load(tensors, updates)
 
 
-@contextmanager
-def _recomputing(model: Any) -> Iterator[None]:
-    """Gradient checkpointing for the forward pass inside.
-
-    transformers recomputes a layer in the backward pass only when the layer is in training mode. In training mode it
-    also drops the key-value cache, which would break sampling; so the layers are in training mode for this forward
-    pass alone. Their submodules are not, so that no dropout is switched on."""
-    layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", False)]
-    for layer in layers:
-        layer.training = True
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.training = False
-
-
 STATE = "policy.safetensors"
 _STEP_NAMES = {"grad_norm": "grad_norm", "lr": "lr", "skipped_updates": "skipped"}
 
 
 def _without_recomputation_that_fails(config: Config, model: Any) -> Config:
     """Gradient checkpointing off for a model whose code has none. Raises ConfigError where the user asked for it."""
-    if getattr(model, "supports_gradient_checkpointing", False):
+    if can_recompute(model):
         return config
     if config.optim.gradient_checkpointing is True:
         raise ConfigError(
@@ -290,11 +292,6 @@ def _without_recomputation_that_fails(config: Config, model: Any) -> Config:
             "optim.gradient_checkpointing=auto"
         )
     return config.model_copy(update={"optim": config.optim.model_copy(update={"gradient_checkpointing": False})})
-
-
-def _think(setting: bool | str) -> Any:
-    """prompt.think for the chat template."""
-    return setting if isinstance(setting, str) else ("on" if setting else "off")
 
 
 def _metrics(values: dict[str, Tensor]) -> dict[str, float]:

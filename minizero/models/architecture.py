@@ -41,6 +41,7 @@ class Architecture:
     takes: frozenset[str]  # arguments of the body
     layers: int
     has_states: bool  # some layer keeps more than keys and values (recurrent, convolutional, an index): no shared rows
+    is_fast: bool  # every layer's attention is ours, and asks for scaled dot products and a mask alone
     is_plain: bool  # every layer is causal attention over the whole row: no windows, no chunks, no recurrent state
     shares_rows: bool = False  # several completions may stand in one row behind their prompt
 
@@ -133,7 +134,8 @@ def _describe(model: Any) -> Architecture:
             f"{type(model).__name__}: its head cannot be computed from the hidden states of {base!r} alone "
             f"({type(error).__name__}: {error}), so minizero cannot train it. Take another model."
         ) from error
-    found = Architecture(model, base, head, takes, layers, states, plain)
+    fast = seen.is_fast and len(seen.attended) >= layers
+    found = Architecture(model, base, head, takes, layers, states, fast, plain)
     expected = plain_log_probs(model, first)
     _check_causal(model, first, second, expected)
     if not agrees(lambda: log_softmax(found.logits(found.hidden(first[None])[0])), expected, model.dtype):

@@ -52,6 +52,8 @@ def attend(
     if _recorder is not None:
         _recorder.attended.append(attention_mask)
     if any(argument is not None for name, argument in asked.items() if name not in HARMLESS):
+        if _recorder is not None:
+            _recorder.is_fast = False
         return _own_attention(module, query, key, value, attention_mask, scaling=scaling, dropout=dropout, **asked)
     rows, heads, positions, width = query.shape
     shared = heads // key.shape[1]
@@ -165,6 +167,7 @@ class Recorder:
 
     made: list[tuple[Tensor, Callable[..., Any]]] = field(default_factory=list)
     attended: list[Tensor | None] = field(default_factory=list)
+    is_fast: bool = True  # no call went to a model's own function
 
     @property
     def is_plain(self) -> bool:

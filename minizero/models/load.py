@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from minizero.models.architecture import choose_attention
 from minizero.models.attention import ATTENTION, register
+from minizero.models.files import check_weights, read_settings
 from minizero.models.gguf import is_gguf, unpack
 from minizero.models.names import locate
 from minizero.models.style import Style, style_of
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     import torch
 
     from minizero.config.schema import ModelConfig
+
+
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
 @dataclass(slots=True)
@@ -46,6 +50,7 @@ def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> Loa
     self-play, or the prompt style, needs.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
@@ -60,11 +65,17 @@ def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> Loa
         raise ModelError(
             "model.device = cuda, but torch sees no CUDA card. Try --set model.device=cpu, or minizero doctor"
         )
+    if Path(source).is_dir():
+        read_settings(Path(source) / "config.json", ("model_type",))
+        check_weights(Path(source))
     try:
         shape = AutoConfig.from_pretrained(source)
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # what a damaged file makes transformers raise is of every kind
         raise ModelError(_explain(config.name, source, error)) from error
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source)
+    except Exception as error:  # tokenizers raises a bare Exception for a damaged tokenizer.json
+        raise ModelError(_without_tokenizer(config.name, source, error)) from error
     check_causal(config.name, shape)
     sizes = shape.get_text_config(decoder=True)
     eos = check_tokenizer(tokenizer, sizes, _generation(source), style)
@@ -76,7 +87,9 @@ def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> Loa
         extra["device_map"] = {"": device}
     try:
         model = _load_weights(source, dtype=dtype, **extra)
-    except (OSError, ValueError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(_explain(config.name, source, error)) from error
     if config.quantization == "none":
         model = model.to(torch.device(device))  # type: ignore[arg-type]
@@ -142,6 +155,17 @@ def _generation(source: str) -> dict[str, Any]:
         return dict(GenerationConfig.from_pretrained(source).to_dict())
     except (OSError, ValueError):
         return {}
+
+
+def _without_tokenizer(name: str, source: str, error: Exception) -> str:
+    """Why there is no tokenizer: no file of one, or a damaged one."""
+    there = [file for file in TOKENIZER_FILES if (Path(source) / file).is_file()]
+    if not Path(source).is_dir() or there:
+        return _explain(name, source, error) + (f" Copy or download {', '.join(there)} again." if there else "")
+    return (
+        f"{name}: there is no tokenizer in this directory (none of {', '.join(TOKENIZER_FILES)}). Copy the tokenizer "
+        "files of the model beside its weights."
+    )
 
 
 def _explain(name: str, source: str, error: Exception) -> str:

@@ -6,11 +6,11 @@ Reading order: locate, check_name (is it to be had?), architecture (its config.j
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minizero.models.files import read_settings
 from minizero.models.gguf import directory_of, is_gguf
 from minizero.types import ModelError
 
@@ -94,15 +94,31 @@ def check_positions(config: Config) -> None:
     except (OSError, ValueError):
         return  # what is wrong with the model is said when it loads
     known = getattr(sizes, "max_position_embeddings", None) or getattr(sizes, "n_positions", None)
-    if known and play.max_prompt_tokens + answer > known:
-        fits = f"--set selfplay.max_prompt_tokens={known - answer}" if answer < known else "shorter answers"
+    change = positions_change_after(sizes)
+    most = min((limit for limit in (known, change) if limit), default=0)
+    if most and play.max_prompt_tokens + answer > most:
+        fits = f"--set selfplay.max_prompt_tokens={most - answer}" if answer < most else "shorter answers"
+        why = f"reads {most}" if most == known else f"computes other positions in texts of more than {most} (longrope)"
         raise ModelError(
             f"a prompt of selfplay.max_prompt_tokens = {play.max_prompt_tokens} and an answer of {answer} tokens are "
-            f"{play.max_prompt_tokens + answer} together, but {config.model.name} reads {known}. Try  {fits}"
+            f"{play.max_prompt_tokens + answer} together, but {config.model.name} {why}. Try  {fits}"
         )
 
 
+def positions_change_after(sizes: Any) -> int | None:
+    """The length up to which every position of a text is computed by the same factors; None: always.
+
+    With longrope (Phi-3 and 3.5, MiniCPM) all positions of a longer text have others, the first ones too: its cached
+    keys would be wrong from one token to the next, and so would short texts beside a long one.
+    """
+    found = getattr(sizes, "rope_parameters", None) or {}
+    kinds = [found] if "rope_type" in found else [kind for kind in found.values() if isinstance(kind, dict)]
+    limits = [kind.get("original_max_position_embeddings") for kind in kinds if kind.get("rope_type") == "longrope"]
+    return min((int(limit) for limit in limits if limit), default=None)
+
+
 def architecture(source: str) -> dict[str, Any]:
-    """config.json of a local model directory, as a dict; of a model that also sees images, the text part's values."""
-    sizes = dict(json.loads((Path(source) / "config.json").read_text()))
+    """config.json of a local model directory, as a dict; of a model that also sees images, the text part's values.
+    Raises ModelError when it is damaged."""
+    sizes = read_settings(Path(source) / "config.json")
     return sizes | dict(sizes.get("text_config") or {})

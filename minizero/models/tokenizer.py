@@ -14,6 +14,7 @@ from minizero.types import Message, ModelError, Prompt
 
 NO_TEMPLATE = "prompt.style = chat, but this model's tokenizer has no chat template. Try --set prompt.style=r1"
 Think = Literal["on", "off", "auto"]
+CHOICES = ("enable_thinking", "thinking")  # how templates call it: Qwen3, SmolLM3, GLM; DeepSeek V3.1, Granite
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Tokenizer:
     vocabulary: int  # rows of the embedding: every id is below
     begins: tuple[int, ...] = ()  # what the tokenizer itself puts before a text: BOS, or nothing
     think: Think = "auto"
-    """on and off tell a template that has the choice (Qwen3's enable_thinking); auto leaves it at its default."""
+    """on and off tell a template that has the choice (CHOICES); auto leaves it at its default."""
 
     def encode(self, prompt: Prompt) -> list[int]:
         """Token ids of a prompt: the chat template where `prompt.chat`, else the contents one after the other; then the
@@ -69,7 +70,7 @@ class Tokenizer:
         return rendered + prompt.prefill
 
     def _apply(self, messages: list[dict[str, str]]) -> str:
-        choice = {} if self.think == "auto" else {"enable_thinking": self.think == "on"}
+        choice = {} if self.think == "auto" else dict.fromkeys(CHOICES, self.think == "on")
         given: dict[str, Any] = {"add_generation_prompt": True, "tokenize": False, **choice}
         return str(self.backend.apply_chat_template(messages, **given))
 

@@ -1,4 +1,4 @@
-"""What a config needs on a card: shapes.py (models, cards), memory.py (GiB), fill.py (values for settings left at
+"""What a config needs on a card: shapes.py (models), cards.py, memory.py (GiB), fill.py (values for settings left at
 "auto" or 0), pace.py (seconds), plan.py (the plan and its text)."""
 
 from __future__ import annotations

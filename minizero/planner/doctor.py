@@ -117,13 +117,22 @@ def _card() -> Iterator[Check]:
             built = "this torch is built without CUDA" if not torch.version.cuda else "torch sees no card"
             yield Check("card", "note", built, "the tiny model runs on a CPU; larger models need a card")
         return
+    if torch.version.hip:
+        yield Check(
+            "card", "note", f"{torch.cuda.get_device_name(0)}, through ROCm {torch.version.hip}",
+            "minizero plans for NVIDIA's cards; vLLM and bitsandbytes come built for CUDA, and nobody has tried ROCm",
+        )  # fmt: skip
+        return
     name, total = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory / 2**30
     yield Check("card", "ok", f"{name}, {total:.1f} GiB, CUDA {torch.version.cuda}")
     major = torch.cuda.get_device_capability(0)[0]
     if major >= 8:
         yield Check("bfloat16", "ok", "the card computes it")
     else:
-        yield Check("bfloat16", "note", "the card only emulates it", "--set model.dtype=float16")
+        yield Check(
+            "bfloat16", "note", f"the card only emulates it, and vLLM refuses it (compute capability {major})",
+            "--set model.dtype=float16",
+        )  # fmt: skip
     if torch.cuda.device_count() > 1:
         yield Check(
             "cards", "note", f"{torch.cuda.device_count()} are there, and minizero uses the first",

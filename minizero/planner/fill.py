@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from minizero.config.schema import Config
+from minizero.planner.cards import Card, this_card
 from minizero.planner.memory import (
     CONTEXT_GIB,
     CPU_KV_GIB,
@@ -23,7 +24,7 @@ from minizero.planner.memory import (
     uses_vllm,
     value_bytes,
 )
-from minizero.planner.shapes import GIB, Card, Shape, shape_of, this_card
+from minizero.planner.shapes import GIB, Shape, shape_of
 from minizero.types import ConfigError, ModelError
 
 LEAST_SEQUENCES = 4  # of the longest must fit into vLLM's cache; with fewer a step takes hours

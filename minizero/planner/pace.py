@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minizero.config.schema import Config
+from minizero.planner.cards import Card
 from minizero.planner.memory import kv_token_bytes
-from minizero.planner.shapes import Card, Shape
+from minizero.planner.shapes import Shape
 from minizero.types import Completion
 
 COMPLETION, PROPOSE_PROMPT, SOLVE_PROMPT = 600, 1500, 400  # mean tokens; assumed, a run's report has its own

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minizero.config import Config, config_from
+from minizero.formatting import duration, shell
+from minizero.planner.cards import Card, find_card, this_card
 from minizero.planner.driver import check_driver
 from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, UNPLANNED_GIB, budget_of, filled
 from minizero.planner.memory import (
@@ -25,10 +27,11 @@ from minizero.planner.memory import (
     value_bytes,
 )
 from minizero.planner.pace import Work, seconds, work_done, work_of
-from minizero.planner.shapes import GIB, Card, Shape, find_card, find_shape, this_card
+from minizero.planner.shapes import GIB, Shape, find_shape
 from minizero.types import Completion, ConfigError, MiniZeroError, ModelError
 
 Metrics = dict[str, float]
+NIGHT_S = 8 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +117,8 @@ class Plan:
         words = f"{self.cache_tokens:,} tokens, {rows} of the longest sequences ({longest(self.config)} tokens)"
         lines.append(f"  {self.cache:6.2f} GiB  key-value cache: {words}")
         released = "; the cache is given back while the policy learns" if self.released else ""
-        lines.append(
-            f"  {self.total:6.2f} GiB  in all at once, {self.budget - self.total:.2f} left "
-            f"(sampling and learning take turns{released})"
-        )
+        lines.append(f"  {self.total:6.2f} GiB  in all at once; {self._left()}")
+        lines.append(f"(sampling and learning take turns{released})")
         optim = self.config.optim
         lines.append(
             f"micro-batches of {optim.micro_batch_tokens} tokens, "
@@ -135,12 +136,48 @@ class Plan:
                 f"minutes of a step: {sum(self.expected.values()) / 60:.1f} ({parts}); "
                 f"physical floor {sum(self.floor.values()) / 60:.1f}"
             )
+        lines += self._of_the_run() if self.fits else []
+        if not self.has_its_type:
+            lines.append(f"! {_without_bfloat16(self)}")
         lines.append("These numbers are formulas; no run on a card has confirmed them yet.")
         if not self.fits:
             lines.append("does not fit." + ("" if self.change else " No change that minizero knows would make it fit."))
             if self.change:
-                lines.append("It would with:  " + " ".join(f"--set {setting}" for setting in self.change))
+                lines.append("It would with:  " + " ".join(shell("--set", setting) for setting in self.change))
         return "\n".join(lines)
+
+    @property
+    def has_its_type(self) -> bool:
+        """Whether the card computes the type of the weights: bfloat16 is emulated on the RTX 20 series."""
+        return not self.card or self.card.has_bfloat16 or self.config.model.dtype in ("float16", "float32")
+
+    def _left(self) -> str:
+        """What the rest of the memory is for, in words."""
+        left = self.budget - self.total
+        if left < -1e-9:
+            return f"{-left:.2f} GiB more than there are"
+        if left < 0.01 and not self.config.sampler.kv_gib:
+            return "the cache takes what the other parts leave"
+        return f"{left:.2f} GiB stay free"
+
+    def _of_the_run(self) -> list[str]:
+        """The whole run: hours, and what they buy."""
+        play, work = self.config.selfplay, self.work
+        proposals = play.steps * play.proposals * len(play.task_types)
+        answers, learned = play.steps * work.sequences - proposals, play.steps * work.trained_sequences
+        step_s = sum(self.expected.values())
+        how_long = f" in about {duration(play.steps * step_s)}, validations not counted" if step_s else ""
+        lines = [
+            f"the run: {play.steps:,} steps{how_long}. They buy "
+            f"{play.steps * self.config.optim.updates_per_step:,} updates: the model proposes {proposals:,} tasks, "
+            f"writes {answers:,} answers, and learns from at most {learned:,} of these texts."
+        ]
+        night = int(NIGHT_S / step_s) if step_s else 0
+        if 0 < night < play.steps:
+            lines.append(f"8 hours reach step {night:,}:  --set selfplay.steps={night}  ends the run there.")
+        if not step_s:
+            lines.append("How long that takes is not planned here: the bar of a run says so after the first step.")
+        return lines
 
 
 def make_plan(config: Config, card: str = "") -> Plan:
@@ -167,8 +204,10 @@ def check_fits(config: Config) -> None:
             "free: other programs, or a desktop, hold the rest. Close them, or leave run.vram_gib out, which plans for "
             "what is free"
         )
+    if not plan.has_its_type and uses_vllm(plan.config, plan.device):
+        raise ConfigError(f"{_without_bfloat16(plan)} vLLM refuses it there.")
     if plan.card and not plan.fits:
-        change = " ".join(f"--set {setting}" for setting in plan.change) or "a smaller model"
+        change = " ".join(shell("--set", setting) for setting in plan.change) or "a smaller model"
         raise ConfigError(
             f"{config.model.name} does not fit into {plan.budget:.1f} GiB on {plan.card.name}: {plan.beside_cache:.1f} "
             f"GiB without the key-value cache, of which {LEAST_SEQUENCES} of the longest sequences must find room. It "
@@ -179,6 +218,15 @@ def check_fits(config: Config) -> None:
             f"{config.model.name} has {plan.weights:.1f} GiB of weights, and {plan.budget:.1f} GiB of memory are to "
             "be used. Take a smaller model, or --set model.dtype=bfloat16"
         )
+
+
+def _without_bfloat16(plan: Plan) -> str:
+    name = plan.card.name if plan.card else ""
+    return (
+        f"model.dtype = {plan.config.model.dtype} is bfloat16, which {name} does not compute (its series has compute "
+        "capability 7.5, bfloat16 needs 8). Try --set model.dtype=float16 , whose small gradients may vanish: no run "
+        "has confirmed it."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,15 @@
-"""The sizes of models and cards that planning starts from; a model's come from its config.json or from a table."""
+"""The sizes of models that planning starts from; they come from config.json or from a table."""
 # h hidden width, i width of the MLP, L layers, q and k widths of queries and of keys, V vocabulary
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from pathlib import Path
 from typing import Any
 
 from minizero.models.names import architecture, locate
-from minizero.types import ConfigError, ModelError
+from minizero.types import ModelError
 
 GIB = 2**30
 
@@ -72,74 +71,6 @@ KNOWN = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    """What a card offers: GiB that a process can use, bytes per second, dense 16-bit operations per second with
-    32-bit sums (makers' data sheets)."""
-
-    name: str
-    gib: float
-    bandwidth: float
-    flops: float
-    free: float = 0.0  # GiB that were free when this process first looked; 0: not a card of this machine
-
-
-CARDS = {
-    card.name: card
-    for card in (
-        Card("rtx3090", 23.5, 936e9, 71e12),
-        Card("rtx4090", 23.5, 1008e9, 165e12),
-        Card("rtx5090", 31.3, 1792e9, 209e12),
-        Card("rtx3060-12g", 11.6, 360e9, 51e12),
-        Card("a10", 22.0, 600e9, 125e12),
-        Card("l4", 22.0, 300e9, 121e12),
-        Card("a100-40g", 39.4, 1555e9, 312e12),
-        Card("a100-80g", 79.2, 2039e9, 312e12),
-        Card("h100", 79.2, 3350e9, 989e12),
-        Card("h200", 139.5, 4800e9, 989e12),
-    )
-}
-
-
-def find_card(name: str) -> Card:
-    """A card by name; ConfigError names those there are."""
-    wanted = name.lower().replace(" ", "").replace("_", "-").removeprefix("nvidia-")
-    if wanted not in CARDS:
-        raise ConfigError(f"--card {name}: not a card that minizero knows. There are {', '.join(CARDS)}.")
-    return CARDS[wanted]
-
-
-def this_card() -> Card | None:
-    """The first CUDA card of this machine; its speed is known when its name is in the table, else 0."""
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    name, total = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory / GIB
-    known = known_card(name, total) if "MIG" not in name else None  # a part of a card has a part of its speed
-    return Card(name, total - 0.3, known.bandwidth if known else 0.0, known.flops if known else 0.0, free_at_start())
-
-
-@cache
-def free_at_start() -> float:
-    """GiB of the card that were free when this was first asked, which is before weights load; other programs and the
-    desktop hold the rest. What torch holds of them by now is counted as free."""
-    import torch
-
-    return float(torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()) / GIB
-
-
-def known_card(name: str, gib: float) -> Card | None:
-    """The card of the table that torch calls so; of two with one name, the one nearest in memory.
-
-    >>> known_card("NVIDIA A100-SXM4-80GB", 79.1).name
-    'a100-80g'
-    """
-    short = name.lower().replace(" ", "").replace("geforce", "").replace("nvidia", "")
-    called = [c for c in CARDS.values() if re.match(rf"{c.name.partition('-')[0]}(?![0-9a-z]*ti)(?!\d)", short)]
-    return min(called, key=lambda card: abs(card.gib - gib), default=None)
-
-
 def shape_of(sizes: Mapping[str, Any], name: str) -> Shape:
     """The shape in a config.json. Raises ModelError for a model that these formulas do not describe."""
     if any("expert" in key for key in sizes):
@@ -164,10 +95,8 @@ def shape_of(sizes: Mapping[str, Any], name: str) -> Shape:
 def find_shape(name: str) -> Shape:
     """The shape of a model by name: a local directory's config.json, or the table. Downloads nothing."""
     source = locate(name)
-    try:
+    if Path(source).is_dir():
         return shape_of(architecture(source), name)
-    except OSError:
-        pass
     short = name.rpartition("/")[2].lower()
     for word in ("-coder", "-math", "-instruct", "-base", "meta-"):
         short = short.replace(word, "")

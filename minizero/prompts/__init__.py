@@ -57,7 +57,7 @@ def solve(style: str, task: Task, *, settings: PromptConfig) -> Prompt:
     if style == "compact":
         return compact.solve(task)
     if style == "chat":
-        return chat.solve(task, think=settings.think)
+        return chat.solve(task, think=settings.think != "off")
     return r1.solve(task, stop_at_answer=settings.stop_at_answer)
 
 

@@ -9,15 +9,17 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from minizero.ablate.compare import ALL, AblationResult
+from minizero.ablate.results import AblationResult
 from minizero.ablate.sets import DEFAULT
 from minizero.ablate.summary import CURVES
-from minizero.formatting import percent
+from minizero.formatting import percent, signed
 from minizero.metrics import metric_for
-from minizero.report.ablation_words import in_words
+from minizero.report.ablation_words import in_words, verdict
 from minizero.report.charts import Series, line_chart
+from minizero.report.claims import in_points
 from minizero.report.curves import is_share, show_as
 from minizero.report.pages import Section, page, text
+from minizero.statistics import Interval
 from minizero.types import TaskType
 
 if TYPE_CHECKING:
@@ -28,8 +30,12 @@ PROPOSER = {
     "admitted": "propose/admitted_frac",
     "different": "propose/unique_frac",
     "duplicates": "propose/duplicate_frac",
+    "never solved": "propose/never_frac",
     "learnable": "propose/learnable_frac",
+    "always solved": "propose/always_frac",
     "lines": "propose/program_lines",
+    "novelty": "reward/propose/novelty",
+    "answer tokens": "rollout/completion_tokens/solve",
     "entropy, nats": "policy/entropy",
 }
 
@@ -39,18 +45,20 @@ def to_markdown(result: AblationResult, name: str, command: str, failures: Seque
     return text(
         "ablation.md", name=name, words=in_words(result), rows=result.rows, cautions=result.cautions, command=command,
         failures=failures, made=made_with(result), kinds=_kinds(result), proposer=_proposer(result),
+        plan=result.plan, verdict=verdict, skill=_skill(result),
     )  # fmt: skip
 
 
 def to_page(result: AblationResult, name: str, command: str, failures: Sequence[Failure] = ()) -> str:
     """The whole page."""
     rows, made = result.rows, made_with(result)
-    shown = [row.cells[ALL].against_default or row.cells[ALL].change for row in rows]
+    shown = [row.shown for row in rows]
     reach = 1.05 * max([0.01, *(abs(end) for difference in shown for end in (difference.low, difference.high))])
     commits = sorted({run.commit for row in rows for run in row.runs})
-    held_out = {"rows": list(zip(rows, shown, strict=True)), "reach": reach}
+    held_out = {"rows": list(zip(rows, shown, strict=True)), "reach": reach, "plan": result.plan, "verdict": verdict}
     sections = [
         Section("held-out", "Held-out tasks", "held_out", held_out),
+        Section("skill", "Skill over time", "skill", _skill(result)) if result.has_curves else None,
         Section("types", "By task type", "by_type", {"rows": rows, "kinds": _kinds(result)}),
         Section("proposer", "The proposer, and the cost", "proposer", _proposer(result)),
         _curves(result),
@@ -73,7 +81,7 @@ def made_with(result: AblationResult) -> str:
 
 
 def _proposer(result: AblationResult) -> dict[str, object]:
-    """Metrics of the proposer at the start and at the end of the runs: `93 → 88 %`."""
+    """Metrics of the proposer at the start and at the end of the runs (`93 → 88 %`), and late against the default."""
 
     def shown(ends: tuple[float, float] | None, metric: str) -> str:
         if ends is None:
@@ -81,8 +89,25 @@ def _proposer(result: AblationResult) -> dict[str, object]:
         share = f"{percent(ends[0], 0).removesuffix(' %')} → {percent(ends[1], 0)}"
         return share if is_share(metric) else f"{ends[0]:.2f} → {ends[1]:.2f}"
 
-    rows = [(row, [shown(row.ends(metric), metric) for metric in PROPOSER.values()]) for row in result.rows]
-    return {"columns": list(PROPOSER), "rows": rows}
+    def late(gap: Interval | None, metric: str) -> str:
+        if gap is None or is_share(metric):
+            return in_points(gap) if gap else ""
+        return f"{signed(gap.value)} ({signed(gap.low)} to {signed(gap.high)})"
+
+    columns = {title: metric for title, metric in PROPOSER.items() if any(row.curve(metric) for row in result.rows)}
+    rows = [
+        (row, [(shown(row.ends(metric), metric), late(row.late.get(metric), metric)) for metric in columns.values()])
+        for row in result.rows
+    ]
+    return {"columns": list(columns), "rows": rows}
+
+
+def _skill(result: AblationResult) -> dict[str, object]:
+    """Area and times to half of the default's gain; how steps, seconds and tokens are written."""
+    return {
+        "rows": [row for row in result.rows if row.area], "goal": result.goal, "whole": "{:.0f}".format,
+        "minutes": lambda seconds: f"{seconds / 60:.1f}", "thousands": lambda tokens: f"{tokens / 1000:.0f} k",
+    }  # fmt: skip
 
 
 def _kinds(result: AblationResult) -> list[str]:
@@ -99,7 +124,7 @@ def _curves(result: AblationResult) -> Section:
         keys = [(f"c{i}", row.variant) for i, row in enumerate(chunk)]
         drawn = [("all", default), *((style, row) for (style, _), row in zip(keys, chunk, strict=True))]
         cards = []
-        for metric in CURVES:
+        for metric in ("eval/solve_rate", "eval/greedy", *CURVES):
             lines = [Series(row.variant, style, row.curve(metric)) for style, row in drawn if row and row.curve(metric)]
             if lines:
                 chart = line_chart(lines, show=show_as(metric, 0), is_fraction=is_share(metric))

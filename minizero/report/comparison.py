@@ -30,7 +30,8 @@ def write_comparison(
     """Compare finished evaluations; the conclusions. With `run`, its tasks are looked for in the benchmarks."""
     entries = read_entries(paths)
     suites = sorted({row["suite"] for entry in entries for row in entry.rows})
-    hits = find_overlap(own_programs(run), benchmark_programs(suites, data)) if run else []
+    own, damaged = own_programs(run) if run else ([], [])
+    hits = find_overlap(own, benchmark_programs(suites, data)) if run else []
     comparison = compare(entries, exclude=[hit.problem for hit in hits])
     words = sentences(comparison)
     if run:
@@ -38,6 +39,7 @@ def write_comparison(
             f"{len(hits)} benchmark problems overlap with tasks that {run.name} made up"
             + ("; greedy scores without them stand in the JSON." if hits else ".")
         )
+        words += damaged
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "comparison.json", as_json(comparison) | {"sentences": words, "overlap": as_json(hits)})
     labels = " against ".join(entry.label for entry in entries)

@@ -1,6 +1,6 @@
 """What the console says: a bar that moves while a step runs, one line per step, alarms when they begin.
 
-Reading order: Console (phase and tick move the bar, step and say leave lines), step_line, as_table.
+Reading order: Console (phase and tick move the bar, step and say leave lines), Bar, step_line, as_table.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from statistics import fmean
 from typing import Any
 
 from rich.console import Console as RichConsole
+from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
+from rich.text import Text
 
 from minizero.formatting import duration
 from minizero.metrics import alarms
@@ -40,13 +42,13 @@ class Console:
 
     def __enter__(self) -> Console:
         if self.rich.is_terminal:
-            self._bar = Progress(
+            self._bar = Bar(
                 TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True)),
                 BarColumn(bar_width=16),
                 TextColumn("{task.fields[left]}", markup=False),
                 console=self.rich, transient=True, expand=True,
             )  # fmt: skip
-            self._bar.add_task("", total=None, left="")
+            self._bar.add_task("", total=None, left="", detail="")
             self._bar.start()
         # A thread moves the line, because one prefill or backward pass of a large model on a CPU can take a minute.
         self._over.clear()
@@ -102,20 +104,31 @@ class Console:
         if not force and now - self._spoke < (MOVING_S if self._bar else QUIET_S):
             return
         self._spoke = now
-        line = ": ".join(part for part in (self._phase, self._detail) if part)
-        line = f"{line} ({now - self._started:.0f} s)"
+        passed = f"({now - self._started:.0f} s)"
         if not self._bar:
-            self.rich.print(f"  {line}", markup=False)
+            line = ": ".join(part for part in (self._phase, self._detail) if part)
+            self.rich.print(f"  {line} {passed}", markup=False)
             return
         left_s = (self._total - self._done) * fmean(self._step_s) if self._step_s else 0.0
         left = f"{self._done}/{self._total}" + (f", {duration(left_s)} left" if left_s else "")
         self._bar.update(
             self._bar.task_ids[0],
-            description=line,
+            description=f"{self._phase} {passed}",
+            detail=self._detail,
             total=self._total or None,
             completed=self._done,
             left=left if self._total else "",
         )
+
+
+class Bar(Progress):
+    """A bar with its phase, and below it a line of counts with the whole width to itself."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        for task in self.tasks:
+            if task.fields["detail"]:
+                yield Text(f"  {task.fields['detail']}", style="dim", no_wrap=True, overflow="ellipsis")
 
 
 def step_line(number: int, total: int, values: Mapping[str, float], *, width: int = 80) -> str:

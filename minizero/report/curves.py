@@ -16,7 +16,7 @@ from minizero.formatting import number, percent
 from minizero.metrics import METRICS, Metric, metric_for
 from minizero.report.charts import MOST_POINTS, Band, Series, bin_name, bins, line_chart, stacked_chart, window
 from minizero.report.pages import Section
-from minizero.selfplay.run_data import Row
+from minizero.selfplay.run_files import Row
 from minizero.types import TaskType
 
 
@@ -35,7 +35,8 @@ GROUPS = (
           ("propose/admitted_frac", "propose/rejected", "propose/learnable_frac", "propose/solve_rate",
            "propose/unique_frac", "propose/program_lines")),
     Group("Solving", ("solve/", "reward/solve"), ("solve/correct_frac", "solve/verdict", "reward/solve")),
-    Group("Policy", ("advantage/", "policy/"), ("policy/entropy", "policy/grad_norm", "advantage/zero_frac")),
+    Group("Policy", ("advantage/", "policy/"),
+          ("policy/entropy", "policy/grad_norm", "policy/kl_base", "advantage/zero_frac")),
     Group("Speed", ("time/", "rollout/", "sandbox/", "memory/"),
           ("time/step_s", "rollout/completion_tokens", "memory/peak_gib")),
     Group("Other", ("",), ()),

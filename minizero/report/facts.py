@@ -17,7 +17,8 @@ from minizero.selfplay.run_data import RunData
 def settings_section(run: RunData) -> Section:
     """What differs from the defaults, each with its sentence; the whole file folds away."""
     if run.config is None:
-        changed = {name: tuple(pair) for name, pair in run.manifest.get("difference", {}).items()}
+        noted = run.manifest.get("difference", {})
+        changed = {name: tuple(pair) for name, pair in noted.items() if isinstance(pair, list) and len(pair) == 2}
     else:
         changed = difference(run.config)
     rows = [(name, _value(new), _value(old), sentence_of(name)) for name, (old, new) in changed.items()]

@@ -6,14 +6,14 @@ Reading order: gallery_sections; then one function per section. Everything shown
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from minizero.formatting import percent
 from minizero.report.charts import SMALL, WIDE, Band, bin_name, bins, stacked_chart
 from minizero.report.pages import Section
-from minizero.selfplay.run_data import Digest, Row, digests, find_tasks, spread
+from minizero.selfplay.run_data import Digest, find_tasks, read_digests, spread
 from minizero.selfplay.run_directory import RunDirectory
+from minizero.selfplay.run_files import Row
 from minizero.types import TaskType
 
 READ_STEPS = 60  # steps whose rollouts are read: the page's size and time do not grow with the run
@@ -27,21 +27,23 @@ RATE_BANDS = (
 )
 
 
-def gallery_sections(run: RunDirectory) -> list[Section]:
-    """The sections that rollouts/ can fill; none when there are no rollouts."""
+def gallery_sections(run: RunDirectory) -> tuple[list[Section], list[str]]:
+    """The sections that rollouts/ can fill, none when there are no rollouts; and a sentence for each damaged file."""
     steps = run.rollout_steps()
-    read = list(digests(run, spread(steps, READ_STEPS)))
+    read, problems = read_digests(run, spread(steps, READ_STEPS))
     if not read:
-        return []
+        return [], problems
     scope = f"From all {len(read)} steps" if len(read) == len(steps) else f"From {len(read)} of {len(steps)} steps"
+    latest = _latest(read)
+    tasks, damaged = find_tasks(run.path, {row["task"] for _, row in latest})
     sections = [
         _difficulty(read, scope),
         _tasks(read),
-        _answers(read, run.path),
+        _answers(latest, tasks),
         _rejected(read, scope),
         _rollouts(read, scope),
     ]
-    return [section for section in sections if section]
+    return [section for section in sections if section], [*problems, *damaged]
 
 
 def _difficulty(read: Sequence[Digest], scope: str) -> Section | None:
@@ -89,16 +91,20 @@ def answer_text(row: Row) -> str:
     return str(row["text"] if row.get("answer") is None else row["answer"])
 
 
-def _answers(read: Sequence[Digest], path: Path) -> Section | None:
-    """The latest right and the latest wrong answer of each type that was drawn."""
+def _latest(read: Sequence[Digest]) -> list[tuple[int, Row]]:
+    """The latest right and the latest wrong answer of each type that was drawn, with their steps."""
     latest: list[tuple[int, Row]] = []
     for kind in TaskType:
         for is_right in (True, False):
             key = (kind.value, is_right)
             latest += [(digest.step, digest.answers[key]) for digest in read if key in digest.answers][-1:]
+    return latest
+
+
+def _answers(latest: Sequence[tuple[int, Row]], tasks: Mapping[str, Row]) -> Section | None:
+    """These answers beside their tasks."""
     if not latest:
         return None
-    tasks = find_tasks(path, {row["task"] for _, row in latest})
     cards = [(step, row, tasks.get(row["task"]), answer_text(row)) for step, row in latest]
     return Section("answers", "Answers, right and wrong", "answers", {"cards": cards})
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from minizero.config import difference
 from minizero.config.reward import ProposeReward
+from minizero.report.asked import Asked
+from minizero.report.licence import Licence
 from minizero.report.pages import text
 from minizero.report.verdict import Findings
 from minizero.selfplay.run_data import RunData
@@ -16,13 +18,17 @@ SEEDS = {"zero": "one identity function (AZR's zero triplet)", "builtin": "miniz
 HIDDEN = ("run.dir", "run.name", "model.name")  # paths of the machine that trained
 
 
-def model_card(run: RunData, verdict: Findings, *, base: str, kind: str) -> str:
-    """README.md for the hub. `kind`: "adapter", or "model" (whole weights). Raises RunError without a config."""
+def model_card(
+    run: RunData, verdict: Findings, *, base: str, kind: str, licence: Licence, asked: Asked | None = None
+) -> str:
+    """README.md for the hub. `kind`: "adapter", "model" (whole weights) or "gguf". `licence`: the base model's.
+    `asked`: how often the held-out tasks were asked. Raises RunError without a config."""
     config = run.config
     if config is None:
         raise RunError(f"{run.path}: {run.problems[0]}. An export needs the settings.")
     return text(
-        "model_card.md", run=run, verdict=verdict, base=base, kind=kind, config=config,
+        "model_card.md", run=run, verdict=verdict, base=base, kind=kind, config=config, licence=licence,
+        asked=asked,
         seeds=SEEDS.get(config.buffer.seeds, f"the seed tasks of `{config.buffer.seeds}`"),
         versions=", ".join(f"{name} {value}" for name, value in run.manifest.get("versions", {}).items()),
         usual_base=ProposeReward().base,

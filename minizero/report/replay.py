@@ -18,8 +18,9 @@ from rich.text import Text
 from minizero.formatting import number, short
 from minizero.report.console import step_line
 from minizero.report.words import REASONS, VERDICTS, requested_lines, reward_of
-from minizero.selfplay.run_data import Row, find_tasks, read_run
+from minizero.selfplay.run_data import find_tasks, read_run
 from minizero.selfplay.run_directory import RunDirectory
+from minizero.selfplay.run_files import Row
 from minizero.types import RunError, TaskType
 
 ROLES = ("propose", "solve", "attempt")
@@ -50,17 +51,33 @@ def show(
             raise RunError(f"{path}: no step has rollouts yet (run.rollouts_every, or no step is finished).")
         step = steps[-1]
     rows = run.rollouts(step)
+    _check(rows, step)
     chosen = [row for row in rows if _passes(row, filters)]
     if not chosen:
         raise RunError(_nothing(step, rows, filters))
     wanted = {row["task"] for row in chosen[:limit] if row["role"] != "propose"}
     tasks = {row["task"]: row["task_content"] for row in rows if row.get("task_content") and row["task"] in wanted}
-    tasks |= find_tasks(path, wanted - set(tasks))
+    kept, problems = find_tasks(path, wanted - set(tasks))
+    tasks |= kept
     for row in chosen[:limit]:
         console.print(_rollout(row, tasks.get(row.get("task", ""))))
     shown = f"step {step} of {steps[0]} to {steps[-1]}: {min(limit, len(chosen))} of {len(rows)} rollouts"
     more = f", {len(chosen) - limit} more with --limit {len(chosen)}" if len(chosen) > limit else ""
     console.print(Rule(style="dim"), Text(shown + more))
+    for problem in problems:
+        console.print(Text(f"! {problem}"))
+
+
+def _check(rows: Sequence[Row], step: int) -> None:
+    """Raise RunError for rows that no version of minizero wrote."""
+    for line, row in enumerate(rows, 1):
+        outcome = "reason" if row.get("role") == "propose" else "verdict"
+        lacking = [name for name in ("role", "type", "id", "text", outcome) if not isinstance(row.get(name), str)]
+        if lacking:
+            raise RunError(
+                f"rollouts of step {step}, line {line}: no rollout, {lacking[0]} is {row.get(lacking[0])!r:.40}. "
+                "Another step is shown with --step N."
+            )
 
 
 def _passes(row: Row, filters: Mapping[str, str]) -> bool:
@@ -165,7 +182,10 @@ def watch(
     `wait` is called between two looks; when it returns True, watching ends.
     """
     console = console or Console(highlight=False, soft_wrap=True)
-    config = read_run(path).config
+    found = read_run(path)
+    config = found.config
+    for problem in found.problems:
+        console.print(Text(f"! {problem}"))
     total = config.selfplay.steps if config else 0
     is_validated = bool(config and config.eval.tasks != "none")
     run, seen, last = RunDirectory.open(path), 0, 0

@@ -6,8 +6,11 @@ sections' data), charts.py (drawings), pages.py and templates/run.html (how it l
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from minizero.report.asked import asked_so_far
 from minizero.report.curves import curve_sections
 from minizero.report.facts import cost_section, manifest_section, settings_section
 from minizero.report.gallery import gallery_sections
@@ -22,13 +25,18 @@ ORDER = (
 )
 
 
-def write_report(path: Path) -> Path:
-    """Write report.html of a run, finished or not; returns its path. Raises RunError where there is no run."""
+def write_report(path: Path, *, notice: Callable[[str], None] = lambda text: None) -> Path:
+    """Write report.html of a run, finished or not; returns its path. What cannot be read of the run is told on the page
+    and to `notice`. Raises RunError where there is no run."""
     run, directory = read_run(path), RunDirectory.open(path)
     name = path.resolve().name
+    gallery, damaged = gallery_sections(directory)
+    run = replace(run, problems=(*run.problems, *damaged))
+    for problem in run.problems:
+        notice(problem)
     made = [
         *curve_sections(run.rows),
-        *gallery_sections(directory),
+        *gallery,
         settings_section(run),
         cost_section(run),
         manifest_section(run),
@@ -51,6 +59,7 @@ def _header(run: RunData, name: str, verdict: Findings) -> dict[str, object]:
         "verdict": verdict,
         "reach": 1.05 * max([0.01, *ends]),
         "is_validation": is_validation,
+        "asked": asked_so_far(run),
         "often": [*verdict.cautions, *(str(alarm) for alarm in verdict.alarms if alarm.is_often)],
         "rare": [str(alarm) for alarm in verdict.alarms if not alarm.is_often],
     }

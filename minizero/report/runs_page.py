@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from minizero.config import difference as difference_of
@@ -11,20 +11,24 @@ from minizero.report.charts import Series, line_chart
 from minizero.report.curves import GROUPS, Figure, group_of, is_share, show_as
 from minizero.report.pages import Section, page
 from minizero.report.verdict import judge
-from minizero.selfplay.run_data import Row, read_run
+from minizero.selfplay.run_data import read_run
+from minizero.selfplay.run_files import Row
 from minizero.types import RunError
 
 MOST = 8  # colours that can be told apart
 TITLE = "runs · minizero"
 
 
-def write_runs(paths: Sequence[Path], out: Path) -> Path:
-    """Write the page of two to eight runs; returns its path. Raises RunError where one is no run."""
+def write_runs(paths: Sequence[Path], out: Path, *, notice: Callable[[str], None] = lambda text: None) -> Path:
+    """Write the page of two to eight runs; returns its path. What cannot be read of a run is told to `notice`. Raises
+    RunError where one is no run."""
     if not 2 <= len(paths) <= MOST:
         raise RunError(f"{len(paths)} runs on one page: expected 2 to {MOST}.")
     if out.exists() and TITLE not in out.read_text(encoding="utf-8", errors="replace"):
         raise RunError(f"{out} is there already and is no such page. Give another place with --out.")
     runs = [read_run(path) for path in paths]
+    for problem in (problem for run in runs for problem in run.problems):
+        notice(problem)
     names, verdicts = [str(path) for path in paths], [judge(run) for run in runs]
     keys = [(f"c{i}", name) for i, name in enumerate(names)]
     main = [(verdict.solve_rate or verdict.greedy)[:1] for verdict in verdicts]

@@ -5,6 +5,7 @@ Reading order: suggest (continue, measure, calm down, then an overlay of configs
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from minizero.ablate.sets import first_comment
 from minizero.config import load_config, read_toml
 from minizero.config.files import FOLDER, folders
-from minizero.formatting import visible
+from minizero.formatting import shell, visible
 from minizero.selfplay.run_data import RunData
 from minizero.types import ConfigError
 
@@ -32,37 +33,56 @@ def suggest(run: RunData, *, is_better: bool, is_falling: bool) -> Suggestion:
         return Suggestion("To see how this version would run:", command("selfplay", "--dry-run"))
     model = config.model.name
 
-    def again(arguments: str) -> str:
-        return command("selfplay", arguments, model=model)
+    def again(*words: object) -> str:
+        return command("selfplay", *words, model=model)
 
     if not run.is_finished:
-        return Suggestion("To continue this run where it stands:", again(f"--resume {run.path}"))
+        return Suggestion("To continue this run where it stands:", command("selfplay", "--resume", run.path))
     if config.eval.tasks == "none":
-        return Suggestion("To measure what is learned, give it held-out tasks:", again("--set eval.tasks=tiny"))
+        return Suggestion("To measure what is learned, give it held-out tasks:", again("--set", "eval.tasks=tiny"))
     if is_falling:
         rates = {"lr": config.optim.lr, "norm_lr": config.optim.norm_lr}
-        softer = " ".join(f"--set optim.{name}={rate / 2:.3g}" for name, rate in rates.items() if rate)
-        return Suggestion("To try the same more gently, with half the learning rate:", again(softer))
+        softer = [word for name, rate in rates.items() if rate for word in ("--set", f"optim.{name}={rate / 2:.3g}")]
+        return Suggestion("To try the same more gently, with half the learning rate:", again(*softer))
     overlay = _overlay(config.model_dump(mode="json", exclude_none=True))
     if overlay:
         path, words = overlay
-        return Suggestion(f"To try next ({words}):", again(f"--config {path}"))
+        return Suggestion(f"To try next ({words}):", again("--config", path))
     if is_better and not config.selfplay.shuffle_rewards:
-        control = again("--set selfplay.shuffle_rewards=true")
+        control = again("--set", "selfplay.shuffle_rewards=true")
         return Suggestion("To see that it is the rewards that teach, run the control with shuffled ones:", control)
-    longer = f"--resume {run.path} --steps {2 * max(1, run.done)}"
-    return Suggestion("To see where it goes, continue this run to twice its length:", again(longer))
+    longer = command("selfplay", "--resume", run.path, "--steps", 2 * max(1, run.done))
+    return Suggestion("To see where it goes, continue this run to twice its length:", longer)
 
 
-def command(name: str, arguments: str, *, model: str = "tiny") -> str:
-    """The command line as it is typed: by make in a checkout, else by the console script."""
-    if Path("Makefile").is_file():
-        if name == "replay":
-            return f"make replay RUN={arguments}"
-        named = "" if model == "tiny" else f" MODEL={model}"
-        return f'make {name}{named} ARGS="{arguments}"'
-    named = "" if model == "tiny" or name != "selfplay" else f" {model}"
-    return f"minizero {name}{named} {arguments}"
+def command(name: str, *words: object, model: str = "tiny", run: Path | None = None) -> str:
+    """A command line that can be pasted: for make in a checkout, else for the console script.
+
+    `model` for a new run; a run that there is has its own. What make hands on is read by a shell once more, so that a
+    path with a space is quoted twice there.
+    """
+    if _is_checkout():
+        parts = ["make", name]
+        parts += [f"MODEL={_quoted(shell(model))}"] if model != "tiny" else []
+        parts += [f"RUN={_quoted(shell(run))}"] if run else []
+        parts += [f"ARGS={_quoted(shell(*words), always=True)}"] if words else []
+        return " ".join(parts)
+    subject = [run] if run else [model] if model != "tiny" else []
+    return shell("minizero", name, *subject, *words)
+
+
+def _is_checkout() -> bool:
+    """Whether make, here, knows what minizero is: in the repository, not in whatever folder has a Makefile."""
+    makefile = Path("Makefile")
+    return makefile.is_file() and "selfplay:" in makefile.read_text(encoding="utf-8", errors="replace")
+
+
+def _quoted(value: str, *, always: bool = False) -> str:
+    """The value of one of make's variables, for a shell."""
+    value = value.replace("$", "$$")
+    if set(value) & set('"$`!\\'):
+        return shlex.quote(value)
+    return f'"{value}"' if always or shlex.quote(value) != value else value
 
 
 def _overlay(settings: dict[str, Any]) -> tuple[Path, str] | None:

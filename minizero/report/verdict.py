@@ -106,7 +106,7 @@ def closing_words(path: Path) -> str:
     """
     verdict = judge(read_run(path))
     warnings = [*(str(alarm) for alarm in verdict.alarms if alarm.is_often), *verdict.cautions]
-    return text("closing.txt", verdict=verdict, warnings=warnings, path=path, replay=command("replay", str(path)))
+    return text("closing.txt", verdict=verdict, warnings=warnings, path=path, replay=command("replay", run=path))
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from minizero.config.reward import (
     ALL,
@@ -35,6 +35,8 @@ __all__ = [
 ]  # fmt: skip
 
 DUPLICATE = "duplicate"  # tasks.REASONS names it so
+CUT = "cut by the token limit (reward.cut)"
+Cut = float | Literal["wrong"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +63,23 @@ class Reward:
         return {part.name: part.value for part in self.parts}
 
 
-def reward_proposal(outcome: ProposalOutcome, config: ProposeReward) -> Reward:
-    """The reward of one proposal.
+def reward_proposal(outcome: ProposalOutcome, config: ProposeReward, cut: Cut = "wrong") -> Reward:
+    """The reward of one proposal. `cut` is reward.cut.
 
-    Not admitted: `duplicate` or `invalid`, nothing measured. Broken wrapper: `malformed`. Base <= 0: `extremes`.
-    Else the base combined with the weighted terms (docs/algorithm.md 5.2). Preset azr, solve rate 2/8 -> 0.75.
+    A duplicate: `duplicate`. Cut by the token limit before its form was complete: `cut`, or `invalid`. Not admitted:
+    `invalid`. Nothing is measured of what is no new task. Broken wrapper: `malformed`. Base <= 0: `extremes`. Else the
+    base combined with the weighted terms (docs/algorithm.md 5.2). Preset azr, solve rate 2/8 -> 0.75.
     """
     if outcome.reason == DUPLICATE:
         return Reward(config.duplicate, "a duplicate (reward.propose.duplicate)", ())
+    is_cut = outcome.cut and not outcome.format_ok
     if outcome.reason or outcome.task is None:
+        if is_cut and cut != "wrong":
+            return Reward(cut, CUT, ())
         return Reward(config.invalid, "not a task (reward.propose.invalid)", ())
     values = _measure(outcome, outcome.type, config.base, config.terms, builtin.PROPOSE, PROPOSE_TERMS)
+    if is_cut:
+        return _fixed(config.invalid if cut == "wrong" else cut, CUT, values, config.terms)
     if not outcome.format_ok:
         return _fixed(config.malformed, "a broken wrapper (reward.propose.malformed)", values, config.terms)
     if values[config.base] <= 0:
@@ -81,13 +89,16 @@ def reward_proposal(outcome: ProposalOutcome, config: ProposeReward) -> Reward:
     return _combine(values, config.base, config.terms, config.combine)
 
 
-def reward_answer(outcome: AnswerOutcome, config: SolveReward) -> Reward:
-    """The reward of one answer.
+def reward_answer(outcome: AnswerOutcome, config: SolveReward, cut: Cut = "wrong") -> Reward:
+    """The reward of one answer. `cut` is reward.cut.
 
-    Broken wrapper, or induction without a program: `malformed`, even if right. Accuracy 0: `wrong`. Else the accuracy
-    combined with the weighted terms. Preset azr: 1.0 right, -0.5 wrong, -1.0 malformed (docs/algorithm.md 5.3).
+    Cut by the token limit before its form was complete: `cut`, or `wrong`. Broken wrapper, or induction without a
+    program: `malformed`, even if right. Accuracy 0: `wrong`. Else the accuracy combined with the weighted terms.
+    Preset azr: 1.0 right, -0.5 wrong, -1.0 malformed (docs/algorithm.md 5.3).
     """
     values = _measure(outcome, outcome.task.type, config.induction, config.terms, builtin.SOLVE, SOLVE_TERMS)
+    if outcome.cut and not outcome.format_ok:
+        return _fixed(config.wrong if cut == "wrong" else cut, CUT, values, config.terms)
     without_program = outcome.task.type == TaskType.INDUCTION and outcome.answer is None
     if not outcome.format_ok or without_program:
         rule = "a broken wrapper or no program (reward.solve.malformed)"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from minizero.formatting import shell
 from minizero.models.adapter import adapter_layers
 from minizero.models.architecture import TOLERANCE, describe, log_softmax, text_sizes, trial_ids
 from minizero.rollout.protocol import Sampler, drain
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 TEXTS = ("def f(numbers):\n    return sorted(numbers)[::-1]\n", "What does this program return for [3, 1, 2]?")
 TOKENS, SAMPLES = 8, 2
+LONG = 1024  # tokens whose eager scores take 128 MiB for 32 heads
 WINDOWS = ("sliding_window", "attention_chunk_size", "index_topk")  # how configs call the keys that a layer sees
 POWER = 5.0  # the random adapter must move log-probabilities by this many tolerances, or the test would see nothing
 # Two engines magnify rounding where an adapter moves much: 0.11 nats in bfloat16 where a random adapter moved
@@ -116,7 +118,8 @@ def measure(policy: Policy, sampler: Sampler) -> Agreement:
             f"on average, expected at most {found.allowed(name):.3g} in {dtype} "
             f"({', '.join(f'{key} {value:.3g}' for key, value in gaps.items())}; power {power:.3g}).\n"
             "Training would follow another policy than the one that is sampled. Try "
-            f"{_advice(name, sampler)}, and report this with the output of  minizero doctor {policy.config.model.name}"
+            f"{_advice(name, sampler)}, and report this with the output of  "
+            f"{shell('minizero', 'doctor', policy.config.model.name)}"
         )
     return found
 
@@ -176,29 +179,31 @@ def _sample(policy: Policy, sampler: Sampler, *, adapter: bool) -> list[Rollout]
 
 
 def _long_texts(policy: Policy, sampler: Sampler) -> list[str]:
-    """A prompt longer than what the model's layers see at once, where prompts may be that long."""
-    sizes = text_sizes(policy.model)
+    """A prompt longer than what the model's layers see at once, where a prompt and its answer may be that long."""
+    sizes, play = text_sizes(policy.model), policy.config.selfplay
     windows = [getattr(sizes, name, None) for name in WINDOWS]
     narrow = min((w for w in windows if isinstance(w, int) and w > 0), default=0)
-    if describe(policy.model).is_plain or not narrow or narrow + 32 > policy.config.selfplay.max_prompt_tokens:
+    longest = play.max_prompt_tokens + max(play.propose_max_tokens, play.solve_max_tokens)
+    if describe(policy.model).is_plain or not narrow or narrow + 32 > longest:
         return []
     text = TEXTS[0]
-    while len(sampler.prompt_ids(Prompt((Message("user", text),)))) < narrow + 8:
-        text += "x = 3\n"
+    while (missing := narrow + 8 - len(sampler.prompt_ids(Prompt((Message("user", text),))))) > 0:
+        text += "x = 3\n" * max(1, missing // 8)
     return [text]
 
 
 @torch.no_grad()
 def _plain(policy: Policy, rollouts: list[Rollout]) -> list[Tensor]:
-    """Log-probabilities [T] of each completion by transformers' own forward pass with its own (eager) attention."""
-    found = []
-    with own_attention(policy.model):
-        for rollout in rollouts:
-            prompt, ids = rollout.completion.prompt_ids, rollout.completion.ids
-            whole = torch.tensor([prompt + ids], device=policy.model.device)
+    """Log-probabilities [T] of each completion by transformers' own forward pass with its own (eager) attention; of a
+    long text, whose eager scores would fill a card, with its own sdpa where the layers ask for nothing else."""
+    found, is_fast = [], describe(policy.model).is_fast
+    for rollout in rollouts:
+        prompt, ids = rollout.completion.prompt_ids, rollout.completion.ids
+        whole = torch.tensor([prompt + ids], device=policy.model.device)
+        with own_attention(policy.model, "sdpa" if is_fast and whole.shape[1] > LONG else "eager"):
             logits = _last_logits(policy.model, whole, len(ids) + 1)[:-1].float() / policy.config.sampler.temperature
-            targets = torch.tensor(ids, device=logits.device)
-            found.append(log_softmax(logits).gather(1, targets[:, None])[:, 0].cpu())
+        targets = torch.tensor(ids, device=logits.device)
+        found.append(log_softmax(logits).gather(1, targets[:, None])[:, 0].cpu())
     return found
 
 
@@ -212,10 +217,10 @@ def _last_logits(model: Any, ids: Tensor, count: int) -> Tensor:
 
 
 @contextmanager
-def own_attention(model: Any) -> Iterator[None]:
-    """The model's eager attention inside, where it has one."""
+def own_attention(model: Any, name: str = "eager") -> Iterator[None]:
+    """transformers' own attention of this name inside, where the model has a choice."""
     before = model.config._attn_implementation
-    model.config._attn_implementation = "eager"
+    model.config._attn_implementation = name
     try:
         yield
     finally:

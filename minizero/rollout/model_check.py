@@ -5,6 +5,7 @@ Reading order: examine_model, then the facts in the order in which they are prin
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from minizero.models.adapter import adapter_layers
 from minizero.models.architecture import describe, text_sizes
 from minizero.models.attention import ATTENTION
-from minizero.models.tokenizer import Tokenizer
+from minizero.models.tokenizer import CHOICES, Tokenizer
 from minizero.planner.doctor import Check
 from minizero.planner.memory import kv_token_bytes
 from minizero.planner.shapes import shape_of
@@ -112,7 +113,8 @@ def _tokenizer_facts(tokenizer: Tokenizer) -> Iterator[Check]:
         return
     text = tokenizer.backend.decode(shown)
     thinks = "the prompt opens a think part" if text.rfind("<think>") > text.rfind("</think>") else "no open think part"
-    choice = "; it has enable_thinking (prompt.think)" if "enable_thinking" in str(template) else ""
+    names = [name for name in CHOICES if re.search(rf"\b{name}\b", str(template))]
+    choice = f"; it has {' and '.join(names)} (prompt.think)" if names else ""
     yield Check("chat template", "ok", f"ends in {text[-24:]!r}: {thinks}{choice}")
 
 

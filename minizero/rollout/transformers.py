@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from minizero.learn.batching import plan_micro_batches
-from minizero.models.architecture import describe
+from minizero.models.architecture import describe, text_sizes
+from minizero.models.names import positions_change_after
 from minizero.models.tokenizer import Tokenizer
 from minizero.rollout.decode import Decoder, choose_decoder
 from minizero.rollout.protocol import stream_seed
@@ -68,6 +69,7 @@ class TransformersSampler:
         self._rows: list[_Row] = []  # those that have ended stay, unread, until _drop_ended
         self._may_enter = False  # there are new prompts or there is new room since the last admission
         self._architecture = describe(model)
+        self._longest = positions_change_after(text_sizes(model))
         self._decoder_type = choose_decoder(self._architecture)
         self._decoder: Decoder = self._decoder_type(self._architecture)
         self._adapter = True
@@ -86,7 +88,14 @@ class TransformersSampler:
     def submit(self, request: Request) -> None:
         if not request.adapter and self._adapter_off is None:
             raise ModelError("sampling with the adapter off needs an adapter; this policy trains all its parameters.")
-        self._waiting.append((request, self.tokenizer.encode(request.prompt)))
+        ids = self.tokenizer.encode(request.prompt)
+        if self._longest and len(ids) + request.max_tokens > self._longest:
+            raise ModelError(
+                f"{request.id}: {len(ids)} prompt tokens and {request.max_tokens} new ones, but this model computes "
+                f"other positions in texts of more than {self._longest} tokens (longrope), so that its cache would be "
+                "wrong. Ask for fewer tokens, or take another model."
+            )
+        self._waiting.append((request, ids))
         self._may_enter = True
 
     @property

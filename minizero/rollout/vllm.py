@@ -29,6 +29,7 @@ from minizero.rollout.vllm_internals import (
     InternalsMoved,
     StackedAdapter,
     base_weights,
+    open_tokens,
     release_cache,
     reset_prefix_cache,
     settle,
@@ -200,7 +201,11 @@ class VLLMSampler:
 
     @property
     def generated(self) -> int:
-        return int(self._usage["completion_tokens"])
+        try:
+            still_open = open_tokens(self._llm) if self._running else 0
+        except InternalsMoved:
+            still_open = 0  # then a completion counts when it has ended
+        return int(self._usage["completion_tokens"]) + still_open
 
     def take_usage(self) -> dict[str, float]:
         usage = self._usage

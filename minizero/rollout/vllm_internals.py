@@ -179,6 +179,15 @@ def base_weights(llm: Any) -> tuple[dict[str, Tensor], dict[str, tuple[str, ...]
         raise InternalsMoved(str(error)) from error
 
 
+def open_tokens(llm: Any) -> int:
+    """Tokens written so far of the completions that are not finished. Raises InternalsMoved."""
+    try:
+        states = llm.llm_engine.output_processor.request_states.values()
+        return sum(state.detokenizer.num_output_tokens() for state in states if state.detokenizer is not None)
+    except (AttributeError, TypeError) as error:
+        raise InternalsMoved(str(error)) from error
+
+
 def reset_prefix_cache(llm: Any) -> None:
     """Forget cached prompts: vLLM keys them by the adapter's name and path, not by its numbers, so after a push they
     would be those of the policy before it. Raises SamplerError when vLLM refuses, which it does while requests run."""

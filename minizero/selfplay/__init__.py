@@ -2,5 +2,6 @@
 
 Reading order: step.py (a step on one page), round.py (each completion's way, with answers.py and scheduler.py),
 scoring.py (rewards), buffer.py and seeds.py (tasks); then a run: build.py (its parts), run_loop.py, validation.py,
-run_directory.py and run_data.py (written and read), manifest.py, trackers.py. seeding.py grows seed tasks.
+run_directory.py and run_data.py (written and read), manifest.py, version.py (which version may continue a run),
+trackers.py. seeding.py grows seed tasks.
 """

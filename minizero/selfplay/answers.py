@@ -27,4 +27,5 @@ class AnswerReader:
             self._verdicts[key] = self._scheduler.start(check(task, parsed, self._box, self._settings))
         verdict = await result(self._verdicts[key])
         kept_form = format_ok(Role.SOLVE, task.type, text, style=self._style)
-        return AnswerOutcome(task, text, kept_form, verdict, None if isinstance(parsed, ParseError) else parsed)
+        answer = None if isinstance(parsed, ParseError) else parsed
+        return AnswerOutcome(task, text, kept_form, verdict, answer, cut=completion.finish == "length")

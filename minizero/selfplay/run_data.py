@@ -1,32 +1,33 @@
 """What a report, a verdict and a replay read of a run directory, finished or not.
 
-Reading order: RunData and read_run (settings, manifest, metrics, validations), then Digest and digests: a few rollouts
-of many steps, drawn with a fixed seed, without ever holding more than one step in memory.
+Reading order: RunData and read_run (settings, manifest, metrics, validations), then Digest and read_digests: a few
+rollouts of many steps, drawn with a fixed seed, without ever holding more than one step in memory.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from minizero.config import Config, config_from, read_toml
+from minizero.config import Config, config_from
+from minizero.formatting import shell
 from minizero.selfplay.buffer import task_from_json
-from minizero.selfplay.run_directory import RunDirectory
+from minizero.selfplay.run_directory import SIX_DIGITS, RunDirectory
+from minizero.selfplay.run_files import Line, Row, left_out, lines_of, read_metrics, why
 from minizero.selfplay.validation import Validation
+from minizero.selfplay.version import caution
 from minizero.types import MiniZeroError, RunError, Task
 
-Row = dict[str, Any]
 SOME = 8  # rollouts of a step that a report lists
 
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """The small files of a run. `config` is None when config.toml belongs to another version (`problems` says so)."""
+    """The small files of a run. `config` is None when config.toml is damaged or belongs to another version; `problems`
+    has a sentence for each file that is not as it should be."""
 
     path: Path
     config: Config | None
@@ -60,26 +61,32 @@ def read_run(path: Path) -> RunData:
     problems: list[str] = []
     config, manifest = None, {}
     try:
-        config = config_from(read_toml(path / "config.toml"))
+        config = config_from(run.settings)
     except MiniZeroError as error:
-        problems.append(f"config.toml cannot be read by this version: {error}")
+        problems.append(f"{path / 'config.toml'} cannot be read by this version: {error}")
     try:
         manifest = run.manifest
-    except (OSError, ValueError) as error:
-        problems.append(f"manifest.json cannot be read: {error}")
+    except RunError as error:
+        problems.append(str(error))
+    problems += [words] if (words := caution(manifest)) else []
+    rows_read: list[Row] = []
+    try:
+        rows_read, damaged = read_metrics(path)
+        problems += damaged
+    except RunError as error:
+        problems.append(str(error))
     merged: dict[int, Row] = {}
-    for row in run.metrics() if (path / "metrics.jsonl").is_file() else []:
-        merged[int(row["step"])] = merged.get(int(row["step"]), {}) | row
+    for row in rows_read:
+        merged[row["step"]] = merged.get(row["step"], {}) | row
     rows = tuple(merged[step] for step in sorted(merged))
     validations = []
     for row in rows:
         # A resume cuts metrics.jsonl back but leaves eval/ alone, so the metrics say which validations count.
-        file = path / "eval" / f"step-{row['step']:06d}.json"
-        if any(name.startswith("eval/greedy") for name in row) and file.is_file():
+        if any(name.startswith("eval/greedy") for name in row):
             try:
-                validations.append(Validation.from_json(file.read_text()))
-            except (ValueError, KeyError) as error:
-                problems.append(f"eval/{file.name} cannot be read: {error}")
+                validations.append(Validation.read(path / "eval" / f"step-{row['step']:06d}.json"))
+            except RunError as error:
+                problems.append(str(error))
     return RunData(path, config, manifest, rows, tuple(validations), tuple(problems))
 
 
@@ -98,14 +105,18 @@ class Digest:
     some: list[Row] = field(default_factory=list)  # SOME of all rows, in their order
 
 
-def digests(run: RunDirectory, steps: Sequence[int]) -> Iterator[Digest]:
-    """A digest of each given step; a step whose file cannot be read is passed over."""
+def read_digests(run: RunDirectory, steps: Sequence[int]) -> tuple[list[Digest], list[str]]:
+    """A digest of each given step, and a sentence for each whose file is damaged."""
+    found: list[Digest] = []
+    problems: list[str] = []
     for step in steps:
         try:
-            rows = run.rollouts(step)
-        except (MiniZeroError, OSError, EOFError, ValueError):
-            continue
-        yield _digest(step, rows)
+            found.append(_digest(step, run.rollouts(step)))
+        except RunError as error:
+            problems.append(str(error))
+        except (KeyError, TypeError, ValueError) as error:  # whole, and by another version or hand
+            problems.append(f"rollouts of step {step} cannot be read by this version ({why(error)}).")
+    return found, problems
 
 
 def _digest(step: int, rows: list[Row]) -> Digest:
@@ -151,40 +162,50 @@ def spread(items: Sequence[int], count: int) -> list[int]:
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
-def find_tasks(path: Path, wanted: set[str]) -> dict[str, Row]:
-    """Task id -> its JSON object, from tasks.jsonl, for the ids wanted. Damaged lines are passed over."""
-    file = path / "tasks.jsonl"
-    if not wanted or not file.is_file():
-        return {}
-    return {task.id: row for row, task in _tasks(file) if task.id in wanted}
+def find_tasks(path: Path, wanted: set[str]) -> tuple[dict[str, Row], list[str]]:
+    """Task id -> its JSON object, from tasks.jsonl, for the ids wanted; and a sentence on what is damaged there."""
+    if not wanted:
+        return {}, []
+    try:
+        tasks, problems = _tasks(path / "tasks.jsonl")
+    except RunError as error:
+        return {}, [str(error)]
+    return {task.id: row for row, task in tasks if task.id in wanted}, problems
 
 
 def newest_checkpoint(path: Path) -> Path:
     """The adapter or model directory of the run's last checkpoint. Raises RunError when there is none."""
-    steps = sorted(p for p in (path / "checkpoints").glob("step-*") if p.suffix != ".partial")
+    steps = sorted((path / "checkpoints").glob(f"step-{SIX_DIGITS}"))
     inside = [d for p in steps[-1:] for d in (p / "adapter", p / "model") if d.is_dir()]
     if not inside:
         raise RunError(
             f"{path}: no checkpoint yet. One is written after the last step, and every run.checkpoint_every steps. "
-            f"Continue the run with  minizero selfplay --resume {path}"
+            f"Continue the run with  {shell('minizero', 'selfplay', '--resume', path)}"
         )
     return inside[0]
 
 
-def own_programs(path: Path) -> list[str]:
-    """The programs of the tasks that a run made up, from tasks.jsonl. Raises RunError where there is no such file."""
+def own_programs(path: Path) -> tuple[list[str], list[str]]:
+    """The programs of the tasks that a run made up, from tasks.jsonl, and a sentence on what is damaged there. Raises
+    RunError where there is no such file."""
     file = path / "tasks.jsonl"
     if not file.is_file():
         raise RunError(f"{path} has no tasks.jsonl: overlap is looked for in the tasks of a self-play run.")
-    return [task.program for _, task in _tasks(file)]
+    tasks, problems = _tasks(file)
+    return [task.program for _, task in tasks], problems
 
 
-def _tasks(file: Path) -> Iterator[tuple[Row, Task]]:
-    """Each task with its JSON object. What is no task, such as an eviction or a torn line, is passed over."""
-    with file.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
+def _tasks(file: Path) -> tuple[list[tuple[Row, Task]], list[str]]:
+    """Each task with its JSON object, and a sentence on the lines that are none."""
+    found: list[tuple[Row, Task]] = []
+    damaged: list[Line] = []
+    for line in lines_of(file):
+        problem = line.problem
+        if not problem:
             try:
-                row = json.loads(line)
-                yield row, task_from_json(row)
-            except (ValueError, KeyError, TypeError):
-                continue
+                found.append((line.row, task_from_json(line.row)))
+            except (ValueError, KeyError, TypeError) as error:
+                problem = why(error)
+        if problem:
+            damaged.append(Line(line.number, {}, problem))
+    return found, left_out(file, damaged, "a task")

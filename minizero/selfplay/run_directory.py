@@ -29,10 +29,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minizero.types import CheckpointError, RunError, RunExists
+from minizero.config import Config, read_toml
+from minizero.formatting import shell
+from minizero.selfplay.run_files import read_manifest, read_metrics, read_rollouts
+from minizero.types import CheckpointError, ConfigError, RunError, RunExists
 
 GROWING = ("metrics.jsonl", "tasks.jsonl")
+LAST_SECTION = list(Config.model_fields)[-1]
 KEPT_STATES = 2
+SIX_DIGITS = "[0-9]" * 6  # of a step, in the names of its files; what is called otherwise is not ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class RunDirectory:
         run = cls(path)
         if path.exists():
             raise RunExists(
-                f"{path} exists. Continue it with  --resume {path} , or give this run another --set run.name=..."
+                f"{path} exists. Continue it with  {_resume(path)}  or give this run another name, --set run.name=NAME"
             )
         with run._writing("the run directory"):
             try:
@@ -104,8 +109,21 @@ class RunDirectory:
             yield
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """config.toml, section by section. Raises ConfigError when it is no TOML, or was cut off."""
+        file = self.path / "config.toml"
+        tree = read_toml(file)
+        if not isinstance(tree.get(LAST_SECTION), dict):
+            raise ConfigError(
+                f"{file}: there is no section [{LAST_SECTION}], the last one of a run's settings, so it is not whole. "
+                "Restore it from a copy; the manifest's `difference` has the settings that are not defaults."
+            )
+        return tree
+
+    @property
     def manifest(self) -> dict[str, Any]:
-        return dict(json.loads((self.path / "manifest.json").read_text()))
+        """Raises RunError when manifest.json is missing or damaged."""
+        return read_manifest(self.path)
 
     def note(self, **values: Any) -> None:
         """Add to the manifest what is known only once the model is loaded."""
@@ -122,18 +140,14 @@ class RunDirectory:
             file.write(text)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a torn last line is left out. Raises RunError when the file is missing."""
-        rows = []
-        try:
-            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError as error:
-            raise RunError(f"{self.path / 'metrics.jsonl'} cannot be read: {error.strerror}.") from None
-        for line in lines:
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-        return rows
+        """The rows of metrics.jsonl; torn and damaged lines are left out. Raises RunError when the file is missing."""
+        return read_metrics(self.path)[0]
+
+    def problems(self) -> list[str]:
+        """A sentence on damaged lines of metrics.jsonl, which a run goes on without. Raises RunError where it, or
+        manifest.json, cannot be read at all."""
+        read_manifest(self.path)
+        return read_metrics(self.path)[1]
 
     def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
         """rollouts/step-N.jsonl.gz. The same rows give the same bytes (no time stamp inside)."""
@@ -144,17 +158,16 @@ class RunDirectory:
             )
 
     def rollouts(self, step: int) -> list[dict[str, Any]]:
-        """The rows of one step's rollouts. Raises RunError when there are none."""
+        """The rows of one step's rollouts. Raises RunError when there are none, or when their file is damaged."""
         path = self.path / "rollouts" / f"step-{step:06d}.jsonl.gz"
         try:
-            with gzip.open(path, "rt", encoding="utf-8") as file:
-                return [json.loads(line) for line in file]
+            return read_rollouts(path)
         except FileNotFoundError:
             have = self.rollout_steps()
             raise RunError(f"{path.name}: not written. Steps with rollouts: {_ranges(have) or 'none'}.") from None
 
     def rollout_steps(self) -> list[int]:
-        return sorted(int(p.name[5:11]) for p in (self.path / "rollouts").glob("step-*.jsonl.gz"))
+        return sorted(int(p.name[5:11]) for p in (self.path / "rollouts").glob(f"step-{SIX_DIGITS}.jsonl.gz"))
 
     def write_text(self, name: str, text: str) -> None:
         """Write a whole file at once: readers see the old one or the new one."""
@@ -201,16 +214,17 @@ class RunDirectory:
 
     def has_steps(self) -> bool:
         """Whether anything of a self-play step is written here: a resume without a state would overwrite it."""
-        written = bool(self.rollout_steps()) or any((self.path / "checkpoints").glob("step-*[0-9]"))
+        written = bool(self.rollout_steps()) or any((self.path / "checkpoints").glob(f"step-{SIX_DIGITS}"))
         return written or any(row["step"] for row in self.metrics())
 
     def _what_is_left(self) -> str:
         steps = max((int(row["step"]) for row in self.metrics()), default=0)
-        checkpoints = sorted((self.path / "checkpoints").glob("step-*[0-9]"))
+        checkpoints = sorted((self.path / "checkpoints").glob(f"step-{SIX_DIGITS}"))
         there = f"Metrics of {steps} steps are there, and {len(checkpoints)} checkpoints"
         if not checkpoints:
             return f"{there}. Start a new run; this directory stays as it is."
-        return f"{there}. A new run starts from the newest with  minizero selfplay --from-checkpoint {checkpoints[-1]}"
+        again = shell("minizero", "selfplay", "--from-checkpoint", checkpoints[-1])
+        return f"{there}. A new run starts from the newest with  {again}"
 
     def rewind(self, state: State | None) -> None:
         """Cut the growing files back to the state, and remove what was written after it (None: back to the very
@@ -218,23 +232,24 @@ class RunDirectory:
         step = state.step if state else 0
         for name in GROWING:
             size = int(state.data["sizes"][name]) if state else 0
-            with (self.path / name).open("r+b") as file:
-                file.seek(0, os.SEEK_END)
-                if file.tell() < size:
-                    raise CheckpointError(
-                        f"{self.path / name}: {file.tell()} bytes, but the state of step {step} counts {size}."
-                    )
+            there = (self.path / name).stat().st_size if (self.path / name).is_file() else 0
+            if there < size:
+                raise CheckpointError(
+                    f"{self.path / name}: {there} bytes, but the state of step {step} counts {size}. "
+                    f"{self._what_is_left()}"
+                )
+            with (self.path / name).open("ab") as file:
                 file.truncate(size)
         for old in self.rollout_steps():
             if old > step:
                 (self.path / "rollouts" / f"step-{old:06d}.jsonl.gz").unlink()
-        for path in (self.path / "eval").glob("step-*.json"):
+        for path in (self.path / "eval").glob(f"step-{SIX_DIGITS}.json"):
             if int(path.stem[5:]) > step:
                 path.unlink()
         for path in self._states():
             if int(path.name[5:]) > step:
                 shutil.rmtree(path)
-        for path in (self.path / "checkpoints").glob("step-*"):
+        for path in (self.path / "checkpoints").glob(f"step-{SIX_DIGITS}*"):
             if int(path.name[5:11]) > step:
                 shutil.rmtree(path)
 
@@ -251,7 +266,7 @@ class RunDirectory:
 
     def _states(self) -> list[Path]:
         """State directories, newest first."""
-        return sorted((p for p in (self.path / "state").glob("step-*") if p.suffix != ".partial"), reverse=True)
+        return sorted((self.path / "state").glob(f"step-{SIX_DIGITS}"), reverse=True)
 
     @contextmanager
     def _writing(self, what: str) -> Iterator[None]:
@@ -262,7 +277,7 @@ class RunDirectory:
                 raise
             raise RunError(
                 f"the disk is full: {what} of {self.path} could not be written. Nothing saved before is lost. "
-                f"Make room, then continue with  --resume {self.path}"
+                f"Make room, then continue with  {_resume(self.path)}"
             ) from error
 
     @staticmethod
@@ -270,6 +285,10 @@ class RunDirectory:
         partial = path.with_name(path.name + ".partial")
         partial.write_bytes(data)
         partial.replace(path)
+
+
+def _resume(path: Path) -> str:
+    return shell("minizero", "selfplay", "--resume", path)
 
 
 def _make_empty(path: Path) -> None:
@@ -294,6 +313,8 @@ def _torn(path: Path) -> str:
     """What is wrong with a state directory, or ""."""
     try:
         seal = json.loads((path / "seal.json").read_text())
+        if not isinstance(seal, dict) or "state.json" not in seal:
+            return "seal.json names no state.json"
         for name, expected in seal.items():
             if _digest(path / name) != expected:
                 return f"{name} is not what was sealed"

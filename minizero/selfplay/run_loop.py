@@ -8,7 +8,6 @@ stay small and inherit nothing of the trainer.
 from __future__ import annotations
 
 import resource
-import shlex
 import shutil
 import signal
 import time
@@ -17,21 +16,23 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from minizero.config import Config, config_from, read_toml, to_toml
+from minizero.config import Config, config_from, to_toml
 from minizero.config.named import known_models
+from minizero.formatting import shell
 from minizero.models.names import check_name
 from minizero.rewards import load_terms
 from minizero.rewards.plugins import look_in
 from minizero.rewards.trial import try_terms
 from minizero.selfplay.buffer import entry_line, read_entries
 from minizero.selfplay.build import Parts, build, sandbox_settings
-from minizero.selfplay.manifest import make_manifest
+from minizero.selfplay.manifest import code_digest, commit, make_manifest
 from minizero.selfplay.run_directory import RunDirectory, State
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
 from minizero.selfplay.trackers import Tracker, open_trackers
-from minizero.selfplay.validation import Validation, held_out_tasks, validate
-from minizero.types import MiniZeroError, Progress, Quiet, RunError, Task
+from minizero.selfplay.validation import Validation, check_pairing, held_out_tasks, validate
+from minizero.selfplay.version import VERSION, code_change, refuse_another
+from minizero.types import EvaluationError, MiniZeroError, Progress, Quiet, RunError, Task
 from sandbox import Sandbox
 
 SMALL_STATE, MOST_LOST_S = 2**27, 1800.0  # with run.state_every = auto: bytes saved every step; seconds lost by a kill
@@ -45,8 +46,9 @@ class Stopped(Exception):
 
     def __init__(self, path: Path, step: int) -> None:
         self.path = path
-        command = shlex.join(["minizero", "selfplay", "--resume", str(path)])
-        super().__init__(f"Stopped after step {step}. Continue with:\n  {command}")
+        super().__init__(
+            f"Stopped after step {step}. Continue with:\n  {shell('minizero', 'selfplay', '--resume', path)}"
+        )
 
 
 def start(
@@ -83,12 +85,18 @@ def start(
 def resume(
     path: Path, *, progress: Progress | None = None, steps: int | None = None, on_step: OnStep | None = None
 ) -> Path:
-    """Continue a run from its newest whole state, bit for bit (transformers sampler). `steps`: a new, larger total."""
+    """Continue a run from its newest whole state, bit for bit (transformers sampler). `steps`: a new, larger total.
+
+    Raises RunError for a run of another minor version. Other code of the same one goes on; console and manifest say so.
+    """
     run, progress = RunDirectory.open(path), progress or Quiet()
+    refuse_another(path, run.manifest)
     look_in(path)
     with run.locked():
-        tree = read_toml(path / "config.toml")
+        tree = run.settings
         state = run.newest_state(progress.say)
+        for problem in run.problems():
+            progress.say(f"! {problem}")
         if steps is not None:
             done = state.step if state else 0
             if steps < done:
@@ -100,6 +108,10 @@ def resume(
             if steps is not None:
                 run.write_text("config.toml", to_toml(config))
             run.rewind(state)
+            if words := code_change(run.manifest, code_digest()):
+                progress.say(words)
+                now = {"after_step": state.step if state else 0, "minizero": VERSION, "commit": commit()}
+                run.note(resumed=[*run.manifest.get("resumed", []), now | {"code": code_digest()}])
             _play(config, run, box, progress, on_step, state or try_first(config, box, progress))
     return path
 
@@ -229,9 +241,14 @@ class RunLoop:
         self.directory.write_text(f"eval/step-{step:06d}.json", validation.to_json())
         metrics = validation.metrics()
         first = self.directory.path / "eval" / "step-000000.json"
-        if step and first.is_file() and validation.samples:
-            before = Validation.from_json(first.read_text()).solve_rates()
-            changes = [b - a for a, b in zip(before, validation.solve_rates(), strict=True)]
+        if step and validation.samples:
+            try:
+                before = Validation.read(first)
+                check_pairing(before, validation)
+            except (RunError, EvaluationError) as error:
+                self.progress.say(f"! eval/change is left out: {error}")
+                return metrics
+            changes = [b - a for a, b in zip(before.solve_rates(), validation.solve_rates(), strict=True)]
             metrics["eval/change"] = 100 * sum(changes) / len(changes)
         return metrics
 

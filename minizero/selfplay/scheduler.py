@@ -17,13 +17,13 @@ from minizero.tasks.event_loop import EventLoop, Job, Promise, result
 from minizero.types import Completion, Request
 
 T = TypeVar("T")
-Tick = Callable[[int], None]  # given the number of pending completions; called a few times a second
+Tick = Callable[[int, str], None]  # given the number of pending completions, and so_far(); a few times a second
 
 
 class Scheduler(EventLoop):
     """An event loop whose coroutines may also wait for completions of one sampler."""
 
-    def __init__(self, sampler: Sampler, *, tick: Tick = lambda pending: None) -> None:
+    def __init__(self, sampler: Sampler, *, tick: Tick = lambda pending, words: None) -> None:
         super().__init__()
         self._sampler, self._tick = sampler, tick
         self._turns: list[tuple[str, Promise[None]]] = []  # request id, what its coroutine waits for
@@ -36,6 +36,15 @@ class Scheduler(EventLoop):
     def generated(self) -> int:
         """Tokens that the sampler has generated since its usage was last taken, those of open completions too."""
         return self._sampler.generated
+
+    def so_far(self) -> str:
+        """How far sampling is, for whoever watches: completions, their tokens (those of open ones too), the rate."""
+        pending, tokens = self._sampler.pending, self.generated
+        words = f"{self.completed} completions" + (f", {pending} open" if pending else "")
+        if not tokens:
+            return f"{words}, reading prompts" if pending else words
+        rate = f", {tokens / self.sampling_s:,.0f} tok/s" if self.sampling_s > 1 else ""
+        return f"{words}, {tokens:,} tokens{rate}"
 
     async def sample(
         self, request: Request, read: Callable[[Completion], Job[T]], *, unless: Callable[[], bool] = lambda: False
@@ -60,9 +69,10 @@ class Scheduler(EventLoop):
         while self._turns or self._outside or self._sampler.pending:
             if not self._sampler.is_reproducible or not (self._sampler.pending or self._outside):
                 self._submit()
+                self._tick(self._sampler.pending, self.so_far())  # reading the prompts may take a minute by itself
             self._decode()
             self.waiting_s += self.collect(block=not self._sampler.pending)
-            self._tick(self._sampler.pending)
+            self._tick(self._sampler.pending, self.so_far())
         super().run()
 
     def _submit(self) -> None:

@@ -45,18 +45,18 @@ def score(
     """Reward every completion. Raises RewardError for a term that raises or returns no finite number."""
     play, scored = config.selfplay, []
     for outcome, completion in proposals:
-        earned = reward_proposal(outcome, config.reward.propose)
+        earned = reward_proposal(outcome, config.reward.propose, config.reward.cut)
         rollout = Rollout(
             Role.PROPOSE, outcome.type, completion.request_id, completion, earned.value, earned.terms
         )  # fmt: skip
         scored.append(Scored(outcome, rollout, earned, play.train_propose))
     for is_attempt, pairs in ((False, answers), (True, attempts)):
         for answer, completion in pairs:
-            earned = reward_answer(answer, config.reward.solve)
+            earned = reward_answer(answer, config.reward.solve, config.reward.cut)
             baseline = greedy.get(completion.request_id)
             rollout = Rollout(
                 Role.SOLVE, answer.task.type, completion.request_id, completion, earned.value, earned.terms,
-                None if baseline is None else reward_answer(baseline, config.reward.solve).value,
+                None if baseline is None else reward_answer(baseline, config.reward.solve, config.reward.cut).value,
             )  # fmt: skip
             scored.append(Scored(answer, rollout, earned, not is_attempt or play.train_on_attempts, is_attempt))
     return _shuffled(scored, rng) if play.shuffle_rewards else scored

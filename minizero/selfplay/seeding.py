@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from minizero.config import Config
+from minizero.formatting import shell
 from minizero.rollout.protocol import Sampler
 from minizero.selfplay.buffer import TaskBuffer
 from minizero.selfplay.build import sandbox_settings
@@ -30,6 +31,7 @@ def generate_seeds(config: Config, out: Path, count: int, *, progress: Progress 
     """
     if out.exists():
         raise SeedsError(f"{out} exists. Give --out another name, or delete it.")
+    _check_place(out)
     progress = progress or Quiet()
     with Sandbox(**sandbox_settings(config)) as box:
         progress.phase(f"loading {config.model.name}")
@@ -40,8 +42,21 @@ def generate_seeds(config: Config, out: Path, count: int, *, progress: Progress 
         style = policy.style if config.prompt.style == "auto" else config.prompt.style
         found = grow_seeds(config, count, sampler=make_sampler(config, policy), box=box, style=style, progress=progress)
         out.write_text("".join(json.dumps(row) + "\n" for row in map(azr_row, found)), encoding="utf-8")
-        progress.say(f"{len(found)} seed tasks in {out}. Use them with  --set buffer.seeds={out}")
+        given = shell("--set", f"buffer.seeds={out}")
+        progress.say(f"{len(found)} seed tasks in {out}. Use them with  {given}")
     return found
+
+
+def _check_place(out: Path) -> None:
+    """Raise SeedsError now, and not after minutes of sampling, where no file can be written."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.touch(exist_ok=False)
+        out.unlink()
+    except OSError as error:
+        raise SeedsError(
+            f"--out {out} cannot be written ({error.strerror}). Give a file in a directory that you may write to."
+        ) from None
 
 
 def grow_seeds(
@@ -69,7 +84,7 @@ def grow_seeds(
             box=box,
             buffer=buffer,
             style=style,
-            progress=progress,
+            progress=_Within(progress),
         )
         game.rng.seed(f"{config.run.rng_seed}/seeding/{number}")
         progress.phase(f"seeding, round {number}: " + ", ".join(f"{k} {len(t)}/{count}" for k, t in found.items()))
@@ -83,6 +98,19 @@ def grow_seeds(
                 "Read what the model writes with a short self-play run and minizero replay; try --set prompt.style=chat"
             )
     return [task for tasks in found.values() for task in tasks[:count]]
+
+
+class _Within(Quiet):
+    """The progress of one step inside the seeding: what it counts is passed on, its phases are not."""
+
+    def __init__(self, outer: Progress) -> None:
+        self._outer = outer
+
+    def say(self, text: str) -> None:
+        self._outer.say(text)
+
+    def tick(self, pending: int, detail: str = "") -> None:
+        self._outer.tick(pending, detail)
 
 
 def azr_row(task: Task) -> dict[str, object]:

@@ -19,6 +19,7 @@ from typing import Protocol
 
 from minizero import prompts
 from minizero.config.schema import Config
+from minizero.config.tasks import think_problem
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.buffer import Entry, TaskBuffer
 from minizero.selfplay.round import Assignment, Round, to_solve
@@ -87,6 +88,8 @@ class SelfPlay:
         self.config, self.policy, self.sampler, self.box = config, policy or NoLearning(), sampler, box
         self.buffer = _seeded(config, box) if buffer is None else buffer
         self.style, self.held_out, self.progress = style or _style_of(config), held_out, progress or Quiet()
+        if problem := think_problem(self.style, config.prompt.think):  # of a style that the model decided
+            raise ConfigError(f"prompt.{problem}")
         self.rng = random.Random(stream_seed(config.run.rng_seed, "selfplay"))
 
     def step(self, number: int) -> StepResult:
@@ -94,7 +97,7 @@ class SelfPlay:
         play, started = self.config.selfplay, time.perf_counter()
         self.progress.phase(f"step {number}: sampling")
         scheduler = Scheduler(
-            self.sampler, tick=lambda pending: self.progress.tick(pending, sampling(scheduler, round_))
+            self.sampler, tick=lambda pending, words: self.progress.tick(pending, words + admission(round_))
         )
         round_ = Round(
             self.config,
@@ -205,17 +208,16 @@ def _style_of(config: Config) -> str:
     return config.prompt.style
 
 
-def sampling(scheduler: Scheduler, round_: Round) -> str:
-    """How far a step's sampling is, for whoever watches: what was completed, and why nothing was admitted so far."""
-    seconds, reasons = scheduler.sampling_s, round_.reasons
-    words = f"{scheduler.completed} completions"
-    if seconds > 1:
-        words += f", {scheduler.generated / seconds:,.0f} tok/s"
-    rejected = reasons.total() - reasons[""]
-    if rejected >= WORTH_SAYING and not reasons[""]:
-        often = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(3) if count)
-        words += f"; none of {rejected} admitted: {often}"
-    return words
+def admission(round_: Round) -> str:
+    """How many proposals were admitted so far, for whoever watches; of many without one, what they lacked."""
+    reasons = round_.reasons
+    total, admitted = reasons.total(), reasons[""]
+    if admitted:
+        return f"; {admitted} of {total} admitted"
+    if total < WORTH_SAYING:
+        return ""
+    often = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(3) if count)
+    return f"; none of {total} admitted: {often}"
 
 
 def _usage(sampler: Sampler, scheduler: Scheduler) -> dict[str, float]:

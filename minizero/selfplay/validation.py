@@ -15,14 +15,16 @@ from minizero import prompts
 from minizero.config.schema import Config
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.answers import AnswerReader
+from minizero.selfplay.run_files import why
 from minizero.selfplay.scheduler import Scheduler, Tick
 from minizero.selfplay.scoring import means
 from minizero.selfplay.seeds import tasks_of
 from minizero.tasks.event_loop import result
 from minizero.tasks.programs import program_key, statement_lines
-from minizero.types import Completion, ConfigError, EvaluationError, Request, Task, TaskType
+from minizero.types import Completion, ConfigError, EvaluationError, Request, RunError, Task, TaskType
 from sandbox import Sandbox
 
+ROW = {"id": str, "type": str, "greedy": bool, "correct": int}  # what every row of a validation has, and more
 STREAM = 7_001  # validation's random streams are fixed, whatever run.rng_seed is: runs are compared on equal dice
 
 
@@ -60,8 +62,26 @@ class Validation:
 
     @classmethod
     def from_json(cls, text: str) -> Validation:
+        """Raises ValueError for what is no validation."""
         data = json.loads(text)
-        return cls(int(data["step"]), int(data["samples"]), tuple(data["rows"]))
+        try:
+            found = cls(int(data["step"]), int(data["samples"]), tuple(dict(row) for row in data["rows"]))
+            right = all(isinstance(row[name], kind) for row in found.rows for name, kind in ROW.items())
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"no validation ({why(error)})") from None
+        if not right:
+            raise ValueError(f"no validation: expected rows with {', '.join(ROW)}")
+        return found
+
+    @classmethod
+    def read(cls, file: Path) -> Validation:
+        """Read an eval/step-N.json. Raises RunError when it is missing or damaged."""
+        try:
+            return cls.from_json(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise RunError(
+                f"{file} cannot be read ({why(error)}), so this validation is left out of what the run says."
+            ) from None
 
 
 def validate(
@@ -72,7 +92,7 @@ def validate(
     sampler: Sampler,
     box: Sandbox,
     style: str,
-    tick: Tick = lambda pending: None,
+    tick: Tick = lambda pending, words: None,
     adapter: bool = True,
     temperature: float = 1.0,
     stream: int = STREAM,

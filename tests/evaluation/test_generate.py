@@ -16,6 +16,7 @@ from minizero.evaluation.suites import suite
 from minizero.report.console import Console
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.types import Completion, EvaluationError, Request, Rollout
+from tests.test_progress import Slow, Told
 
 PLAN = SamplingSettings(("cruxeval-o",), "direct", 3, limit=2)
 SUBJECT = Subject("made", "made")
@@ -201,3 +202,16 @@ def test_a_plain_model_is_its_own_base(data: Path, random_model: Path, tmp_path:
     plan = SamplingSettings(("cruxeval-o",), "direct", 1, max_tokens=3, limit=2)
     done = evaluate(find_subject(str(random_model)), plan, tmp_path / "e", Console(), Options(data))
     assert [row.side for row in done.rows] == ["base"] * 4
+
+
+def test_an_evaluation_counts_tokens_before_the_first_answer(data: Path, tmp_path: Path) -> None:
+    told = Told()
+    plan = SamplingSettings(("cruxeval-o",), "direct", 0, limit=3)
+    evaluate(Subject("made", "made"), plan, tmp_path / "e", told, Options(data), sampler=Slow(lambda r, i: " 1\n"))
+    assert told.phases[0] == "base: sampling answers"
+    assert told.details[:3] == [
+        "0 of 3 answers, reading prompts",
+        "0 of 3 answers, 3 tokens",
+        "0 of 3 answers, 6 tokens",
+    ]
+    assert any(detail.startswith("2 of 3 answers, ") and "left" in detail for detail in told.details)

@@ -9,6 +9,7 @@ Reading order: bytes, then text, then equality; each ends with properties that h
 import contextlib
 import math
 import time
+import tracemalloc
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -284,6 +285,46 @@ def test_constants_that_would_take_time_or_memory_are_refused_at_once(text: str)
         parse_value(text)
     assert refused.value.reason in ("size", "syntax")
     assert time.process_time() - began < 2
+
+
+# Two of each kind that is folded: one that is large at once, one that grows by small steps or hides in another kind.
+HOSTILE = {
+    "+": ("'a' * 40000 + 'b' * 40000", "+".join(["[0] * 9000"] * 9)),
+    "-": ("2 ** 16384 - 1", "-".join(["2 ** 9999"] * 500)),
+    "*": ("[[0] * 10 ** 6] * 10 ** 6", "((((('ab' * 99) * 99) * 99) * 99) * 99)"),
+    "**": ("9 ** 9 ** 9 ** 9", "(((10 ** 99) ** 99) ** 99) ** 99"),
+    "set": ("set(range(10 ** 9))", "set([0] * 10 ** 8)"),
+    "frozenset": ("frozenset(range(-10 ** 9, 0))", "frozenset('a' * 10 ** 8)"),
+    "dict": ("dict(a=[0] * 10 ** 9)", "dict([(0, 'b' * 10 ** 7)] * 10 ** 3)"),
+    "list": ("list(range(10 ** 18))", "list((0,) * 10 ** 9)"),
+    "tuple": ("tuple(range(0, 10 ** 9, 1))", "tuple([tuple(range(40000)), tuple(range(40000))])"),
+    "range": ("list(range(10 ** 400))", "[list(range(999)), list(range(999))] * 999"),
+    "float": ("float(10 ** 400)", "float('1' * 10 ** 7)"),
+    "chr": ("chr(10 ** 18) * 2", "chr(97) * 10 ** 9"),
+    "complex": ("complex(10 ** 400, 1)", "(9e307 + 1j) ** 10 ** 9"),
+}
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in HOSTILE.items() for text in texts])
+def test_each_kind_of_constant_refuses_what_is_hostile_before_it_is_made(kind: str, text: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidValue) as refused:
+            parse_value(text)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert refused.value.reason in ("size", "syntax"), kind
+    assert peak < 16 * 2**20  # bytes; none of these values would fit
+
+
+def test_a_right_answer_in_arithmetic_is_folded_as_published_scorers_read_it() -> None:
+    assert parse_arguments("[' '] * 10") == (([" "] * 10,), {})  # CRUXEval's sample_4
+    assert parse_arguments("'', 'a' * 3 + 'b'") == (("", "aaab"), {})
+    assert parse_arguments("dict(a=1), set(), list('ab'), tuple([1]), float('1.5'), chr(33)") == (
+        ({"a": 1}, set(), ["a", "b"], (1,), 1.5, "!"),
+        {},
+    )
 
 
 def test_arguments_are_positional_and_named_values() -> None:
