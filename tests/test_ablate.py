@@ -18,9 +18,18 @@ from minizero.ablate.compare import compare
 from minizero.ablate.effects import plain, spread
 from minizero.ablate.jobs import Job, plan_jobs
 from minizero.ablate.live_table import LiveTable
+from minizero.ablate.plans import plan, read_plans, record_plan
 from minizero.ablate.reuse import take_over
 from minizero.ablate.sets import AblationSet, read_set
-from minizero.ablate.summary import Measurement, RunSummary, read_summary, summarise, write_summary
+from minizero.ablate.skill import SkillCurve
+from minizero.ablate.summary import (
+    Measurement,
+    RunSummary,
+    model_digest,
+    read_summary,
+    summarise,
+    write_summary,
+)
 from minizero.config import load_config
 from minizero.report.ablation import ablate, write_tables
 from minizero.report.ablation_page import to_markdown, to_page
@@ -49,6 +58,11 @@ def a_summary(variant: str, seed: int, after: str, *, before: str = "0000", **ch
         {"torch": "2.13.0"}, {"processor": "a processor", "cores": 2}, "c0ffee", "2026",
     )  # fmt: skip
     return replace(made, **changes)
+
+
+def a_curve(*values: float) -> SkillCurve:
+    values = values or (0.0, 0.2, 0.5)
+    return SkillCurve([0, 4, 9], [0.0, 30.0, 60.0], [0.0, 4e3, 9e3], values, values, [round(1000 * values[1])] * 4)
 
 
 # -- sets -------------------------------------------------------------------------------------------------------------
@@ -253,11 +267,92 @@ def test_a_summary_reads_back_equal_and_an_unfinished_run_has_none(tmp_path: Pat
     summary = summarise(make_run(tmp_path / "run", steps=3, tasks=30).path, variant)
     assert read_summary(write_summary(summary, tmp_path)) == summary
     assert len(summary.after.solve_rates()) == 30
+    assert summary.skill is None  # two validations are no curve
+    four = summarise(make_run(tmp_path / "four", steps=6, tasks=30, validate_at=[0, 2, 4, 6]).path, variant)
+    assert read_summary(write_summary(four, tmp_path)) == four
+    assert four.skill is not None
+    assert list(four.skill.steps) == [0, 2, 4, 6]
+    assert four.skill.tokens[1] == 2 * 9000 + 1 + 2  # what the made run says it generated
+    assert four.skill.sampled[-1] == pytest.approx(sum(four.after.solve_rates()) / 30, abs=1e-5)
+    assert len(four.skill.area) == 30
     with pytest.raises(RunError, match="step 2 of 3"):
         summarise(make_run(tmp_path / "half", steps=3, done=2, tasks=30).path, variant)
     (tmp_path / "odd-0.json").write_text("{}")
     with pytest.raises(RunError, match="not a summary of this version"):
         read_summary(tmp_path / "odd-0.json")
+
+
+# -- looks and plans --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_decided_gets_no_further_seed_and_the_set_ends_when_all_are(tmp_path: Path, children: Path) -> None:
+    # Every run is a copy of one: gentle equals the default in every answer, which three seeds are enough to see.
+    asked, (out, told) = a_set(tmp_path / "set.toml"), console()
+    page = ablate(asked, seeds=5, jobs=4, home=tmp_path / "home", console=out)
+    assert page is not None
+    assert {path.stem for path in page.parent.glob("*-*.json")} == {
+        f"{name}-{seed}" for name in ("default", "gentle", "shuffled", "frozen") for seed in range(3)
+    }
+    assert "Ended early: gentle 0.0 (0.0 to 0.0), given up, not told apart, after 3 seeds" in told.getvalue()
+    first = page.read_text()
+    children.write_text("gentle-3 default-3")  # would crash if run
+    again = ablate(asked, seeds=5, jobs=4, home=tmp_path / "home", console=console()[0])
+    assert again == page
+    assert page.read_text() == first
+
+
+def test_a_variant_that_is_not_decided_goes_on_beside_default_and_controls(tmp_path: Path, children: Path) -> None:
+    text = "[variants.gentle.optim]\nlr = 7e-6\n[variants.soft.optim]\nlr = 8e-6\n"
+    planned = plan_jobs(a_set(tmp_path / "set.toml", text), seeds=4, home=tmp_path / "home", keep=tmp_path / "kept")
+    asked_after: list[int] = []
+
+    def look() -> set[str]:
+        done = {path.stem.rpartition("-") for path in (tmp_path / "kept").glob("*-*.json")}
+        asked_after.append(max(int(seed) for _, _, seed in done) + 1)
+        return {"gentle"}
+
+    assert jobs.run_jobs(planned, jobs_at_once=4, console=console()[0], look=look) == []
+    kept = {path.stem for path in (tmp_path / "kept").glob("*-*.json")}
+    assert asked_after == [2, 3]
+    assert {name for name in kept if name.startswith("gentle")} == {"gentle-0", "gentle-1"}
+    assert {name for name in kept if name.endswith("-3")} == {"default-3", "soft-3", "shuffled-3", "frozen-3"}
+
+
+def test_a_plan_is_written_before_the_first_run_and_another_one_afterwards_is_a_further_chance(tmp_path: Path) -> None:
+    assert read_plans(tmp_path) == []
+    assert record_plan(plan(3, "end", ["mine"]), tmp_path) == [plan(3, "end", ["mine"])]
+    assert record_plan(plan(5, "area", ["mine"]), tmp_path) == [plan(5, "area", ["mine"])]  # nothing was seen yet
+    write_summary(a_summary("mine", 0, "1111"), tmp_path)
+    assert record_plan(plan(5, "area", ["other"]), tmp_path) == [plan(5, "area", ["mine", "other"])]
+    plans = record_plan(plan(8, "area", ["mine"]), tmp_path)
+    assert [each.seeds for each in plans] == [5, 8]
+    assert read_plans(tmp_path) == plans
+    runs = [a_summary(name, seed, "1111", skill=a_curve()) for name in ("default", "mine") for seed in (0, 1)]
+    words = " ".join(compare(runs, plans).cautions)
+    assert "Planned 2 times, with results seen in between (up to 5 seeds by area; then up to 8 seeds by area)" in words
+    assert "up to 10 % instead of 5 %" in words
+    (tmp_path / "plan.json").write_text('[{"seeds": 3, "measure": "best"}]')
+    with pytest.raises(RunError, match="is no list of plans"):
+        read_plans(tmp_path)
+
+
+def test_what_a_set_can_see_is_said_before_it_runs(tmp_path: Path) -> None:
+    asked, (out, told) = a_set(tmp_path / "set.toml"), console()
+    assert ablate(asked, seeds=3, home=tmp_path / "runs" / "home", console=out, dry_run=True) is None
+    text = told.getvalue()
+    assert "1 variants beside the default and two controls, up to 3 seeds of 300 held-out tasks." in text
+    assert "(assumed: no earlier set of this model is there)" in text
+    assert "<- this plan" in text
+    assert not (tmp_path / "runs" / "home").exists()
+    digest = model_digest(asked.config(asked.variants[0]))
+    other = tmp_path / "runs" / "other"
+    other.mkdir(parents=True)
+    for seed, after in enumerate(("1111", "2111", "1121")):
+        for name, digits in (("default", "1111"), ("mine", after)):
+            write_summary(a_summary(name, seed, digits, model_digest=digest), other)
+    out, told = console()
+    ablate(asked, seeds=3, home=tmp_path / "runs" / "home", console=out, dry_run=True)
+    assert f"as in {other}" in told.getvalue().replace("\n", "")
 
 
 # -- runs of other sets -----------------------------------------------------------------------------------------------
@@ -340,9 +435,9 @@ def test_what_the_tiny_model_cannot_play_is_left_out_of_a_directory_and_named(tm
 
 
 def test_the_interval_is_students_t_over_seeds() -> None:
-    # four tasks, each +1, +2, +3 in three seeds: 2 +- 4.303 * 1 / sqrt(3)
+    # four tasks, each +1, +2, +3 in three seeds: 2 +- 4.30265 * 1 / sqrt(3)
     found = plain(spread(np.array([[1.0] * 4, [2.0] * 4, [3.0] * 4]))).interval()
-    assert (found.value, found.low, found.high) == pytest.approx((2, -0.4843, 4.4843), abs=1e-4)
+    assert (found.value, found.low, found.high) == pytest.approx((2, -0.4841, 4.4841), abs=1e-4)
 
 
 def test_where_seeds_agree_by_chance_the_spread_over_tasks_stays() -> None:
@@ -431,6 +526,39 @@ def test_markdown_and_page_show_every_row_and_text_stays_text() -> None:
     assert all(f'id="{name}"' in page for name in ("held-out", "types", "proposer", "curves", "variants", "repeat"))
 
 
+def test_skill_over_time_stands_beside_the_end(tmp_path: Path) -> None:
+    fast, slow = a_curve(0.0, 0.4, 0.5), a_curve(0.0, 0.1, 0.2)
+    runs = [a_summary("default", seed, "1111", skill=a_curve()) for seed in range(3)]
+    runs += [a_summary("fast", seed, "1111", skill=fast) for seed in range(3)]
+    runs += [a_summary("slow", seed, "1111", skill=slow) for seed in range(3)]
+    found = compare(runs)
+    # The default goes from 0 to 50 %, so the level is 25 %: 4 + 5 x 0.05 / 0.3 steps for it, 4 x 0.25 / 0.4 for fast.
+    assert found.goal == pytest.approx(0.25)
+    assert {row.variant: row.reached["steps"].mean for row in found.rows} == pytest.approx(
+        {"default": 4.8333, "fast": 2.5, "slow": 9.0}, abs=1e-3
+    )
+    text = to_markdown(found, "mine", "minizero ablate mine")
+    assert "| fast | 40.0 % | +20.0 (+20.0 to +20.0) | 2 |" in text.replace("| 3 |", "| 2 |")
+    assert "| ≥ 9 | +4.17 (+4.17 to +4.17) | 0 of 3 | ≥ 1.0 | ≥ 9 k |" in text
+    by_area = compare(runs, [plan(3, "area", ["fast", "slow"])])
+    assert "by more than the luck of a seed" in in_words(by_area).headline
+    assert in_words(found).headline == "No variant can be told from the default."
+    assert 'id="skill"' in to_page(found, "mine", "minizero ablate mine")
+    with pytest.raises(EvaluationError, match="expected at least three validations"):
+        compare([replace(run, skill=None) for run in runs], [plan(3, "area", ["fast", "slow"])])
+
+
+def test_the_proposer_is_compared_with_the_defaults_late_in_the_run() -> None:
+    runs = [a_summary("default", seed, "1111") for seed in range(2)]
+    for seed, lines in enumerate((3.0, 4.0)):
+        runs.append(a_summary("mine", seed, "1111", curves={"policy/entropy": [[1.0, 1.0], [2.0, lines]]}))
+    row = compare(runs).row("mine")
+    assert row is not None
+    found = row.late["policy/entropy"]  # 2.5 and 3.5 above the default's 0.5: 3 +- 12.706 x 0.7071 / 1.4142
+    assert (found.value, found.low, found.high) == pytest.approx((3.0, -3.353, 9.353), abs=1e-3)
+    assert "propose/admitted_frac" not in row.late
+
+
 def test_the_progress_table_fits_80_columns() -> None:
 
     asked = read_set(ROOT / "configs" / "ablations" / "rewards", files=BASE)
@@ -441,7 +569,7 @@ def test_the_progress_table_fits_80_columns() -> None:
     progress.finished("default-0", a_summary("default", 0, "1111"))
     out.print(progress.table())
     lines = told.getvalue().splitlines()
-    assert "default-0: +50.0 points in 60 s (1 of 54)" in lines[0]
+    assert "default-0: +50.0 points in 60 s (1 of 57)" in lines[0]
     assert max(map(len, lines)) <= 80
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,14 @@ def leaky_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_trainer_whose_shared_rows_leak_ends_the_run(random_model: Path) -> None:
     with pytest.raises(SamplerError, match="the trainer computes other log-probabilities than the"):
         check_agreement(*make(random_model))
+
+
+def test_the_start_of_a_run_of_the_tiny_model_compares_in_under_two_seconds() -> None:
+    policy, sampler = make(Path("tiny"), "prompt.style=compact", "adapter.kind=full")
+    began = time.process_time()  # of this process alone, on a machine that does other things too
+    found = check_agreement(policy, sampler)
+    assert time.process_time() - began < 2
+    assert max(found.gaps.values()) < 1e-4
 
 
 def test_the_tolerance_is_a_setting(random_model: Path) -> None:

@@ -118,3 +118,24 @@ def test_a_kind_of_adapter_that_vllm_does_not_serve_is_told(option: str) -> None
 def test_dropout_in_the_adapter_is_told() -> None:
     with pytest.raises(ConfigError, match=r"adapter\.lora_dropout is not supported: what is sampled from"):
         load_config(overrides=["adapter.lora_dropout=0.1"])
+
+
+def test_a_word_that_no_list_takes_is_told_with_those_that_it_takes() -> None:
+    expected = 'selfplay.task_types = "deducton": expected one or more of deduction, abduction, induction, error. '
+    assert problems("selfplay.task_types=deducton") == (f"{expected}Did you mean deduction?",)
+    assert problems("selfplay.request_lines=3") == (
+        "selfplay.request_lines = 3: expected a list, for example  --set 'selfplay.request_lines=[1, 2]'",
+    )
+
+
+def test_lost_quotes_are_given_back() -> None:
+    assert problems("reward.propose.terms.my.py:short=0.2") == (
+        "reward.propose.terms.my.py:short is not a setting. A name with dots needs quotes: "
+        """--set 'reward.propose.terms."my.py:short"=0.2'""",
+    )
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_a_number_is_finite(value: str) -> None:
+    (problem,) = problems(f"optim.lr={value}")
+    assert problem.startswith("optim.lr = ")

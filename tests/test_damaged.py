@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -17,12 +19,17 @@ from safetensors.numpy import save_file
 from minizero.ablate.sets import Variant
 from minizero.ablate.summary import summarise
 from minizero.cli import main
+from minizero.config import load_config
+from minizero.models.files import check_weights
+from minizero.models.load import load
 from minizero.report import replay
 from minizero.selfplay import run_loop
 from minizero.selfplay.run_directory import RunDirectory
+from minizero.types import ModelError
 from tests.evaluation.test_compare import made
 from tests.made_run import make_run
 
+ROOT = Path(__file__).parent.parent
 ROLLOUTS, VALIDATION = "rollouts/step-000002.jsonl.gz", "eval/step-000002.json"
 ADAPTER = "checkpoints/step-000002/adapter/"
 STATE = "state/step-000002/"
@@ -33,8 +40,11 @@ DAMAGE: dict[str, Callable[[bytes], bytes]] = {
     "a list": lambda data: b"[]\n",
     "a number": lambda data: b"3\n",
     "an empty object": lambda data: b"{}\n",
-    "a bad first line": lambda data: data[: data.find(b"\n") // 2] + data[data.find(b"\n") :],
+    "a bad first line": lambda data: data[: len(data.partition(b"\n")[0]) // 2] + b"".join(data.partition(b"\n")[1:]),
 }
+MODEL_FILES = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "model.safetensors",
+)  # fmt: skip
 # Command -> the files of a run that it cannot do without, or whose damage it tells beside what it shows.
 READS = {
     "report": ("config.toml", "manifest.json", "metrics.jsonl", "tasks.jsonl", ROLLOUTS, VALIDATION),
@@ -68,7 +78,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str]:
-    """Exit status and everything that a command prints. An exception other than SystemExit is the test's failure."""
+    """Exit status and everything that a command prints, errors first. Another exception is the test's failure."""
     monkeypatch.setattr(sys, "argv", ["minizero", *map(str, words)])
     status = 0
     try:
@@ -76,7 +86,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *w
     except SystemExit as end:
         status = int(end.code or 0)
     printed = capsys.readouterr()
-    return status, printed.out + printed.err
+    return status, printed.err + printed.out
 
 
 def words_of(command: str, path: Path, beside: Path) -> list[object]:
@@ -182,3 +192,96 @@ def test_several_damaged_lines_are_named_by_number(
     assert "Expected an object with a step and numbers; such lines are left out." in text
     assert "metrics.jsonl, line 2: not JSON" in (path / "report.html").read_text()
     assert [row["step"] for row in RunDirectory(path).metrics()] == [0, 1, 2, 2]
+
+
+@pytest.mark.parametrize("how", ["missing", *DAMAGE])
+@pytest.mark.parametrize("name", MODEL_FILES)
+def test_a_model_whose_files_are_damaged_is_told_before_anything_is_learned(
+    random_model: Path, tmp_path: Path, name: str, how: str
+) -> None:
+    path = tmp_path / "model"
+    shutil.copytree(random_model, path)
+    harm(path / name, how)
+    config = load_config(overrides=[f"model.name={str(path)!r}", "model.device=cpu"])
+    if name == "generation_config.json" and how in ("missing", "an empty object"):
+        assert load(config.model).tokenizer.eos_ids == (256,)  # nothing in it is needed
+        return
+    with pytest.raises(ModelError, match=re.escape(str(path))):
+        load(config.model)
+
+
+def test_a_model_without_a_tokenizer_says_which_files_are_missing(random_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    path.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(random_model / name, path)
+    with pytest.raises(ModelError, match=r"no tokenizer in this directory \(none of tokenizer\.json, "):
+        load(load_config(overrides=[f"model.name={str(path)!r}", "model.device=cpu"]).model)
+
+
+def test_weights_that_are_cut_off_are_found_without_reading_them(random_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    shutil.copytree(random_model, path)
+    whole = (path / "model.safetensors").read_bytes()
+    (path / "model.safetensors").write_bytes(whole[:-1])
+    with pytest.raises(ModelError, match=rf"model\.safetensors \({len(whole) - 1:,} bytes\): the weights are damaged"):
+        check_weights(path)
+
+
+def test_weights_of_another_size_are_told_in_words(random_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    shutil.copytree(random_model, path)
+    config = json.loads((path / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps(config | {"intermediate_size": 96}))
+    with pytest.raises(ModelError, match="cannot be loaded as a model"):
+        load(load_config(overrides=[f"model.name={str(path)!r}", "model.device=cpu"]).model)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("seed", "tiny", "--out", "FILE/seeds.jsonl"),
+        ("selfplay", "tiny", "--set", "run.dir=FILE", "--set", "run.name=x"),
+        ("report", "RUN", "BESIDE", "--out", "FILE/runs.html"),
+        ("compare", "EVALUATION", "--out", "FILE/comparison"),
+        ("export", "RUN", "--out", "FILE/adapter"),
+        ("ablate", "estimators", "--tables-only", "--out", "FILE/out"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named_before_anything_is_done(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:  # fmt: skip
+    file = tmp_path / "file"
+    file.touch()
+    places = {"FILE": file, "RUN": run, "BESIDE": run, "EVALUATION": made(tmp_path / "made", "made", {})}
+    monkeypatch.setattr("minizero.selfplay.run_loop.try_first", lambda *given: [])
+    monkeypatch.setattr("minizero.selfplay.run_loop.make_manifest", lambda *given: {})
+    given = [re.sub("FILE|RUN|BESIDE|EVALUATION", lambda found: str(places[found[0]]), word) for word in words]
+    status, text = said(monkeypatch, capsys, *given)
+    assert status == 1
+    assert text.startswith("minizero: ")
+    assert str(file) in text
+
+
+def test_a_hub_that_does_not_answer_leaves_the_export_and_says_how_to_publish_it(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(*given: object, **more: object) -> None:
+        raise ConnectionError("Offline mode is enabled.")
+
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refuse)
+    monkeypatch.setattr("minizero.report.export.log_prob_change", lambda *given: 0.5)
+    out = tmp_path / "an export"
+    words = ("export", run, "--out", out, "--push", "me/adapter", "--base", "Qwen/Qwen2.5-Coder-3B")
+    status, text = said(monkeypatch, capsys, *words)
+    assert (status, "ConnectionError: Offline mode is enabled." in text) == (1, True), text
+    assert f"hf upload me/adapter '{out}'" in text
+    assert (out / "adapter_config.json").is_file()
+
+
+def test_a_reader_that_has_enough_ends_a_command_quietly() -> None:
+    command = f"{sys.executable} -m minizero settings | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stderr == ""
+    assert done.stdout.startswith("model.name = ")

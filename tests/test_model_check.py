@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from minizero.cli.runs import doctor
 from minizero.config import load_config
 from minizero.planner.doctor import Check
 from minizero.rollout.model_check import examine_model
@@ -36,7 +37,7 @@ def test_a_template_is_shown_by_its_end(random_model: Path, tmp_path: Path) -> N
     (tmp_path / "chat_template.jinja").write_text(
         "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant><think>\n{{ enable_thinking }}"
     )
-    end, _, rest = examine(tmp_path)["chat template"].seen.partition(": ")
+    end, _, rest = examine(tmp_path, "prompt.think=on")["chat template"].seen.partition(": ")
     assert end == r"ends in 'o<assistant><think>\nTrue'"
     assert rest == "the prompt opens a think part; it has enable_thinking (prompt.think)"
 
@@ -53,12 +54,27 @@ def test_an_encoder_is_bad(tmp_path: Path) -> None:
     assert "BertLMHeadModel is no causal language model" in check.seen
 
 
-def test_a_model_without_a_causal_head_is_bad_before_anything_loads(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "t5"}))
+@pytest.mark.parametrize("kind", ["t5", "qwen2_5_vl", "llava"])
+def test_a_model_without_a_causal_head_is_bad_before_anything_loads(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind}))
     write_byte_tokenizer(tmp_path)
     (check,) = examine(tmp_path).values()
     assert check.state == "bad"
-    assert "transformers has no causal language model for 't5'" in check.seen
+    assert f"transformers has no causal language model for {kind!r}" in check.seen
+
+
+@pytest.mark.parametrize(("settings", "status"), [((), None), (("sampler.tolerance=1e-12",), 1)])
+def test_the_command_ends_with_1_when_something_is_off(
+    random_model: Path, settings: tuple[str, ...], status: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("adapter.rank=4", "model.device=cpu", "run.threads=1", *settings)
+    try:
+        doctor(str(random_model), set=given)
+        ended = None
+    except SystemExit as end:
+        ended = end.code
+    assert ended == status
+    assert "agreement" in capsys.readouterr().out
 
 
 def test_a_disagreement_is_bad(random_model: Path) -> None:

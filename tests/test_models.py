@@ -17,7 +17,7 @@ from minizero.models.load import load
 from minizero.models.names import check_name, check_positions, locate, positions_change_after
 from minizero.models.style import style_of
 from minizero.models.tokenizer import check_tokenizer
-from minizero.rollout.transformers import TransformersSampler
+from minizero.rollout.transformers import TransformersSampler, longest_text
 from minizero.types import Message, MissingPackage, ModelError, Prompt, Request
 from tests.architectures import write_model
 
@@ -193,6 +193,14 @@ def test_the_length_at_which_longrope_changes_every_position_is_known(sizes: Any
     assert positions_change_after(SimpleNamespace(**sizes)) == limit
 
 
+def test_what_an_index_chooses_is_not_decoded_beyond_its_size() -> None:
+    assert longest_text(SimpleNamespace()) == (0, "")
+    indexed = SimpleNamespace(index_topk=2048)
+    assert longest_text(indexed) == (2048, "chooses the tokens that it sees by an index (index_topk)")
+    rope = LONGROPE | {"original_max_position_embeddings": 64}
+    assert longest_text(SimpleNamespace(index_topk=2048, rope_parameters=rope))[0] == 64
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_texts_beyond_that_length_are_refused_before_weights_load_and_by_the_sampler(tmp_path: Path) -> None:
     sizes = {"rope_parameters": LONGROPE, "original_max_position_embeddings": 48}
@@ -204,7 +212,7 @@ def test_texts_beyond_that_length_are_refused_before_weights_load_and_by_the_sam
     loaded = load(ModelConfig(name=str(tmp_path), device="cpu"))
     sampler = TransformersSampler(loaded.model, loaded.tokenizer)
     sampler.submit(Request("fits", Prompt((Message("user", "a" * 40),)), 8, 0))
-    with pytest.raises(ModelError, match="long: 40 prompt tokens and 9 new ones"):
+    with pytest.raises(ModelError, match="long: 40 prompt tokens and 9 new ones, but in texts of more than 48 tokens"):
         sampler.submit(Request("long", Prompt((Message("user", "a" * 40),)), 9, 0))
 
 

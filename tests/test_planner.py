@@ -325,50 +325,6 @@ def test_on_a_cpu_a_quarter_of_the_memory_is_left_to_other_programs(monkeypatch:
     assert budget_of(load_config(overrides=(*CODER_3B, "run.vram_gib=22")), None) == 22.0
 
 
-def on(monkeypatch: pytest.MonkeyPatch, card: Card) -> None:
-    """This machine has this card."""
-    for place in ("plan", "fill"):
-        monkeypatch.setattr(f"minizero.planner.{place}.this_card", lambda: card)
-
-
-def test_the_budget_of_this_machines_card_is_what_was_free_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A desktop holds 2 of 23.5 GiB."""
-    on(monkeypatch, Card("NVIDIA GeForce RTX 3090", 23.3, 936e9, 71e12, free=21.5))
-    plan = make_plan(load_config(overrides=CODER_3B))
-    assert (plan.budget, plan.fits) == (20.5, True)
-    assert plan.total <= 20.5 + 1e-9
-    assert "on NVIDIA GeForce RTX 3090: 20.5 GiB (21.5 are free, less 1 that stays unplanned)" in plan.text()
-    named = make_plan(load_config(overrides=CODER_3B), "rtx3090").text()
-    assert "22.5 GiB (it has 23.5; a desktop takes 0.5 to 1.5 of them, Windows under WSL2 about 1, less 1" in named
-
-
-def test_more_memory_than_is_free_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    on(monkeypatch, Card("NVIDIA GeForce RTX 3090", 23.3, 936e9, 71e12, free=21.5))
-    with pytest.raises(ConfigError, match=r"run\.vram_gib = 23, but 21\.5 GiB of NVIDIA GeForce RTX 3090 are free"):
-        check_fits(load_config(overrides=[*CODER_3B, "run.vram_gib=23"]))
-
-
-def test_a_card_of_6_gib_is_told_before_anything_loads(monkeypatch: pytest.MonkeyPatch) -> None:
-    on(monkeypatch, Card("NVIDIA GeForce RTX 2060", 5.5, 0.0, 0.0, free=5.2))
-    with pytest.raises(ConfigError, match=r"does not fit into 4\.2 GiB on NVIDIA GeForce RTX 2060"):
-        check_fits(load_config(overrides=CODER_3B))
-
-
-def test_a_part_of_a_card_is_not_given_the_speed_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    properties = type("Properties", (), {"total_memory": 20 * 2**30})
-    for name, value in {
-        "is_available": True, "get_device_name": "NVIDIA A100-SXM4-80GB MIG 2g.20gb", "memory_reserved": 0,
-        "get_device_capability": (8, 0),
-        "get_device_properties": properties, "mem_get_info": (19 * 2**30, 20 * 2**30),
-    }.items():  # fmt: skip
-        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
-    free_at_start.cache_clear()
-    card = this_card()
-    free_at_start.cache_clear()
-    assert card is not None
-    assert (card.flops, card.free) == (0.0, 19.0)
-
-
 @pytest.mark.parametrize(
     ("name", "tflops"),
     [
@@ -472,3 +428,47 @@ def test_a_plan_says_hours_and_what_they_buy_and_no_zero_is_left() -> None:
     on_a_cpu = make_plan(load_config([ROOT / "configs" / "tiny.toml"])).text()
     assert "the run: 60 steps. They buy 60 updates" in on_a_cpu
     assert "How long that takes is not planned here" in on_a_cpu
+
+
+def on(monkeypatch: pytest.MonkeyPatch, card: Card) -> None:
+    """This machine has this card."""
+    for place in ("plan", "fill"):
+        monkeypatch.setattr(f"minizero.planner.{place}.this_card", lambda: card)
+
+
+def test_the_budget_of_this_machines_card_is_what_was_free_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A desktop holds 2 of 23.5 GiB."""
+    on(monkeypatch, Card("NVIDIA GeForce RTX 3090", 23.3, 936e9, 71e12, free=21.5))
+    plan = make_plan(load_config(overrides=CODER_3B))
+    assert (plan.budget, plan.fits) == (20.5, True)
+    assert plan.total <= 20.5 + 1e-9
+    assert "on NVIDIA GeForce RTX 3090: 20.5 GiB (21.5 are free, less 1 that stays unplanned)" in plan.text()
+    named = make_plan(load_config(overrides=CODER_3B), "rtx3090").text()
+    assert "22.5 GiB (it has 23.5; a desktop takes 0.5 to 1.5 of them, Windows under WSL2 about 1, less 1" in named
+
+
+def test_more_memory_than_is_free_cannot_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, Card("NVIDIA GeForce RTX 3090", 23.3, 936e9, 71e12, free=21.5))
+    with pytest.raises(ConfigError, match=r"run\.vram_gib = 23, but 21\.5 GiB of NVIDIA GeForce RTX 3090 are free"):
+        check_fits(load_config(overrides=[*CODER_3B, "run.vram_gib=23"]))
+
+
+def test_a_card_of_6_gib_is_told_before_anything_loads(monkeypatch: pytest.MonkeyPatch) -> None:
+    on(monkeypatch, Card("NVIDIA GeForce RTX 2060", 5.5, 0.0, 0.0, free=5.2))
+    with pytest.raises(ConfigError, match=r"does not fit into 4\.2 GiB on NVIDIA GeForce RTX 2060"):
+        check_fits(load_config(overrides=CODER_3B))
+
+
+def test_a_part_of_a_card_is_not_given_the_speed_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    properties = type("Properties", (), {"total_memory": 20 * 2**30})
+    for name, value in {
+        "is_available": True, "get_device_capability": (8, 0),
+        "get_device_name": "NVIDIA A100-SXM4-80GB MIG 2g.20gb", "memory_reserved": 0,
+        "get_device_properties": properties, "mem_get_info": (19 * 2**30, 20 * 2**30),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    free_at_start.cache_clear()
+    card = this_card()
+    free_at_start.cache_clear()
+    assert card is not None
+    assert (card.flops, card.free) == (0.0, 19.0)

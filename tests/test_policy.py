@@ -247,7 +247,7 @@ def test_what_is_measured_stays_within_the_tokens_given(random_model: Path) -> N
     assert sorted(to_measure(batch, 136)) == list(range(12))
     assert sum(lengths[place] for place in to_measure(batch, 50)) <= 50
     assert len(to_measure(batch, 1)) == 1  # one is always taken
-    assert len(to_measure(batch, "auto")) == 1  # a tenth is 13 tokens
+    assert len(to_measure(batch, "auto")) == 1  # a twentieth is 6 tokens
     assert to_measure(batch, 50) == to_measure(batch, 50)
 
 

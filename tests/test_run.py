@@ -158,7 +158,7 @@ def test_a_full_disk_says_what_to_do_and_loses_nothing(run: RunDirectory, error:
     def full(path: Path) -> None:
         raise error
 
-    with pytest.raises(RunError, match=r"disk is full.*Make room, then continue with  --resume"):
+    with pytest.raises(RunError, match=r"disk is full.*Make room, then continue with  minizero selfplay --resume"):
         run.save_state(2, {}, full)
     state = run.newest_state(lambda text: None)
     assert state is not None

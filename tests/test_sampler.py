@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,20 @@ def test_generation_ends_at_eos_and_keeps_it(loaded: LoadedModel) -> None:
     assert ended
     assert all(c.ids[-1] == 256 and 256 not in c.ids[:-1] for c in ended)
     assert all("<eos>" not in c.text for c in ended)
+
+
+def test_generation_ends_at_each_of_several_eos_tokens(loaded: LoadedModel) -> None:
+    many = replace(loaded, tokenizer=replace(loaded.tokenizer, eos_ids=(5, 77, 256)))
+    found = list(run(many, [request("a", "xyz", n=64, max_tokens=60)]).values())
+    ended = [c for c in found if c.finish == "stop"]
+    assert {c.ids[-1] for c in ended} >= {5, 77}
+    assert all(set(c.ids[:-1]).isdisjoint((5, 77, 256)) for c in found)
+    assert all(c.ids[-1] in (5, 77, 256) for c in ended)
+
+
+def test_padding_with_the_eos_token_changes_nothing(loaded: LoadedModel) -> None:
+    own = replace(loaded, tokenizer=replace(loaded.tokenizer, pad_id=256))
+    assert run(own, MIXED) == run(loaded, MIXED)
 
 
 def test_generation_ends_after_a_stop_string(loaded: LoadedModel) -> None:

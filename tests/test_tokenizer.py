@@ -9,6 +9,9 @@ import pytest
 
 from minizero import prompts
 from minizero.config.tasks import PromptConfig
+from minizero.evaluation.formats import ask
+from minizero.evaluation.problems import Problem
+from minizero.evaluation.suites import suite
 from minizero.models.tokenizer import Tokenizer, check_tokenizer, make_tokenizer
 from minizero.types import Message, ModelError, Pair, Prompt, Task, TaskType
 
@@ -125,6 +128,22 @@ def test_a_text_begins_with_exactly_one_bos_where_the_tokenizer_has_one() -> Non
     assert made.encode(Prompt((Message("user", "a"),), prefill="b")) == [258, *made.backend("ab").input_ids[1:]]
     assert made.encode(Prompt((Message("user", "<s>a"),))).count(258) == 1
     assert 258 not in tokenizer(backend()).encode(Prompt((Message("user", "a"),)))
+
+
+def test_the_prompts_of_r1_and_of_the_evaluation_format_direct_begin_with_exactly_one_bos() -> None:
+    task = Task(TaskType.DEDUCTION, "def f(x):\n    return x", (Pair("1", "1"),))
+    data = {"program": task.program, "input": "1", "output": "1"}
+    problem = Problem("p", task.program, entry="f", data=data)
+    written = [
+        prompts.solve("r1", task, settings=PromptConfig()),
+        prompts.propose("r1", task.type, [task], settings=PromptConfig()),
+        *(ask(suite(name), problem, "direct") for name in ("cruxeval-o", "cruxeval-i", "humaneval")),
+    ]
+    for prompt in written:
+        assert not prompt.chat
+        for bos in (True, False):
+            ids = tokenizer(backend(bos=bos)).encode(prompt)
+            assert (ids.count(258), ids[0] == 258) == (int(bos), bos)
 
 
 @pytest.mark.parametrize("own", ["", "{{ bos_token }}"])

@@ -115,7 +115,7 @@ def is_out_of_sight(name: str, spreads: Mapping[str, Spread], estimate: Estimate
     now, last = (math.sqrt(seed / seeds + mine.task) for seeds in (mine.seeds, most))
     freedom = estimate.parts[0].freedom
     far = abs(mine.value) + critical(0.1, freedom) * now
-    return far < detectable(level, round(freedom + most - mine.seeds, 1)) * last
+    return far <= detectable(level, round(freedom + most - mine.seeds, 1)) * last
 
 
 def seeds_needed(estimate: Estimate, seeds: int, level: float) -> int | None:

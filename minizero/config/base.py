@@ -16,7 +16,9 @@ class Section(BaseModel):
     (`run.name=123`).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -28,6 +30,15 @@ class Section(BaseModel):
             name: (value,) if name in fields and _is_an_item(value, fields[name].annotation) else value
             for name, value in values.items()
         }
+
+
+def items_of(annotation: Any) -> list[str]:
+    """The words that the items of a list setting may be; [] where any word may."""
+    kinds = (annotation,) if typing.get_origin(annotation) is tuple else typing.get_args(annotation)
+    items = [typing.get_args(kind)[0] for kind in kinds if typing.get_origin(kind) is tuple]
+    words = [typing.get_args(item) for item in items if typing.get_origin(item) is Literal]
+    words += [tuple(m.value for m in item) for item in items if isinstance(item, type) and issubclass(item, Enum)]
+    return [str(word) for group in words for word in group]
 
 
 def _is_an_item(value: Any, annotation: Any) -> bool:

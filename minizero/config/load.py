@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from minizero.config.base import items_of
 from minizero.config.files import find_file
 from minizero.config.learning import prompt_group_problems, unusable_terms
 from minizero.config.schema import Config
@@ -233,7 +234,7 @@ def _sentence(error: Any) -> str:
         hint = f"Did you mean {ELSEWHERE[last]}?" if last in ELSEWHERE else ""
         if not hint and everywhere:
             hint = f"Did you mean {' or '.join(everywhere)}?"
-        hint = hint or (f"Did you mean {'.'.join([*parents, near[0]])}?" if near else "")
+        hint = _lost_quotes(where) or hint or (f"Did you mean {'.'.join([*parents, near[0]])}?" if near else "")
         if not hint and known:
             hint = f"Known here: {', '.join(known)}."
         if not hint:
@@ -241,7 +242,37 @@ def _sentence(error: Any) -> str:
             hint += """--set 'reward.propose.terms."my_rewards.py:short"=0.2'"""
         return f"{name} is not a setting. {hint}"
     shown = json.dumps(error["input"], default=str)[:80]
+    if error["type"] == "tuple_type":
+        return f"{name} = {shown}: {_a_list(where, str(error['input']))}"
     return f"{name} = {shown}: {error['msg'].removeprefix('Value error, ')}."
+
+
+def _lost_quotes(where: list[str]) -> str:
+    """How to write the name of a file's function inside a free table, where its dots were read as sections."""
+    table = next((i for i in range(1, len(where)) if _is_free(where[:i])), 0)
+    name = ".".join(where[table:])
+    if not table or ".py:" not in name:
+        return ""
+    return f"""A name with dots needs quotes: --set '{".".join(where[:table])}."{name}"=0.2'"""
+
+
+def _is_free(path: list[str]) -> bool:
+    """Whether a dotted name is a table by free names, such as reward.propose.terms."""
+    model = _section(path[:-1])
+    field = model.model_fields.get(path[-1]) if model else None
+    return field is not None and get_origin(field.annotation) is dict
+
+
+def _a_list(where: list[str], given: str) -> str:
+    """What a setting that takes a list expects, with the nearest of its words."""
+    model = _section(where[:-1])
+    field = model.model_fields.get(where[-1]) if model else None
+    words = items_of(field.annotation) if field else []
+    if not words:
+        return f"expected a list, for example  --set '{'.'.join(where)}=[1, 2]'"
+    near = difflib.get_close_matches(given, words, n=1, cutoff=0.6)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    return f"expected one or more of {', '.join(words)}.{hint}"
 
 
 def sentence_of(name: str) -> str:

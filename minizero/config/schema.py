@@ -210,8 +210,8 @@ class EvalConfig(Section):
     """Completions per task at temperature 1; one greedy completion is always taken."""
     kl_base_tokens: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """Tokens of a step (prompts included) on which the KL to the base model is estimated, as policy/kl_base; 0: none.
-    auto: 2,048 and at most a tenth of the step's, where the base is at hand: with an adapter, which is switched off for
-    it, or with loss.kl_weight."""
+    auto: 2,048 and at most a twentieth of the step's, where the base is at hand: with an adapter, which is switched off
+    for it, or with loss.kl_weight."""
 
 
 class RunConfig(Section):

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minizero.evaluation import formats
-from minizero.evaluation.generate import Key, SamplingSettings, generate, load_samples
+from minizero.evaluation.generate import CONTENT, Key, SamplingSettings, generate, load_samples
 from minizero.evaluation.problems import PASS, Judgement, Problem, Suite
 from minizero.evaluation.results import JudgedSample, LevelCounts, Results
 from minizero.evaluation.scoring import JudgementCache, Submission, score
@@ -161,7 +161,7 @@ def open_directory(out: Path, subject: Subject, sampling: SamplingSettings, load
 
 
 def check_samples(samples: Mapping[Key, Any], loaded: Loaded, out: Path) -> None:
-    """Raise EvaluationError for samples of tasks that these suites do not have."""
+    """Raise EvaluationError for samples of tasks that these suites do not have, and for rows that are not whole."""
     known = {(suite.name, problem.id) for suite, problems in loaded for problem in problems}
     foreign = sorted({(key.suite, key.task) for key in samples} - known)
     if foreign:
@@ -169,6 +169,13 @@ def check_samples(samples: Mapping[Key, Any], loaded: Loaded, out: Path) -> None
             f"{out / 'samples.jsonl'}: {len(foreign)} tasks are not in this evaluation, for example "
             f"{'/'.join(foreign[0])}. They were sampled for other suites or another limit."
         )
+    for key, row in samples.items():
+        lacking = [name for name, kind in CONTENT.items() if not isinstance(row.get(name), kind)]
+        if lacking:
+            raise EvaluationError(
+                f"{out / 'samples.jsonl'}: {lacking[0]} of the {key.draw} sample {key.sample} of {key.task} is "
+                f"{row.get(lacking[0])!r:.40}. Remove that line; only its sample will be drawn anew."
+            )
 
 
 def score_samples(

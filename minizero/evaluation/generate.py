@@ -21,10 +21,8 @@ from minizero.types import Completion, EvaluationError, Request
 TEMPERATURE = 0.6
 BLOCK = 32  # samples of one request: they share a prefill and an upper bound of memory
 SIDES = ("base", "trained")
-ROW = {
-    "suite": str, "task": str, "side": str, "draw": str, "sample": int, "text": str, "finish": str, "tokens": int,
-    "prompt_ids": list, "ids": list,
-}  # fmt: skip
+NAMES = {"suite": str, "task": str, "side": str, "draw": str, "sample": int}  # of a row, as of Key
+CONTENT = {"text": str, "finish": str, "tokens": int, "prompt_ids": list, "ids": list}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +69,7 @@ def load_samples(path: Path) -> dict[Key, dict[str, Any]]:
     for number, line in enumerate(read_whole_lines(path), 1):
         try:
             row = json.loads(line)
-            odd = [name for name, kind in ROW.items() if not isinstance(row[name], kind)]
+            odd = [name for name, kind in NAMES.items() if not isinstance(row[name], kind)]
             if odd:
                 raise ValueError(f"{odd[0]} is {row[odd[0]]!r:.40}")
             samples[Key(*(row[name] for name in Key._fields))] = row

@@ -69,6 +69,8 @@ def find_subject(what: str) -> Subject:
             check_weights(newest / "model")
             return Subject(name, base, trained=newest / "model")
         return _adapter(newest / "adapter", name, base)
+    if (path / "checkpoints").is_dir() and (path / "metrics.jsonl").is_file():
+        raise EvaluationError(f"{path} is a run without config.toml, so its base model is not known. Restore it.")
     return Subject(what, what)
 
 

@@ -12,12 +12,12 @@ from typing import Literal
 from minizero.types import Rollout
 
 AUTO_TOKENS = 2048
-AUTO_SHARE = 10  # of a step's tokens auto reads at most a tenth: two forward passes beside a whole update
+AUTO_SHARE = 20  # of a step's tokens auto reads at most a twentieth: two forward passes beside a whole update
 
 
 def to_measure(rollouts: Sequence[Rollout], tokens: int | Literal["auto"]) -> list[int]:
     """Places of some rollouts, drawn without regard to what they hold: prompts and completions together have at most
-    `tokens` tokens (but one rollout is always taken); auto: 2,048, and at most a tenth of all.
+    `tokens` tokens (but one rollout is always taken); auto: 2,048, and at most a twentieth of all.
 
     The draw depends on the number of rollouts alone, so a resumed run measures what an uninterrupted one does.
     Example: four rollouts of 300 tokens each, tokens = 700: two of them.

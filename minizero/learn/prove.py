@@ -123,7 +123,7 @@ def _hugging_face(config: Config, shape: Shape, *, small: bool) -> Any:
     try:
         sizes = dict(architecture(locate(config.model.name)))
         made = AutoConfig.for_model(sizes.pop("model_type"), **sizes)
-    except (OSError, KeyError, ValueError):
+    except (OSError, KeyError, ValueError, ModelError):
         is_llama = "llama" in config.model.name.lower()
         kind: Any = Qwen3Config if shape.qk_norm else LlamaConfig if is_llama else Qwen2Config
         made = kind(

@@ -4,7 +4,7 @@ Reading order: check_writable (which models), write_gguf, then the header's numb
 gguf_vocabulary.py has the tokenizer's part. Tensors are read from the directory one at a time, so that memory holds no
 more than the largest of them.
 
-Sources: the GGUF specification (ggml/docs/gguf.md) and llama.cpp's convert_hf_to_gguf.py, whose choices these are:
+Sources: ggml's specification of GGUF and llama.cpp's convert_hf_to_gguf.py, whose choices these are:
 matrices in the type that is asked for, everything else in float32; Llama's rows of q and k in pairs (interleaved).
 """
 
@@ -36,7 +36,7 @@ def check_writable(directory: Path) -> None:
         import gguf  # noqa: F401
     except ImportError:
         raise MissingPackage("gguf", "export --gguf", "pip install 'minizero[gguf]'") from None
-    config, tokenizer = _read(directory)
+    config, tokenizer = read_model(directory)
     name = (config.architectures or [type(config).__name__])[0]
     problem = ""
     if name not in ARCHITECTURES:
@@ -61,7 +61,7 @@ def write_gguf(directory: Path, path: Path, kind: Kind, *, name: str) -> None:
     from gguf.quants import quantize
 
     check_writable(directory)
-    config, tokenizer = _read(directory)
+    config, tokenizer = read_model(directory)
     writer = GGUFWriter(path, ARCHITECTURES[config.architectures[0]])
     writer.add_type("model")
     writer.add_name(name)
@@ -82,7 +82,7 @@ def write_gguf(directory: Path, path: Path, kind: Kind, *, name: str) -> None:
     writer.close()
 
 
-def _read(directory: Path) -> tuple[Any, Any]:
+def read_model(directory: Path) -> tuple[Any, Any]:
     from transformers import AutoConfig, AutoTokenizer
 
     return AutoConfig.from_pretrained(str(directory)), AutoTokenizer.from_pretrained(str(directory))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from minizero.config.schema import ModelConfig
 
 
+PROBE = "def f(x):\n    return x\n"
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
@@ -66,7 +67,7 @@ def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> Loa
             "model.device = cuda, but torch sees no CUDA card. Try --set model.device=cpu, or minizero doctor"
         )
     if Path(source).is_dir():
-        read_settings(Path(source) / "config.json", ("model_type",))
+        read_settings(Path(source) / "config.json")
         check_weights(Path(source))
     try:
         shape = AutoConfig.from_pretrained(source)
@@ -76,9 +77,15 @@ def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> Loa
         tokenizer = AutoTokenizer.from_pretrained(source)
     except Exception as error:  # tokenizers raises a bare Exception for a damaged tokenizer.json
         raise ModelError(_without_tokenizer(config.name, source, error)) from error
+    if not tokenizer(PROBE, add_special_tokens=False)["input_ids"]:
+        # Without its files transformers makes an empty tokenizer for some models, and says nothing.
+        raise ModelError(_without_tokenizer(config.name, source, ValueError("it turns text into no tokens")))
     check_causal(config.name, shape)
     sizes = shape.get_text_config(decoder=True)
-    eos = check_tokenizer(tokenizer, sizes, _generation(source), style)
+    try:
+        eos = check_tokenizer(tokenizer, sizes, _generation(source), style)
+    except ModelError as error:
+        raise ModelError(f"{config.name}: {error}") from None
     dtype = _dtype(config.dtype, device, sizes)
     register()
     extra: dict[str, Any] = {}
@@ -148,9 +155,12 @@ def _nf4(dtype: torch.dtype) -> Any:
 
 
 def _generation(source: str) -> dict[str, Any]:
-    """generation_config.json, {} where there is none."""
+    """generation_config.json, {} where there is none. Raises ModelError for a damaged one."""
     from transformers import GenerationConfig
 
+    file = Path(source) / "generation_config.json"
+    if file.is_file():
+        read_settings(file)  # a damaged one may have named the tokens that end an answer
     try:
         return dict(GenerationConfig.from_pretrained(source).to_dict())
     except (OSError, ValueError):

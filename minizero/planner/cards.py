@@ -5,8 +5,8 @@ it), this_card.
 
 Rows are the maker's: memory, its bandwidth, multiprocessors, the boost clock of the reference card (of a laptop the
 highest that it may reach). Dense 16-bit matrix products with 32-bit sums follow from them: a GeForce multiprocessor
-does 512 operations in each clock, which gives the data sheets' 53 (2080 Ti), 71 (3090), 165 (4090) and 209 (5090)
-TFLOPS, rounded down. AMD's and Intel's cards are not here: vLLM, bitsandbytes and torch are installed for CUDA.
+does 512 operations in each clock, which gives the 53 (2080 Ti), 71 (3090), 165 (4090) and 209 (5090) TFLOPS of the data
+sheets, rounded down. AMD's and Intel's cards are not here: vLLM, bitsandbytes and torch are installed for CUDA.
 """
 
 from __future__ import annotations
@@ -187,9 +187,14 @@ def this_card() -> Card | None:
         return None
     name, total = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory / GIB
     known = known_card(name, total) if "MIG" not in name else None  # a part of a card has a part of its speed
-    bandwidth, flops = (known.bandwidth, known.flops) if known else (0.0, 0.0)
-    has_bfloat16 = torch.cuda.get_device_capability(0)[0] >= 8
-    return Card(name, total - 0.3, bandwidth, flops, has_bfloat16, free_at_start())
+    return Card(
+        name,
+        total - 0.3,
+        known.bandwidth if known else 0.0,
+        known.flops if known else 0.0,
+        torch.cuda.get_device_capability(0)[0] >= 8,
+        free_at_start(),
+    )
 
 
 @cache

@@ -25,7 +25,7 @@ OPTIONAL = {
     "vllm": ("==0.32.0", "sampling on a card", "vllm"),
     "bitsandbytes": (">=0.50", "a 4-bit base (QLoRA)", "qlora"),
     "vllm-bnb-plugin": (">=0.0.3", "a 4-bit base in vLLM", "vllm-qlora"),
-    "gguf": (">=0.10", "GGUF files", "gguf"),
+    "gguf": (">=0.17", "GGUF files", "gguf"),
     "evalplus": ("==0.3.1", "HumanEval+ and MBPP+", "evaluate"),
     "wandb": (">=0.19", "a mirror on Weights & Biases", "wandb"),
 }

@@ -197,6 +197,8 @@ def check_fits(config: Config) -> None:
         plan = make_plan(config)
     except ModelError:
         return
+    if not plan.has_its_type and uses_vllm(plan.config, plan.device):
+        raise ConfigError(f"{_without_bfloat16(plan)} vLLM refuses it there.")
     free = plan.card.free if plan.card else 0.0
     if free and config.run.vram_gib > free:
         raise ConfigError(
@@ -204,8 +206,6 @@ def check_fits(config: Config) -> None:
             "free: other programs, or a desktop, hold the rest. Close them, or leave run.vram_gib out, which plans for "
             "what is free"
         )
-    if not plan.has_its_type and uses_vllm(plan.config, plan.device):
-        raise ConfigError(f"{_without_bfloat16(plan)} vLLM refuses it there.")
     if plan.card and not plan.fits:
         change = " ".join(shell("--set", setting) for setting in plan.change) or "a smaller model"
         raise ConfigError(

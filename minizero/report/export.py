@@ -62,7 +62,7 @@ def export(
     for problem in run.problems:
         notice(problem)
     trained, config = newest_checkpoint(path), run.config
-    if is_adapter(trained):
+    if trained.name == "adapter":
         read_adapter(trained)
     else:
         check_weights(trained)
@@ -99,9 +99,7 @@ def export(
 
 def _write_gguf(run: RunData, trained: Path, out: Path, kind: Kind) -> None:
     """out/NAME-KIND.gguf and out/Modelfile. The merged model lies beside them while it is written."""
-    from transformers import AutoConfig, AutoTokenizer
-
-    from minizero.models.gguf_write import check_writable, write_gguf
+    from minizero.models.gguf_write import check_writable, read_model, write_gguf
     from minizero.models.names import locate
 
     assert run.config is not None
@@ -113,8 +111,8 @@ def _write_gguf(run: RunData, trained: Path, out: Path, kind: Kind) -> None:
         merge(config.model, trained, whole)
     name = re.sub(r"[^\w.-]+", "-", f"{_shown(config.model.name).rpartition('/')[2]}-minizero-{run.done}-{kind}")
     write_gguf(whole, out / f"{name}.gguf", kind, name=name)
-    tokenizer = AutoTokenizer.from_pretrained(str(whole))
-    positions = int(AutoConfig.from_pretrained(str(whole)).max_position_embeddings)
+    sizes, tokenizer = read_model(whole)
+    positions = int(sizes.max_position_embeddings)
     words = modelfile(f"{name}.gguf", tokenizer, style=_style(run, tokenizer), positions=positions)
     (out / "Modelfile").write_text(words, encoding="utf-8")
     if whole != trained:

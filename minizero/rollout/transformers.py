@@ -69,7 +69,7 @@ class TransformersSampler:
         self._rows: list[_Row] = []  # those that have ended stay, unread, until _drop_ended
         self._may_enter = False  # there are new prompts or there is new room since the last admission
         self._architecture = describe(model)
-        self._longest = positions_change_after(text_sizes(model))
+        self._longest, self._why = longest_text(text_sizes(model))
         self._decoder_type = choose_decoder(self._architecture)
         self._decoder: Decoder = self._decoder_type(self._architecture)
         self._adapter = True
@@ -91,9 +91,9 @@ class TransformersSampler:
         ids = self.tokenizer.encode(request.prompt)
         if self._longest and len(ids) + request.max_tokens > self._longest:
             raise ModelError(
-                f"{request.id}: {len(ids)} prompt tokens and {request.max_tokens} new ones, but this model computes "
-                f"other positions in texts of more than {self._longest} tokens (longrope), so that its cache would be "
-                "wrong. Ask for fewer tokens, or take another model."
+                f"{request.id}: {len(ids)} prompt tokens and {request.max_tokens} new ones, but in texts of more than "
+                f"{self._longest} tokens this model {self._why}, so its cache would be wrong. Ask for fewer tokens "
+                "(selfplay.max_prompt_tokens, selfplay.*_max_tokens), or take another model."
             )
         self._waiting.append((request, ids))
         self._may_enter = True
@@ -278,6 +278,16 @@ class TransformersSampler:
             self.tokenizer.decode(row.ids),
             row.finish,
         )
+
+
+def longest_text(sizes: Any) -> tuple[int, str]:
+    """The longest text that can be decoded token by token, and what the model does in a longer one; (0, ""): any."""
+    limits = [
+        (positions_change_after(sizes) or 0, "computes other positions (longrope)"),
+        # transformers' caches do not keep what the index of DeepSeek V3.2 and its like chooses by.
+        (getattr(sizes, "index_topk", None) or 0, "chooses the tokens that it sees by an index (index_topk)"),
+    ]
+    return min(((limit, why) for limit, why in limits if limit), default=(0, ""))
 
 
 def _writing(rows: list[_Row], device: Any) -> Tensor:
