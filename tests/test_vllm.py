@@ -552,8 +552,9 @@ def test_a_machine_on_which_triton_cannot_compile_is_told_before_weights_load(mo
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
     problem = Problem("Triton needs a C compiler", "apt-get x")
     monkeypatch.setattr("minizero.rollout.make.compiler_problem", lambda: problem)
+    short = [f"selfplay.{name}=64" for name in ("max_prompt_tokens", "propose_max_tokens", "solve_max_tokens")]
     with pytest.raises(SamplerError, match=r"needs a C compiler, without which .* Run  apt-get x"):
-        check_sampler(load_config())
+        check_sampler(load_config(overrides=short))
 
 
 def test_a_missing_plugin_shows_before_weights_load_where_vllm_is_chosen_automatically(

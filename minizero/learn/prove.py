@@ -15,7 +15,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_leaves
 from minizero.config.schema import Config
 from minizero.learn.memory_check import largest_rollouts
 from minizero.learn.policy import Policy
-from minizero.models.architecture import Architecture, describe
+from minizero.models.architecture import describe
 from minizero.models.attention import ATTENTION, register
 from minizero.models.names import architecture, locate
 from minizero.planner.memory import value_bytes
@@ -82,9 +82,7 @@ def prove(config: Config, shape: Shape) -> Proof:
     if config.model.quantization == "nf4":
         _pack(model)
     head: Any = SimpleNamespace(is_matrix=True, weight=model.get_output_embeddings().weight, parameters=())
-    model.__dict__["_minizero_architecture"] = Architecture(
-        model, facts.base, head, facts.takes, shape.layers, facts.has_states, facts.is_plain, facts.shares_rows
-    )
+    model.__dict__["_minizero_architecture"] = replace(facts, model=model, head=head, layers=shape.layers)
     policy = Policy.of(model, SimpleNamespace(vocabulary=shape.vocabulary, pad_id=0), config)
     for group in policy.optimiser.adam.param_groups:
         group["fused"] = True  # as on a card
