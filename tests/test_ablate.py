@@ -355,6 +355,12 @@ def test_what_a_set_can_see_is_said_before_it_runs(tmp_path: Path) -> None:
     assert f"as in {other}" in told.getvalue().replace("\n", "")
 
 
+def test_a_mean_over_the_run_needs_validations_in_between(tmp_path: Path) -> None:
+    asked = a_set(tmp_path / "set.toml", "[variants.gentle.optim]\nlr = 7e-6\n[base.eval]\nevery = 0\n")
+    with pytest.raises(ConfigError, match=r"--measure area: eval\.every = 0 and 3 steps"):
+        ablate(asked, seeds=2, measure="area", home=tmp_path / "home", console=console()[0], dry_run=True)
+
+
 # -- runs of other sets -----------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,6 @@
 """What runs of a set are compared by: one number per held-out task, and its paired difference to the default.
 
-Reading order: Measure, values and before (of one run), half_way (of the default), differences (of a set).
+Reading order: Measure, check_measure, values and before (of a run), half_way (of the default), differences (of a set).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import numpy as np
 from minizero.ablate.effects import Floats
 from minizero.ablate.sets import DEFAULT
 from minizero.ablate.summary import RunSummary
-from minizero.types import EvaluationError
+from minizero.config import Config
+from minizero.types import ConfigError, EvaluationError
 
 Measure = Literal["end", "greedy", "area"]
 NAMES: dict[str, str] = {
@@ -35,6 +36,17 @@ def values(run: RunSummary, measure: Measure) -> list[float]:
             "Run it with eval.every = auto, or compare by --measure end."
         )
     return run.skill.areas()
+
+
+def check_measure(measure: Measure, configs: Sequence[Config]) -> None:
+    """Raise ConfigError where runs of these settings will have no curve to take an area of."""
+    for config in configs:
+        every, steps = config.eval.every, config.selfplay.steps
+        if measure == "area" and (steps < 2 if every == "auto" else not 0 < every < steps):
+            raise ConfigError(
+                f"--measure area: eval.every = {every} and {steps} steps give no validation between the first and the "
+                "last, so there is no mean over the run. Try --set eval.every=auto, or --measure end"
+            )
 
 
 def before(run: RunSummary, measure: Measure) -> list[float]:

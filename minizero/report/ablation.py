@@ -13,7 +13,7 @@ from rich.console import Console
 
 from minizero.ablate.compare import compare
 from minizero.ablate.jobs import Failure, plan_jobs, run_jobs
-from minizero.ablate.measures import Measure
+from minizero.ablate.measures import Measure, check_measure
 from minizero.ablate.outlook import in_words as outlook_in_words
 from minizero.ablate.outlook import look_ahead
 from minizero.ablate.plans import plan, read_plans, record_plan
@@ -21,7 +21,7 @@ from minizero.ablate.reuse import take_over
 from minizero.ablate.sets import AblationSet
 from minizero.ablate.summary import read_summaries
 from minizero.report.ablation_page import to_markdown, to_page
-from minizero.report.ablation_words import decided, in_words
+from minizero.report.ablation_words import decided, in_words, sight
 from minizero.types import RunError
 
 
@@ -49,6 +49,7 @@ def ablate(
     for text in asked.left_out:
         console.print(text, markup=False, soft_wrap=True)
     planned = plan_jobs(asked, seeds=seeds, home=home, keep=keep)
+    check_measure(measure, [job.config for job in planned])
     now = plan(seeds, measure, [variant.name for variant in asked.variants if variant.kind == "variant"])
     places = [keep, home, *reuse, keep.parent, home.parent]
     console.print("\n".join(outlook_in_words(look_ahead(asked, now, places))), markup=False, soft_wrap=True)
@@ -61,10 +62,9 @@ def ablate(
 
     def look() -> Collection[str]:
         found = compare(read_summaries(keep), plans)
-        for sentence in decided(found):
-            if sentence not in said:
-                console.print(sentence, markup=False, soft_wrap=True)
-        said.update(decided(found))
+        new = [sentence for sentence in (*decided(found), *sight(found)) if sentence not in said]
+        console.print("\n".join(new), markup=False, soft_wrap=True)
+        said.update(new)
         return [row.variant for row in found.rows if row.decision and row.decision.kind != "open"]
 
     page = write_tables(asked, keep, failures := run_jobs(planned, jobs_at_once=jobs, console=console, look=look))
