@@ -57,6 +57,15 @@ def points(value: float) -> str:
     return f"{'−' if value < 0 else '+'}{size:.{digits}f}"
 
 
+def times(count: int) -> str:
+    """How often, in words.
+
+    >>> [times(count) for count in (1, 2, 1200)]
+    ['once', 'twice', '1,200 times']
+    """
+    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")
+
+
 def number(value: float) -> str:
     """A number at a length that reads well.
 

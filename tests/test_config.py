@@ -139,3 +139,9 @@ def test_lost_quotes_are_given_back() -> None:
 def test_a_number_is_finite(value: str) -> None:
     (problem,) = problems(f"optim.lr={value}")
     assert problem.startswith("optim.lr = ")
+
+
+@pytest.mark.parametrize("name", ["lr", "norm_lr"])
+def test_a_learning_rate_above_one_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"optim\.{name} = 1e\+300"):
+        load_config(overrides=[f"optim.{name}=1e300"])

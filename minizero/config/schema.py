@@ -110,10 +110,10 @@ class BufferConfig(Section):
 class OptimConfig(Section):
     """The optimiser."""
 
-    lr: float = Field(1e-5, gt=0)
+    lr: float = Field(1e-5, gt=0, le=1)
     """Learning rate of AdamW. AZR: 1e-6 for full parameters; LoRA needs about ten times that ("LoRA Without
     Regret")."""
-    norm_lr: float = Field(0.0, ge=0)
+    norm_lr: float = Field(0.0, ge=0, le=1)
     """Learning rate of the gains of the norm layers when all parameters are trained; 0: optim.lr (AZR). AdamW changes
     every number by about its learning rate. Gains are near 1 and matrix entries near 0.04, so at one rate the gains
     hardly change relative to their size, although the last norm's gains scale the logits."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from minizero.formatting import times
 from minizero.selfplay.run_data import RunData
 
 
@@ -27,9 +28,9 @@ class Asked:
     @property
     def words(self) -> str:
         """Two sentences for reports and cards."""
-        counted = f"These {self.tasks} tasks were asked {_times(self.own)} in this run"
+        counted = f"These {self.tasks} tasks were asked {times(self.own)} in this run"
         if self.runs > 1:
-            counted += f" and {_times(self.validations)} by the {self.runs} runs in its folder, this one among them"
+            counted += f" and {times(self.validations)} by the {self.runs} runs in its folder, this one among them"
         return (
             f"{counted}. Whatever was chosen by them (a setting, a step, a run) owes some of its score to the choice; "
             "a result to report comes from tasks by which nothing was chosen."
@@ -62,7 +63,3 @@ def _tasks_of(file: Path) -> list[str]:
         return [str(row["id"]) for row in json.loads(file.read_text(encoding="utf-8"))["rows"]]
     except (OSError, ValueError, KeyError, TypeError):
         return []
-
-
-def _times(count: int) -> str:
-    return {1: "once", 2: "twice"}.get(count, f"{count:,} times")

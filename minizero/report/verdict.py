@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from minizero.formatting import percent, points
+from minizero.formatting import percent, points, times
 from minizero.metrics import alarms
 from minizero.report.claims import FEW, Direction, direction, ends, place, with_interval
 from minizero.report.pages import text
@@ -148,7 +148,7 @@ def _sentences(run: RunData, solve_rate: Sequence[Change], greedy: Sequence[Chan
         main = (solve_rate or greedy)[0]
         step = run.validations[-1].step
         after_steps = f"After {steps}" if step == run.done else f"After {step} of {steps}"
-        how = f"answering {samples} times at temperature 1" if solve_rate else "with its single most likely answer"
+        how = f"answering {times(samples)} at temperature 1" if solve_rate else "with its single most likely answer"
         moved = {"better": "up from", "worse": "down from", "unclear": "before it was"}[main.kind]
         yield (
             f"{after_steps} the model solves {percent(main.after)} of {main.tasks} held-out tasks ({how}), {moved} "
