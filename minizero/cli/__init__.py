@@ -1,7 +1,7 @@
 """The command line; `minizero COMMAND --help` explains each command.
 
-Reading order: main, then runs.py (commands that make something), results.py (commands that read it) and chat.py (with
-conversation.py).
+Reading order: main, then runs.py (commands that make something), first_light.py, results.py (commands that read it) and
+chat.py (with conversation.py).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 import tyro
 
 from minizero.cli.chat import chat
+from minizero.cli.first_light import first_light
 from minizero.cli.results import compare, evaluate, replay, report, settings, watch
 from minizero.cli.runs import ablate, doctor, export, plan, seed, selfplay
 from minizero.formatting import visible
@@ -29,13 +30,16 @@ def version() -> str:
 
 def main() -> None:
     """Entry point. Errors that a user can mend are one message and exit status 1."""
-    commands = (plan, doctor, selfplay, replay, watch, report, evaluate, chat, compare, ablate, export, seed, settings)
+    commands = (
+        plan, doctor, first_light, selfplay, replay, watch, report, evaluate, chat, compare, ablate, export, seed,
+        settings,
+    )  # fmt: skip
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(version())
         return
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {command.__name__: command for command in commands},
+            {command.__name__.replace("_", "-"): command for command in commands},
             prog="minizero",
             description="Absolute-Zero self-play for one person with one graphics card.",
         )

