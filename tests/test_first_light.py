@@ -149,6 +149,22 @@ def run_child(folder: Path, monkeypatch: pytest.MonkeyPatch, body: Callable[[Job
     return child.main(str(folder / "job.json"), "engine", str(folder / "events"))
 
 
+def test_a_stage_ends_when_whoever_started_it_is_gone(tmp_path: Path) -> None:
+    """A first light that is killed leaves nothing on the card."""
+    left = tmp_path / "left"
+    inner = f"open({str(left)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    watched = (
+        f"import os, time; from minizero.report.first_light.child import end_with_parent as e; e({{}}, 0.1); {inner}"
+    )
+    outer = (
+        "import os, subprocess, sys, time\n"
+        f"subprocess.Popen([sys.executable, '-c', {watched!r}.format(os.getpid())], start_new_session=True)\n"
+        f"while not os.path.exists({str(left)!r}) or not open({str(left)!r}).read(): time.sleep(0.05)\n"
+    )
+    subprocess.run([sys.executable, "-c", outer], env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True, timeout=200)
+    assert is_gone(int(left.read_text()))
+
+
 def test_every_stage_has_something_to_do() -> None:
     assert set(child.BODIES) == set(STAGES)
     for place in child.BODIES.values():

@@ -154,7 +154,7 @@ SIZES = (
 def test_the_memory_check_tells_what_the_largest_micro_batch_took(random_model: Path) -> None:
     found = check_memory(on_card(random_model, *SIZES))
     assert found.tokens == 16384
-    assert 0.01 < found.peak_gib < 4
+    assert 0.01 < found.peak_gib < 8
 
 
 def test_a_card_that_is_too_small_is_told_before_the_first_step(random_model: Path, whole_card: None) -> None:

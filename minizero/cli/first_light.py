@@ -38,7 +38,7 @@ def first_light(
     """
     from minizero.formatting import shell, visible
     from minizero.planner.calibration import where
-    from minizero.report.first_light.conduct import Asked, default_out
+    from minizero.report.first_light.conduct import STOPPED, Asked, default_out
     from minizero.report.first_light.conduct import first_light as conduct
 
     asked = Asked(
@@ -47,5 +47,7 @@ def first_light(
     )  # fmt: skip
     report = conduct(asked, say=lambda words: print(visible(words), flush=True))
     print(f"{report.verdict()}\n{report.path}.md")
+    if any(outcome.reason == STOPPED for outcome in report.outcomes):
+        raise SystemExit(130)
     if report.failed:
         raise SystemExit(1)

@@ -31,8 +31,9 @@ def write_random_model(folder: Path, sizes: Mapping[str, int] = SMALL, *, seed: 
     folder.mkdir(parents=True)
     _write_tokenizer(folder)
     is_small = sizes["hidden_size"] <= SMALL["hidden_size"]
+    shape: dict[str, Any] = dict(sizes)
     config = Qwen2Config(
-        **dict(sizes), tie_word_embeddings=True, eos_token_id=EOS, pad_token_id=PAD, bos_token_id=None,
+        **shape, tie_word_embeddings=True, eos_token_id=EOS, pad_token_id=PAD, bos_token_id=None,
         dtype=torch.float32 if is_small else torch.bfloat16,
     )  # fmt: skip
     device = "cuda" if torch.cuda.is_available() and not is_small else "cpu"

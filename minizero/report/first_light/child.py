@@ -6,7 +6,11 @@ Reading order: Job (what all stages work on), Log (what a stage tells while it w
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -122,6 +126,17 @@ BODIES = {
 }
 
 
+def end_with_parent(parent: int, every_s: float = 1.0) -> None:
+    """End this process and all that it started when whoever started it is gone: nobody would end it at its limit."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(every_s)
+        os.killpg(0, signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def main(job: str, name: str, events: str) -> int:
     """Do it, and write how it ended. Its traceback goes to the stage's log."""
     log = Log(Path(events))
@@ -142,4 +157,5 @@ def main(job: str, name: str, events: str) -> int:
 
 
 if __name__ == "__main__":
+    end_with_parent(os.getppid())
     raise SystemExit(main(*sys.argv[1:]))

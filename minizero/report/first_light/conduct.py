@@ -35,6 +35,7 @@ STAGES: dict[str, tuple[str, float, float]] = {
 }
 CHECKOUT = Path(__file__).parents[3]
 OF_THE_MODEL = ("engine", "update", "memory", "steps")
+STOPPED = "stopped by Ctrl-C"
 BODY = ("-m", "minizero.report.first_light.child")
 
 Run = Callable[[Stage, Path], Outcome]
@@ -78,7 +79,7 @@ def first_light(asked: Asked, *, say: Callable[[str], None], run: Run = run_stag
         try:
             outcome = run(stage, folder)
         except KeyboardInterrupt:
-            rest = "stopped by Ctrl-C"
+            rest = STOPPED
             outcome = skipped(stage, rest)
         outcomes.append(outcome)
         say(f"  {outcome.state} in {outcome.seconds:.1f} s" if not stage.skip else f"{name}: skipped, {stage.skip}")
@@ -126,7 +127,7 @@ def _next(job: Job, asked: Asked, outcomes: Sequence[Outcome]) -> tuple[Job, lis
         # On a CPU auto means transformers, and what is to be tried is the engine that is there.
         if has_vllm and job.device == "cpu" and not names_sampler:
             job = replace(job, settings=("sampler.backend=vllm", *asked.settings))
-        if not has_vllm:
+        if versions and not has_vllm:
             return job, ["vLLM is not installed: the transformers sampler stands for it"]
     uses_vllm = last.facts.get("sampler") == "vllm" or "sampler.backend=vllm" in job.settings
     if last.name == "engine" and last.state == "failed" and uses_vllm and not names_sampler:

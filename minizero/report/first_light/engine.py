@@ -6,6 +6,7 @@ cap, against the plan).
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import subprocess
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 CAP_GIB = 24.0  # of a larger card so much is used: the card that most people have
 PLANNED_GIB = 22.5  # of those: what the plan of a 24 GiB card spends
 PUSHES = 3
+SYNC = {"push": "the adapter's way to the sampler", "release": "the cache given back and taken again"}
 
 
 def _policy(job: Job, log: Log, *more: str) -> tuple[Config, Plan | None, Policy]:
@@ -33,6 +35,8 @@ def _policy(job: Job, log: Log, *more: str) -> tuple[Config, Plan | None, Policy
 
     config = job.config(*more)
     prepare_allocator(config)  # before torch is imported
+    if job.quick and job.device == "cpu":
+        os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # vLLM's CPU build would compile for longer than all the rest
     from minizero.learn.policy import Policy
     from minizero.planner import check_fits, make_plan
     from minizero.planner.calibration import matmul_parameters
@@ -88,18 +92,20 @@ def engine(job: Job, log: Log) -> None:
 
 def _sync(policy: Policy, sampler: Sampler, log: Log) -> None:
     """The way of an adapter into the sampler, as after every step, and the cache given back and taken again."""
+
+    def give_back() -> None:
+        sampler.release()
+        sampler.resume()
+
     log.phase("pushing the adapter to the sampler (sync)")
-    for words, act in (
-        ("push", lambda: sampler.load(policy)),
-        ("release", lambda: (sampler.release(), sampler.resume())),
-    ):
+    for name, act in (("push", lambda: sampler.load(policy)), ("release", give_back)):
         times = []
         for _ in range(PUSHES):
             started = time.perf_counter()
             act()
             times.append(time.perf_counter() - started)
-        log.facts(**{f"{words}_s": _round(min(times))})
-        log.say(f"{words}: {1000 * min(times):.1f} ms")
+        log.facts(**{f"{name}_s": _round(min(times))})
+        log.say(f"{SYNC[name]}: {1000 * min(times):.1f} ms")
 
 
 def _sampling(job: Job, config: Config, plan: Plan | None, sampler: Sampler, log: Log) -> None:
@@ -260,8 +266,6 @@ def _device_gib() -> float | None:
 
 
 def _first_card() -> str:
-    import os
-
     return os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip() or "0"
 
 

@@ -29,6 +29,11 @@ SHORT = (
     "selfplay.proposals=8", "selfplay.solves=8", "selfplay.attempts=4", "selfplay.propose_max_tokens=512",
     "selfplay.solve_max_tokens=512", "eval.tasks=none",
 )  # fmt: skip
+# Metrics of the second step that the report keeps.
+TOLD = (
+    "time/step_s", "time/planned_s", "time/floor_s", "time/step_s/push", "memory/peak_gib", "memory/planned_gib",
+    "policy/trained_tokens", "rollout/tokens_per_s", "propose/admitted_frac",
+)  # fmt: skip
 POLL_S = 0.02
 
 
@@ -91,9 +96,7 @@ def steps(job: Job, log: Log) -> None:
     rows = _rows(path)
     _expect(rows, 2)
     last = rows[-1]
-    names = ("time/step_s", "time/planned_s", "time/floor_s", "memory/peak_gib", "memory/planned_gib")
-    names += ("policy/trained_tokens", "rollout/tokens_per_s", "propose/admitted_frac", "time/step_s/push")
-    found = {name: _round(last[name]) for name in names if name in last}
+    found = {name: _round(last[name]) for name in TOLD if name in last}
     log.facts(**found)
     planned = f", at most {found['time/planned_s']:.0f} planned" if "time/planned_s" in found else ""
     log.say(f"two steps of {job.name}; the second took {last['time/step_s']:.1f} s{planned}")
