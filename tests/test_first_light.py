@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -209,7 +210,7 @@ class Fakes:
     def __call__(self, stage: Stage, folder: Path) -> Outcome:
         if stage.skip:
             return Outcome(stage.name, stage.purpose, "skipped", stage.skip)
-        self.jobs[stage.name] = Job.read(folder / "job.json")
+        self.jobs[stage.name] = Job.read(Path(stage.command[-2]))
         end = self.ends.get(stage.name.replace("-", "_"), ("passed", "", {}))
         if isinstance(end, BaseException):
             raise end
@@ -303,6 +304,44 @@ def test_a_stopped_run_keeps_its_report_and_names_the_rest(place: Path) -> None:
     assert list(states(report).values()) == ["passed"] * 6 + ["skipped"] * 3
     assert {outcome.reason for outcome in report.outcomes[6:]} == {"stopped by Ctrl-C"}
     assert report.path.with_suffix(".md").is_file()
+
+
+def test_a_quick_one_on_a_cpu_runs_two_stages_at_a_time_and_ctrl_c_ends_both(place: Path) -> None:
+    on_cpu = MACHINE | {"kind": "cpu", "made": "/work/random", "base": ""}
+    begun = {name: threading.Event() for name in ("tiny", "engine")}
+
+    class Slow(Fakes):
+        def __call__(self, stage: Stage, folder: Path) -> Outcome:
+            if stage.name in begun:
+                begun[stage.name].set()
+                other = begun["engine" if stage.name == "tiny" else "tiny"]
+                assert other.wait(30)  # which a run of one stage at a time would never see
+            return super().__call__(stage, folder)
+
+    fakes = Slow(machine=("passed", "", on_cpu))
+    report = play(place, fakes, model="", quick=True)
+    assert list(fakes.jobs).index("resume") > list(fakes.jobs).index("tiny")
+    assert [outcome.name for outcome in report.outcomes] == list(STAGES)
+    begun["tiny"].clear()
+    report = play(place, Fakes(machine=("passed", "", on_cpu), engine=KeyboardInterrupt()), model="", quick=True)
+    assert {outcome.reason for outcome in report.outcomes[3:]} == {"stopped by Ctrl-C"}
+
+
+@pytest.mark.full
+def test_a_first_light_that_is_ended_ends_its_stages_and_writes_its_report(place: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "minizero", "first-light", "--quick", "--out", str(place / "out"), "--only", "doctor"],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stdout.readline().startswith("machine: ")
+    time.sleep(0.5)
+    process.terminate()
+    told = process.communicate(timeout=120)[0]
+    assert process.returncode == 130
+    assert "stopped by Ctrl-C" in told
+    (page,) = (place / "out").glob("*.md")
+    assert "| machine | skipped | 0 | **stopped by Ctrl-C** |" in page.read_text()
 
 
 def test_no_report_replaces_another(place: Path) -> None:

@@ -239,3 +239,28 @@ def test_a_name_that_the_hub_does_not_know_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", unknown)
     with pytest.raises(ModelError, match="no directory here and no model on the hub"):
         check_name("nobody/nothing")
+
+
+def test_a_made_model_is_the_qwen2_that_transformers_would_make_and_its_tokenizer_is_of_bytes(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, Qwen2ForCausalLM
+
+    from minizero.models.made import SMALL, write_random_model
+
+    path = write_random_model(tmp_path / "model")
+    model, told = AutoModelForCausalLM.from_pretrained(path, output_loading_info=True)
+    assert isinstance(model, Qwen2ForCausalLM)
+    assert not any(told.values())  # nothing is missing, unexpected or of another shape
+    fresh = Qwen2ForCausalLM(AutoConfig.from_pretrained(path)).state_dict()
+    assert {name: p.shape for name, p in model.state_dict().items()} == {name: p.shape for name, p in fresh.items()}
+    assert model.dtype == torch.float32
+    loaded = load(ModelConfig(name=str(path), device="cpu"))
+    text = "def f(x):\n    return 'é'"
+    ids = loaded.tokenizer.encode(Prompt((Message("user", text),)))
+    assert len(ids) == len(text.encode())
+    assert loaded.tokenizer.decode([*ids, 256, 257]) == text
+    assert (loaded.tokenizer.eos_ids, loaded.tokenizer.pad_id) == ((256,), 257)
+    logits = loaded.model(input_ids=torch.tensor([ids])).logits.detach()
+    assert logits.std() > 0.3  # far from uniform
+    with pytest.raises(FileExistsError):
+        write_random_model(path, SMALL)

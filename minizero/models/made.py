@@ -1,13 +1,15 @@
 """Random Qwen2 models, written on the spot: what memory and time need is the shape, and nobody has to wait for weights.
 
-Reading order: SMALL, then write_random_model. The tokenizer is of single bytes, whatever the vocabulary's size.
+Reading order: SMALL, write_random_model, then its parts. The tokenizer is of single bytes, whatever the vocabulary's
+size. Written without transformers, whose import takes longer than all of it.
 """
+# h hidden width, i width of the MLP, q and k widths of queries and of keys, V vocabulary
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 EOS, PAD, BYTES = 256, 257, 258
 # For a CPU: heads 32 wide, the least that vLLM's CPU attention has.
@@ -19,42 +21,68 @@ SMALL: Mapping[str, int] = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
 }
-SPREAD = 3.0  # of a small model's weights: far from uniform, so that a wrong position or mask shows
+SPREAD = 0.02  # standard deviation of the weights; of a small model three times that, far from uniform, so that a
+# wrong position or mask shows
 
 
 def write_random_model(folder: Path, sizes: Mapping[str, int] = SMALL, *, seed: int = 7) -> Path:
     """A directory with a random Qwen2 of these sizes that loads like any model: float32 where it is small, else
     bfloat16, made on the card where there is one. `folder` must not exist yet; returns it."""
     import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+    from safetensors.torch import save_file
 
     folder.mkdir(parents=True)
-    _write_tokenizer(folder)
     is_small = sizes["hidden_size"] <= SMALL["hidden_size"]
-    shape: dict[str, Any] = dict(sizes)
-    config = Qwen2Config(
-        **shape, tie_word_embeddings=True, eos_token_id=EOS, pad_token_id=PAD, bos_token_id=None,
-        dtype=torch.float32 if is_small else torch.bfloat16,
-    )  # fmt: skip
+    dtype, spread = (torch.float32, 3 * SPREAD) if is_small else (torch.bfloat16, SPREAD)
     device = "cuda" if torch.cuda.is_available() and not is_small else "cpu"
-    with torch.random.fork_rng(), torch.device(device):
-        torch.manual_seed(seed)
-        model: Any = Qwen2ForCausalLM._from_config(config, dtype=config.dtype)
-        if is_small:
-            with torch.no_grad():
-                for parameter in model.parameters():
-                    parameter.mul_(SPREAD)
-    model.save_pretrained(folder)
+    generator = torch.Generator(device).manual_seed(seed)
+    weights = {}
+    for name, shape in _shapes(sizes):
+        weights[name] = torch.empty(shape, dtype=dtype, device=device)
+        if name.endswith("norm.weight"):
+            weights[name].fill_(1.0)
+        else:
+            weights[name].normal_(0.0, spread, generator=generator)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    config = {
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **sizes, "tie_word_embeddings": True,
+        "hidden_act": "silu", "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "rope_theta": 1e6,
+        "use_sliding_window": False, "eos_token_id": EOS, "pad_token_id": PAD, "bos_token_id": None,
+        "torch_dtype": str(dtype).removeprefix("torch."),
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
+    _write_tokenizer(folder)
     return folder
+
+
+def _shapes(sizes: Mapping[str, int]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Name and shape of every tensor, as transformers calls them; the head is the embedding."""
+    h, i, heads = sizes["hidden_size"], sizes["intermediate_size"], sizes["num_attention_heads"]
+    q, k = h, h // heads * sizes["num_key_value_heads"]
+    yield "model.embed_tokens.weight", (sizes["vocab_size"], h)
+    for layer in range(sizes["num_hidden_layers"]):
+        here = f"model.layers.{layer}"
+        for name, width in (("q", q), ("k", k), ("v", k)):
+            yield f"{here}.self_attn.{name}_proj.weight", (width, h)
+            yield f"{here}.self_attn.{name}_proj.bias", (width,)
+        yield f"{here}.self_attn.o_proj.weight", (h, q)
+        yield f"{here}.mlp.gate_proj.weight", (i, h)
+        yield f"{here}.mlp.up_proj.weight", (i, h)
+        yield f"{here}.mlp.down_proj.weight", (h, i)
+        yield f"{here}.input_layernorm.weight", (h,)
+        yield f"{here}.post_attention_layernorm.weight", (h,)
+    yield "model.norm.weight", (h,)
 
 
 def _write_tokenizer(folder: Path) -> None:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = {symbol: i for i, symbol in enumerate(alphabet)} | {"<eos>": EOS, "<pad>": PAD}
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
     core.decoder = decoders.ByteLevel()  # type: ignore[assignment]
-    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<eos>", pad_token="<pad>").save_pretrained(folder)
+    core.add_special_tokens(["<eos>", "<pad>"])
+    core.save(str(folder / "tokenizer.json"))
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<eos>", "pad_token": "<pad>"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))

@@ -1,16 +1,19 @@
 """All stages in order, each in its own process, and the report that is written again after every one of them.
 
-Reading order: first_light (the whole of it), STAGES, then what follows from the outcomes: the job of the later stages,
-what calibrates the plan, and where the report is.
+Reading order: STAGES, first_light and _all_stages (the whole of it), then what follows from the outcomes: the job of
+the later stages, what calibrates the plan, and where the report is.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +21,7 @@ from typing import Any
 from minizero.planner.calibration import Measured, append
 from minizero.report.first_light.child import Job
 from minizero.report.first_light.page import Report, write
-from minizero.report.first_light.stage import Outcome, Stage, run_stage, skipped
+from minizero.report.first_light.stage import Outcome, Stage, end_all, run_stage, skipped
 from minizero.types import RunError
 
 # Name: purpose, seconds that it may take, and with --quick. They end what hangs; most take a tenth of it.
@@ -35,6 +38,8 @@ STAGES: dict[str, tuple[str, float, float]] = {
 }
 CHECKOUT = Path(__file__).parents[3]
 OF_THE_MODEL = ("engine", "update", "memory", "steps")
+# On a CPU nothing that --quick measures is worth a core of its own: these run beside the others.
+BESIDE = ("tiny", "resume")
 STOPPED = "stopped by Ctrl-C"
 BODY = ("-m", "minizero.report.first_light.child")
 
@@ -66,32 +71,12 @@ def first_light(asked: Asked, *, say: Callable[[str], None], run: Run = run_stag
         raise RunError(f"--only {', '.join(unknown)}: no such stage. There are {', '.join(STAGES)}.")
     started = time.time() if now is None else now
     folder = _work_folder(started)
-    job, report = Job(str(folder), asked.model, quick=asked.quick, settings=asked.settings), None
-    outcomes: list[Outcome] = []
-    rest = ""
-    for name, (purpose, limit, quick_limit) in STAGES.items():
-        job.write(folder / "job.json")
-        seconds = asked.patience * (quick_limit if asked.quick else limit)
-        command = (sys.executable, *BODY, str(folder / "job.json"), name)
-        stage = Stage(name, purpose, seconds, command, rest or _why_not(name, asked, job, outcomes))
-        if not stage.skip:
-            say(f"{name}: {purpose} (at most {seconds:.0f} s)")
+    with ThreadPoolExecutor(max_workers=1) as second, _ended_by_sigterm():
         try:
-            outcome = run(stage, folder)
-        except KeyboardInterrupt:
-            rest = STOPPED
-            outcome = skipped(stage, rest)
-        outcomes.append(outcome)
-        say(f"  {outcome.state} in {outcome.seconds:.1f} s" if not stage.skip else f"{name}: skipped, {stage.skip}")
-        for words in (*outcome.says, *([outcome.reason] if outcome.state != "passed" and not stage.skip else [])):
-            say(f"    {words}")
-        if report is None:
-            report = Report.begin(asked.out, _device(outcomes), started, asked.command, asked.quick)
-        job, told = _next(job, asked, outcomes)
-        report.notes += told
-        report.outcomes, report.model = outcomes, job.name
-        write(report, folder)
-    assert report
+            report = _all_stages(asked, folder, started, say, run, second)
+        except BaseException:
+            end_all()
+            raise
     _calibrate(asked, report, say)
     write(report, folder)
     shutil.rmtree(folder / "random-model", ignore_errors=True)
@@ -100,6 +85,78 @@ def first_light(asked: Asked, *, say: Callable[[str], None], run: Run = run_stag
     else:
         say(f"the whole output of every stage is in {folder}")
     return report
+
+
+def _all_stages(
+    asked: Asked, folder: Path, started: float, say: Callable[[str], None], run: Run, second: ThreadPoolExecutor
+) -> Report:
+    """One after the other, but for those that `second` runs beside them; the report as it is after the last."""
+    job, report = Job(str(folder), asked.model, quick=asked.quick, settings=asked.settings), None
+    outcomes: list[Outcome] = []
+    beside: dict[str, Future[Outcome]] = {}
+    rest = ""
+    for name in STAGES:
+        stage = _stage(name, asked, job, folder, rest or _why_not(name, asked, job, outcomes))
+        if not stage.skip:
+            say(f"{name}: {stage.purpose} (at most {stage.limit_s:.0f} s)")
+        try:
+            outcome = beside[name].result() if name in beside and not rest else run(stage, folder)
+        except KeyboardInterrupt:
+            rest = STOPPED
+            second.shutdown(wait=False, cancel_futures=True)
+            end_all()
+            outcome = skipped(stage, rest)
+        outcomes.append(outcome)
+        _tell(stage, outcome, say)
+        report = report or Report.begin(asked.out, _device(outcomes), started, asked.command, asked.quick)
+        job, told = _next(job, asked, outcomes)
+        report.notes += told
+        report.outcomes, report.model = outcomes, job.name
+        write(report, folder)
+        if name == "machine" and asked.quick and job.device == "cpu" and not rest:
+            for other in BESIDE:
+                if not _why_not(other, asked, job, outcomes):
+                    beside[other] = second.submit(run, _stage(other, asked, job, folder), folder)
+    assert report
+    return report
+
+
+def _tell(stage: Stage, outcome: Outcome, say: Callable[[str], None]) -> None:
+    """An outcome as lines on the console."""
+    if stage.skip:
+        say(f"{stage.name}: skipped, {stage.skip}")
+        return
+    say(f"  {outcome.state} in {outcome.seconds:.1f} s")
+    for words in (*outcome.says, *([outcome.reason] if outcome.state != "passed" else [])):
+        say(f"    {words}")
+
+
+def _stage(name: str, asked: Asked, job: Job, folder: Path, skip: str = "") -> Stage:
+    """The process of a stage, with the job as it is now in a file of its own."""
+    purpose, limit, quick_limit = STAGES[name]
+    path = folder / f"{name}.job.json"
+    if not path.exists():  # one that runs beside the others already has it
+        job.write(path)
+    seconds = asked.patience * (quick_limit if asked.quick else limit)
+    return Stage(name, purpose, seconds, (sys.executable, *BODY, str(path), name), skip)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM, of a time limit around all of this, is as Ctrl-C: the stages end too, and the report is written."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        old = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread: whoever started us there handles it
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
 
 
 def _why_not(name: str, asked: Asked, job: Job, outcomes: Sequence[Outcome]) -> str:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 State = Literal["passed", "failed", "skipped"]
+RUNNING: set[subprocess.Popen[bytes]] = set()  # so that all of them can be ended
 GRACE_S = 3.0  # for Python to write where it hangs, before it is killed
 TAIL = 30  # lines of a failed stage's output in the report
 
@@ -66,6 +67,7 @@ def run_stage(stage: Stage, folder: Path) -> Outcome:
         except OSError as error:
             return Outcome(stage.name, stage.purpose, "failed", f"could not be started: {error}")
         timed_out = False
+        RUNNING.add(process)
         try:
             process.wait(stage.limit_s)
         except subprocess.TimeoutExpired:
@@ -76,8 +78,15 @@ def run_stage(stage: Stage, folder: Path) -> Outcome:
         finally:
             _signal(process, signal.SIGKILL)  # what it started too: a process left behind would hold the card's memory
             process.wait()
+            RUNNING.discard(process)
     status = None if timed_out else process.returncode
     return _outcome(stage, status, _read(events), output, time.monotonic() - started)
+
+
+def end_all() -> None:
+    """End every stage that runs, also one that another thread waits for."""
+    for process in tuple(RUNNING):
+        _signal(process, signal.SIGKILL)
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
