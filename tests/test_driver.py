@@ -199,6 +199,16 @@ def test_make_brings_what_4_bits_need_wherever_they_are_asked_for() -> None:
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+def test_first_light_brings_the_engine_where_there_is_a_card_and_makes_a_model_where_none_is_named() -> None:
+    on_card = made("first-light", "NVIDIA=nvidia-smi", "ARGS=--quick")
+    assert "minizero[vllm] into" in on_card
+    assert on_card.split()[-2:] == ["first-light", "--quick"]
+    elsewhere = made("first-light", "NVIDIA=", "MODEL=Qwen2.5-Coder-7B")
+    assert "vllm" not in elsewhere
+    assert elsewhere.split()[-2:] == ["first-light", "Qwen2.5-Coder-7B"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 @pytest.mark.parametrize(("variable", "kept"), [("CARD=nvidia-smi", ""), ("EXTRAS=vllm", ""), ("CARD=", "cpu")])
 def test_make_takes_torchs_own_cuda_for_a_card_whatever_uv_is_told(variable: str, kept: str) -> None:
     show = 'show: ; @echo "[$$UV_TORCH_BACKEND]"'

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,10 +17,13 @@ from typing import Any
 import pytest
 
 from minizero.cli.first_light import first_light as command
+from minizero.config import load_config
+from minizero.planner import make_plan
 from minizero.planner.calibration import Measured, read
 from minizero.report.first_light import child, conduct
 from minizero.report.first_light.child import SMALL, Job, Log, Unmet, skip
-from minizero.report.first_light.conduct import STAGES, Asked, constants, default_out, first_light
+from minizero.report.first_light.conduct import STAGES, Asked, default_out, first_light
+from minizero.report.first_light.constants import constants, full_step
 from minizero.report.first_light.machine import read_junit
 from minizero.report.first_light.page import Report, slug
 from minizero.report.first_light.stage import Outcome, Stage, run_stage
@@ -403,13 +407,27 @@ def test_without_a_file_the_constants_stand_in_the_report_alone(place: Path) -> 
 
 
 def test_a_rate_counts_although_its_stage_failed_later_and_the_sampler_is_the_one_that_ran() -> None:
-    def outcome(name: str, facts: Mapping[str, Any]) -> Outcome:
-        return Outcome(name, "", "failed", facts=facts)
-
-    found = constants([outcome("machine", MACHINE), outcome("engine", ENGINE | {"sampler": "transformers"})], "today")
+    found = constants({"machine": MACHINE, "engine": ENGINE | {"sampler": "transformers"}}, "today")
     assert found
     assert (found.bandwidth, found.train, found.sampler) == (6e11, None, "transformers")
-    assert constants([outcome("machine", MACHINE), outcome("engine", {"sampler": "vllm"})], "today") is None
+    assert constants({"machine": MACHINE, "engine": {"sampler": "vllm"}}, "today") is None
+
+
+def test_a_whole_step_is_told_by_what_was_measured_and_by_what_was_assumed() -> None:
+    plan = make_plan(load_config(overrides=["model.name=Qwen/Qwen2.5-Coder-3B"]), "rtx3090")
+    measured = constants({"machine": MACHINE, "engine": ENGINE, "update": UPDATE}, "today")
+    assert measured
+    found, assumed = full_step(plan, measured)
+    assert assumed == sum(plan.expected.values())
+    # Assumed are 50 % of 71 TFLOPS for decoding, which they bind here, and 45 % for the rest; measured were 40, 30, 30.
+    parts = plan.expected
+    expected = parts["decode"] * 35.5 / 40 + (parts["prefill"] + parts["train"]) * 31.95 / 30 + 0.53
+    assert found == pytest.approx(expected)
+    assert full_step(plan, None) == (0.0, assumed)
+    assert plan.card
+    unknown = replace(plan, card=replace(plan.card, flops=0.0))
+    assert full_step(unknown, measured) == (found, 0.0)
+    assert full_step(unknown, replace(measured, train=None)) == (0.0, 0.0)
 
 
 # -- the parts --------------------------------------------------------------------------------------------------------

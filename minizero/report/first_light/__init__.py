@@ -3,7 +3,7 @@
 Reading order: conduct.py (which stages, in which order, and what follows from one that failed), stage.py (a stage is a
 process with a time limit), child.py (what runs in it); what the stages do is in machine.py (the machine, doctor, tests
 on the card), engine.py (engine, update, memory) and plays.py (runs: the tiny model, a kill and a resume, the real
-model). rates.py measures, page.py writes the report.
+model). rates.py measures, constants.py makes the plan's constants of it, page.py writes the report.
 """
 
 from __future__ import annotations

