@@ -23,7 +23,8 @@ import torch
 from minizero.config import load_config
 from minizero.models.adapter import adapter_layers
 from minizero.planner.driver import Problem
-from minizero.planner.memory import batched_tokens
+from minizero.planner.memory import batched_tokens, kv_token_bytes
+from minizero.planner.shapes import KNOWN
 from minizero.rollout import vllm_internals
 from minizero.rollout.agreement import random_adapter
 from minizero.rollout.make import check_sampler
@@ -193,6 +194,18 @@ def test_cached_prompts_of_the_policy_before_a_push_are_forgotten(sampler: VLLMS
         fresh = complete(sampler, LONG)
         assert sampler.take_usage()["cached_tokens"] == 0
         assert gap(policy, fresh) < 1e-4
+
+
+@engine
+@pytest.mark.parametrize("name", KNOWN)
+def test_the_cache_that_is_planned_is_what_vllms_own_class_counts(name: str) -> None:
+    from vllm.v1.kv_cache_interface import FullAttentionSpec
+
+    shape, block = KNOWN[name], 16
+    layer = FullAttentionSpec(
+        block_size=block, num_kv_heads=shape.kv_heads, head_size=shape.head_dim, dtype=torch.bfloat16
+    )
+    assert layer.page_size_bytes * shape.layers == block * kv_token_bytes(shape)
 
 
 @engine
