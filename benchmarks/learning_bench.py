@@ -43,7 +43,8 @@ CURVES = (
     "propose/always_frac", "propose/learnable_frac", "propose/solve_rate", "policy/entropy", "policy/grad_norm",
     "eval/solve_rate",
     "eval/greedy", "time/step_s", "eval/held_out_answers", "solve/reasoned_frac", "solve/answer_tokens",
-    *(f"solve/answer_tokens/{kind}" for kind in ("deduction", "abduction", "induction")),
+    "eval/answer_tokens", "eval/reasoned_frac",
+    *(f"{role}/answer_tokens/{kind}" for role in ("solve", "eval") for kind in ("deduction", "abduction", "induction")),
 )  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def run_one(variant: str, seed: int, steps: int) -> None:
         settings = [
             f"run.dir={scratch!r}", "run.name=bench", f"run.rng_seed={seed}", "run.threads=1",
             *([f"selfplay.steps={steps}"] if steps else []),
-            "eval.limit=90", "run.rollouts_every=0", "run.checkpoint_every=0", "sandbox.workers=1", "eval.every=0",
+            "eval.split=heldout", "run.rollouts_every=0", "run.checkpoint_every=0", "sandbox.workers=1",
         ]  # fmt: skip
         command = [sys.executable, "-m", "minizero", "selfplay", "tiny", *VARIANTS[variant]]
         for text in settings:

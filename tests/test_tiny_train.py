@@ -22,7 +22,7 @@ from minizero.tiny.quick import is_solved
 from minizero.tiny.sequences import AT_ONCE, SKILL, Branch, Curriculum, PromptTree, proposal, render, solution
 from minizero.tiny.sets import DIRECTORY
 from minizero.tiny.tokenizer import build_tokenizer
-from minizero.tiny.train import Settings, _loss_sum, _pad, _tokens, train
+from minizero.tiny.train import Muon, Settings, _loss_sum, _pad, _tokens, train
 from minizero.tiny.train import main as make_model
 from minizero.tiny.world import draw_example, interpret, operations_of, program_of
 from minizero.types import Pair, Task, TaskType
@@ -136,6 +136,23 @@ def test_training_twice_gives_the_same_weights_and_a_model_that_loads(tmp_path):
     assert model.dtype == torch.bfloat16
     assert model.config.eos_token_id == AutoTokenizer.from_pretrained(tmp_path / "one").eos_token_id == 1
     assert json.loads((tmp_path / "one" / "training.json").read_text())["rows"] == 40
+
+
+@pytest.mark.parametrize("shape", [(12, 40), (40, 12), (16, 16)])
+def test_muon_takes_the_steps_of_torch_which_computes_in_bf16(shape):
+    torch.manual_seed(0)
+    start = torch.randn(2, *shape)
+    ours, theirs = ([torch.nn.Parameter(matrix.clone()) for matrix in start] for _ in range(2))
+    settings = {"lr": 0.01, "weight_decay": 0.1}
+    optimisers = Muon(ours, **settings), torch.optim.Muon(theirs, **settings, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn(shape)
+            other.grad = one.grad.clone()
+        for optimiser in optimisers:
+            optimiser.step()
+    for one, other, before in zip(ours, theirs, start, strict=True):
+        assert (one - other).norm() < 0.03 * (other - before).norm()
 
 
 def test_two_ranks_take_the_step_of_all_their_rows(tmp_path):
