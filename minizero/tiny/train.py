@@ -130,7 +130,11 @@ def train(settings: Settings, out: Path, *, start_from: Path | None = None, rank
         if step % settings.save_every == 0 and rank == 0:
             save(model, tokenizer, out)
             _say_scores(model, tokenizer, validation)
-    habit = Curriculum(dice, AT_ONCE)
+    # From the weights as they are saved, with dice and averages of its own: so the habit may be trained in a sitting of
+    # its own (--start), to the same end.
+    model.bfloat16().float()
+    optimisers = _optimisers(model, settings)
+    habit = Curriculum(random.Random(f"habit {settings.seed} {rank}"), AT_ONCE)
     for habit_step in range(settings.habit_steps):
         factor = HABIT_LR_FACTOR * min((habit_step + 1) / 10, 1 - habit_step / settings.habit_steps)
         _scale_learning_rates(optimisers, settings, factor)
