@@ -171,7 +171,7 @@ def test_the_habit_trained_in_a_sitting_of_its_own_gives_the_same_weights(tmp_pa
     train(replace(settings, steps=2, habit_steps=0), tmp_path / "start")
     train(replace(settings, steps=0, habit_steps=2), tmp_path / "end", start_from=tmp_path / "start")
     record = json.loads((tmp_path / "end" / "training.json").read_text())
-    assert (record["steps"], record["rows"], record["start"]["steps"]) == (0, 16, 2)
+    assert (record["sittings"], record["steps"], record["rows"]) == (2, 2, 32)
     start, end, whole = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("start", "end", "whole"))
     assert start != end == whole
 
@@ -261,6 +261,7 @@ def test_the_card_is_made_of_measurements():
         "propose_weight": 0.3,
         "induce_weight": 1.5,
         "habit_steps": 4,
+        "sittings": 1,
     }
     card = model_card(record, {"heldout": 1200, "validation": 600, "seeds": 384}, scores)
     assert "2.00 million parameters" in card

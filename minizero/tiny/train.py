@@ -157,9 +157,12 @@ def train(settings: Settings, out: Path, *, start_from: Path | None = None, rank
         "bf16": _has_bf16(),
         "torch": torch.__version__,
         "machine": platform.machine(),
+        "sittings": 1,
     }
     if start_from is not None and (start_from / "training.json").is_file():
-        record["start"] = json.loads((start_from / "training.json").read_text())
+        before = json.loads((start_from / "training.json").read_text())
+        for name in ("steps", "rows", "tokens", "wall_s", "cpu_s", "sittings"):
+            record[name] += before.get(name, 1)
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
     return model
 
