@@ -251,7 +251,7 @@ def _lost_quotes(where: list[str]) -> str:
     """How to write the name of a file's function inside a free table, where its dots were read as sections."""
     table = next((i for i in range(1, len(where)) if _is_free(where[:i])), 0)
     name = ".".join(where[table:])
-    if not table or ".py:" not in name:
+    if not table or ".py:" not in name or any(".py:" in part for part in where[table:]):
         return ""
     return f"""A name with dots needs quotes: --set '{".".join(where[:table])}."{name}"=0.2'"""
 

@@ -257,7 +257,7 @@ def test_only_programs_that_import_more_get_the_wide_list() -> None:
 
 
 def test_verdicts_are_remembered_and_a_torn_last_line_is_repaired(box: Sandbox, tmp_path: Path) -> None:
-    made_suite = suite("humaneval")
+    made_suite = replace(suite("humaneval"), levels=tuple(DOUBLE.data["tests"]))
     answers = [Submission("Made/0", DOUBLE.solution), Submission("Made/0", DOUBLE.solution)]
     cache = JudgementCache(tmp_path / "verdicts.jsonl")
     first = score(made_suite, [DOUBLE], answers, box, cache=cache)
@@ -265,6 +265,8 @@ def test_verdicts_are_remembered_and_a_torn_last_line_is_repaired(box: Sandbox, 
         file.write('{"key": "torn')
     again = JudgementCache(tmp_path / "verdicts.jsonl")
     assert score(made_suite, [DOUBLE], answers, box, cache=again) == first
+    assert again.hits == 2
+    assert score(suite("humaneval"), [DOUBLE], answers, box, cache=again) == first  # a level is lacking: judged anew
     assert again.hits == 2
     assert (tmp_path / "verdicts.jsonl").read_text().endswith("}\n")
 
