@@ -1,12 +1,13 @@
 """Does self-play teach the tiny model something? Seeds, controls, paired intervals on held-out tasks it never met.
 
-    python benchmarks/learning_bench.py run [--variants default frozen shuffled] [--seeds 0 1 2] [--jobs 2]
+    python benchmarks/learning_bench.py run [--variants default frozen shuffled] [--seeds 0 1 2] [--jobs 2] [--curves]
     python benchmarks/learning_bench.py table
 
 Resumable: every finished (variant, seed) leaves a summary in benchmarks/learning/, and a finished one is not run
-again. `table` prints benchmarks/learning.md from the summaries alone (learning_table.py). Settings were chosen on the
-validation set; this script looks at the held-out set. Reading order: VARIANTS, run_one (self-play, then measure),
-measure, measure_base.
+again. With --curves only the runs themselves are made, with their validations of 480 held-out tasks, and nothing is
+measured afterwards. `table` prints benchmarks/learning.md from the summaries alone (learning_table.py). Settings were
+chosen on the validation set; this script looks at the held-out set. Reading order: VARIANTS, run_one (self-play, then
+measure), measure, measure_base.
 """
 
 from __future__ import annotations
@@ -37,28 +38,29 @@ VARIANTS: dict[str, list[str]] = {
     "reasoned": ["--config", "configs/ablations/reasoned.toml"],
     "validity": ["--config", "configs/ablations/rewards/validity.toml"],
 }
+KINDS = ("deduction", "abduction", "induction")
 CURVES = (
     "propose/admitted_frac", "propose/unique_frac", "propose/duplicate_frac", "propose/program_lines",
-    "propose/never_frac",
-    "propose/always_frac", "propose/learnable_frac", "propose/solve_rate", "policy/entropy", "policy/grad_norm",
-    "eval/solve_rate",
-    "eval/greedy", "time/step_s", "eval/held_out_answers", "solve/reasoned_frac", "solve/answer_tokens",
-    "eval/answer_tokens", "eval/reasoned_frac",
-    *(f"{role}/answer_tokens/{kind}" for role in ("solve", "eval") for kind in ("deduction", "abduction", "induction")),
+    "propose/never_frac", "propose/always_frac", "propose/learnable_frac", "propose/solve_rate", "policy/entropy",
+    "policy/grad_norm", "time/step_s", "eval/held_out_answers", "solve/reasoned_frac", "solve/answer_tokens",
+    "eval/solve_rate", "eval/greedy", "eval/answer_tokens", "eval/reasoned_frac",
+    *(f"solve/answer_tokens/{kind}" for kind in KINDS),
+    *(f"eval/{what}/{kind}" for what in ("solve_rate", "greedy", "answer_tokens", "reasoned_frac") for kind in KINDS),
 )  # fmt: skip
 
 
-def run_one(variant: str, seed: int, steps: int) -> None:
+def run_one(variant: str, seed: int, steps: int, *, measured: bool) -> None:
     """One self-play run in its own process, then the held-out measurement in another; writes the summary."""
     out = HOME / f"{variant}-{seed}.json"
-    if out.exists():
+    if out.exists() and (not measured or "trained" in json.loads(out.read_text())):
         print(f"{variant} {seed}: done before", flush=True)
         return
     with tempfile.TemporaryDirectory() as scratch:
         settings = [
             f"run.dir={scratch!r}", "run.name=bench", f"run.rng_seed={seed}", "run.threads=1",
             *([f"selfplay.steps={steps}"] if steps else []),
-            "eval.split=heldout", "run.rollouts_every=0", "run.checkpoint_every=0", "sandbox.workers=1",
+            "eval.split=heldout", "eval.limit=480", "run.rollouts_every=0", "run.checkpoint_every=0",
+            "sandbox.workers=1",
         ]  # fmt: skip
         command = [sys.executable, "-m", "minizero", "selfplay", "tiny", *VARIANTS[variant]]
         for text in settings:
@@ -69,10 +71,6 @@ def run_one(variant: str, seed: int, steps: int) -> None:
             subprocess.run(command, cwd=ROOT, check=True, stdout=file, stderr=subprocess.STDOUT)
         seconds = time.perf_counter() - started
         (run,) = Path(scratch).iterdir()
-        found = subprocess.run(
-            [sys.executable, __file__, "measure", str(run), "--seed", str(seed)],
-            cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
         rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         curves = {name: [[r["step"], round(r[name], 4)] for r in rows if name in r] for name in CURVES}
         manifest = json.loads((run / "manifest.json").read_text())
@@ -80,8 +78,14 @@ def run_one(variant: str, seed: int, steps: int) -> None:
             "variant": variant, "seed": seed, "steps": rows[-1]["step"], "run_s": round(seconds),
             "settings": VARIANTS[variant],
             "versions": manifest["versions"], "machine": manifest["machine"], "commit": manifest["commit"],
-            "trained": json.loads(found.stdout.splitlines()[-1]), "curves": curves,
+            "curves": curves,
         }  # fmt: skip
+        if measured:
+            found = subprocess.run(
+                [sys.executable, __file__, "measure", str(run), "--seed", str(seed)],
+                cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            summary["trained"] = json.loads(found.stdout.splitlines()[-1])
         out.write_text(json.dumps(summary) + "\n")
         log.unlink()
     print(f"{variant} {seed}: {seconds:.0f} s", flush=True)
@@ -159,6 +163,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--steps", type=int, default=0, help="default: as configs/tiny.toml has it")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--curves", action="store_true")
     asked = parser.parse_args()
     HOME.mkdir(exist_ok=True)
     if asked.command == "measure":
@@ -167,8 +172,8 @@ def main() -> None:
     if asked.command == "run":
         with ThreadPoolExecutor(asked.jobs) as pool:
             pairs = [(variant, seed) for seed in asked.seeds for variant in asked.variants]
-            list(pool.map(lambda pair: run_one(*pair, asked.steps), pairs))
-    if asked.command in ("run", "base"):
+            list(pool.map(lambda pair: run_one(*pair, asked.steps, measured=not asked.curves), pairs))
+    if asked.command == "base" or (asked.command == "run" and not asked.curves):
         measure_base()
     from learning_table import table
 

@@ -66,26 +66,49 @@ class Measured:
 def table(home: Path) -> str:
     """The page, in Markdown. Differences in points to the unchanged base on the same tasks, the mean over seeds first,
     then a 95 % interval by a bootstrap over tasks."""
-    base = [Measured(raw) for raw in json.loads((home / "base.json").read_text())]
     runs: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(home.glob("*-*.json")):
         summary = json.loads(path.read_text())
         runs.setdefault(summary["variant"], []).append(summary)
-    parts = [*_headline(base, runs)]
-    if "default" in runs:
-        free, forced = ([Measured(run["trained"][place]) for run in runs["default"]] for place in (0, 1))
-        parts += [*_where(base[0], free), *_beyond_sharpening(base, free, forced), *_reasoning(base[0], free)]
-    parts += [*_proposer(runs)]
+    runs = dict(sorted(runs.items(), key=lambda item: item[0] != "default"))
+    measured = {variant: [run for run in group if "trained" in run] for variant, group in runs.items()}
+    measured = {variant: group for variant, group in measured.items() if group}
+    parts = ["# What self-play teaches the tiny model", ""]
+    if (home / "base.json").exists() and measured:
+        base = [Measured(raw) for raw in json.loads((home / "base.json").read_text())]
+        parts += [*_headline(base, measured)]
+        if "default" in measured:
+            free, forced = ([Measured(run["trained"][place]) for run in measured["default"]] for place in (0, 1))
+            parts += [*_where(base[0], free), *_beyond_sharpening(base, free, forced), *_reasoning(base[0], free)]
     if runs:
-        parts += ["", _machine(next(iter(runs.values()))[0])]
+        parts += [*_along(runs), *_proposer(runs), "", _machine(next(iter(runs.values()))[0])]
     return "\n".join(parts) + "\n"
+
+
+def _along(runs: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
+    yield from (
+        "", "## Along the runs", "",
+        "Before the first step and after the last, on 480 held-out tasks, two samples each and the greedy answer: a",
+        "look without intervals. Printed by `python benchmarks/learning_bench.py table`.", "",
+        "| variant | seed | steps | minutes | greedy, % | T = 1, % | deduction | abduction | induction | reasons, % | "
+        "tokens an answer |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    )  # fmt: skip
+    for variant, group in runs.items():
+        for run in group:
+            shares = ("greedy", "solve_rate", *(f"solve_rate/{kind}" for kind in TYPES.values()), "reasoned_frac")
+            cells = [_ends(run, f"eval/{name}", 100) for name in shares] + [_ends(run, "eval/answer_tokens", 1)]
+            yield (f"| {variant} | {run['seed']} | {run['steps']} | {run['run_s'] / 60:.0f} | {' | '.join(cells)} |")
+
+
+def _ends(run: dict[str, Any], name: str, scale: int) -> str:
+    values = [value for _, value in run["curves"][name]]
+    return f"{scale * values[0]:.0f} to {scale * values[-1]:.0f}" if values else ""
 
 
 def _headline(base: Sequence[Measured], runs: dict[str, list[dict[str, Any]]]) -> Iterator[str]:
     plain = base[0]
     yield from (
-        "# What self-play teaches the tiny model",
-        "",
         f"{len(plain.rate)} held-out tasks, {SAMPLES} samples each at temperature 1 and one greedy answer; the model",
         "chooses whether it reasons. Differences in points to the unchanged base on the same tasks, mean over seeds,",
         "95 % interval by a bootstrap over tasks. Printed by `python benchmarks/learning_bench.py table`.",
