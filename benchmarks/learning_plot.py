@@ -1,61 +1,42 @@
-"""The picture of README.md: held-out tasks solved along self-play, beside both controls, for light and dark pages.
+"""The picture of README.md: self-play beside both controls, and how long its answers grow, for light and dark pages.
 
-    python benchmarks/learning_plot.py         draw docs/images/learning-{light,dark}.svg from benchmarks/learning/
-    python benchmarks/learning_plot.py run     first make the runs that give points on the way (an hour of one core)
+    python benchmarks/learning_plot.py         docs/images/learning-{light,dark}.svg from benchmarks/learning/
 
-What is drawn: with the runs of `run` (benchmarks/learning/curves/), the solve rate on 300 validation tasks every ten
-steps; without them, what benchmarks/learning_bench.py has measured before and after, on 1,200 held-out tasks. Reading
-order: VARIANTS, points (what is drawn), draw, run_one.
+What is drawn are the validations along the runs of learning_bench.py, on held-out tasks. Reading order: VARIANTS,
+curve, draw, then its two halves.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import subprocess
-import sys
-import tempfile
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / "benchmarks" / "learning"
-CURVES = HOME / "curves"
 IMAGES = ROOT / "docs" / "images"
-SEEDS, STEPS, EVERY, TASKS, SAMPLES = (0, 1, 2), 60, 10, 300, 4
-# name: (words in the picture, settings of a run)
-VARIANTS = {
-    "default": ("self-play", []),
-    "frozen": ("control: nothing is learned", ["optim.freeze=true"]),
-    "shuffled": ("control: rewards shuffled", ["selfplay.shuffle_rewards=true"]),
-}
+VARIANTS = {"default": "self-play", "frozen": "nothing is learned", "shuffled": "rewards shuffled"}
+TYPES = ("deduction", "abduction", "induction")
 COLOURS = {  # Okabe and Ito's, told apart by colour-blind readers too; brighter on dark pages
-    "light": {"ink": "#1c2024", "faint": "#d4d8dc", "default": "#0072b2", "frozen": "#7a8087", "shuffled": "#d55e00"},
-    "dark": {"ink": "#e6e8ea", "faint": "#3b4249", "default": "#56b4e9", "frozen": "#a5adb5", "shuffled": "#ff9a5a"},
-}
+    "light": {
+        "ink": "#1c2024", "faint": "#d4d8dc", "default": "#0072b2", "frozen": "#7a8087", "shuffled": "#d55e00",
+        "deduction": "#0072b2", "abduction": "#009e73", "induction": "#a0568c",
+    },
+    "dark": {
+        "ink": "#e6e8ea", "faint": "#3b4249", "default": "#56b4e9", "frozen": "#a5adb5", "shuffled": "#ff9a5a",
+        "deduction": "#56b4e9", "abduction": "#3ddc97", "induction": "#e6a3d0",
+    },
+}  # fmt: skip
 
 
-def points(variant: str) -> dict[int, list[float]]:
-    """Step -> the percentage of held-out tasks solved at temperature 1, seed by seed."""
+def curve(variant: str, name: str) -> dict[int, list[float]]:
+    """Step -> a metric's values there, seed by seed."""
     found: dict[int, list[float]] = defaultdict(list)
-    for path in sorted(CURVES.glob(f"{variant}-*.json")):
-        for step, rate in json.loads(path.read_text())["solve_rate"]:
-            found[step].append(100 * rate)
-    if found:
-        return found
-    base = json.loads((HOME / "base.json").read_text())["plain"]
     for path in sorted(HOME.glob(f"{variant}-*.json")):
-        run = json.loads(path.read_text())
-        found[0].append(_percent(base))
-        found[run["steps"]].append(_percent(run["trained"]))
+        for step, value in json.loads(path.read_text())["curves"][name]:
+            found[step].append(value)
     return found
-
-
-def _percent(measured: dict[str, Any]) -> float:
-    """`correct` holds a digit for each task: how many of 8 answers were right."""
-    digits = [int(digit) for digit in measured["correct"]]
-    return 100 * sum(digits) / (8 * len(digits))
 
 
 def draw(mode: str) -> Path:
@@ -63,73 +44,58 @@ def draw(mode: str) -> Path:
     import matplotlib
 
     matplotlib.use("svg")
-    from matplotlib import pyplot, ticker
+    from matplotlib import pyplot
 
     colours = COLOURS[mode]
     style = {
-        "svg.hashsalt": "minizero", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 11,
+        "svg.hashsalt": "minizero", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10,
         "text.color": colours["ink"], "axes.labelcolor": colours["ink"], "axes.edgecolor": colours["faint"],
         "xtick.color": colours["ink"], "ytick.color": colours["ink"], "axes.spines.top": False,
         "axes.spines.right": False,
     }  # fmt: skip
-    along = any(CURVES.glob("*.json"))
     with matplotlib.rc_context(style):
-        figure, axes = pyplot.subplots(figsize=(8.9, 3.6))
-        for variant, (words, _) in VARIANTS.items():
-            by_step = points(variant)
-            steps = sorted(by_step)
-            for seed in range(min(len(by_step[step]) for step in steps)):
-                axes.plot(steps, [by_step[s][seed] for s in steps], color=colours[variant], lw=1, alpha=0.45)
-            means = [sum(by_step[s]) / len(by_step[s]) for s in steps]
-            axes.plot(steps, means, color=colours[variant], lw=2.5, marker="o", ms=5)
-            axes.annotate(
-                f"{words} ({means[-1] - means[0]:+.1f})", (steps[-1], means[-1]), xytext=(10, 0),
-                textcoords="offset points", va="center", color=colours[variant], annotation_clip=False,
-            )  # fmt: skip
-        tasks = f"{TASKS} validation tasks, {SAMPLES} answers" if along else "1,200 held-out tasks, 8 answers"
-        axes.set(xlabel="steps of self-play", ylabel="solved, %", xlim=(-1, STEPS))
-        axes.set_title(f"Tiny model, {tasks} each, temperature 1; thin: seeds, thick: mean", fontsize=11, loc="left")
-        axes.yaxis.set_major_locator(ticker.MultipleLocator(5))
-        axes.grid(axis="y", color=colours["faint"], lw=0.7)
-        figure.subplots_adjust(left=0.08, right=0.68, top=0.90, bottom=0.15)
+        figure, (skill, length) = pyplot.subplots(1, 2, figsize=(8.9, 3.2))
+        _draw_skill(skill, colours)
+        _draw_length(length, colours)
+        for axes in (skill, length):
+            axes.set_xlabel("steps of self-play")
+            axes.grid(axis="y", color=colours["faint"], lw=0.7)
+        figure.subplots_adjust(left=0.06, right=0.90, top=0.90, bottom=0.16, wspace=0.62)
         path = IMAGES / f"learning-{mode}.svg"
         figure.savefig(path, transparent=True, metadata={"Date": None, "Creator": None})
         pyplot.close(figure)
     return path
 
 
-def run_one(variant: str, seed: int) -> None:
-    """One self-play run that validates every EVERY steps; its summary is kept, and a run that has one is not made
-    again."""
-    out = CURVES / f"{variant}-{seed}.json"
-    if out.exists():
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        settings = [
-            f"run.dir={scratch!r}", f"run.rng_seed={seed}", f"selfplay.steps={STEPS}", f"eval.every={EVERY}",
-            f"eval.limit={TASKS}", f"eval.samples={SAMPLES}", "run.rollouts_every=0", "run.checkpoint_every=0",
-            "run.threads=1", "sandbox.workers=1", *VARIANTS[variant][1],
-        ]  # fmt: skip
-        command = [sys.executable, "-m", "minizero", "selfplay", "tiny", *(f"--set={text}" for text in settings)]
-        subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-        (run,) = Path(scratch).iterdir()
-        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-        manifest = json.loads((run / "manifest.json").read_text())
-    rates = {row["step"]: row["eval/solve_rate"] for row in rows if "eval/solve_rate" in row}
-    summary = {"variant": variant, "seed": seed, "settings": VARIANTS[variant][1], "solve_rate": sorted(rates.items())}
-    summary |= {name: manifest[name] for name in ("versions", "machine", "commit")}
-    out.write_text(json.dumps(summary) + "\n")
-    print(f"{variant} {seed}: {100 * rates[STEPS]:.1f} %", flush=True)
+def _draw_skill(axes: Any, colours: dict[str, str]) -> None:
+    for variant, words in VARIANTS.items():
+        values = curve(variant, "eval/greedy")
+        shown = {step: [100 * value for value in row] for step, row in values.items()}
+        _draw_curve(axes, shown, colours[variant], words, sign="+.1f")
+    axes.set_title("held-out tasks, % right (greedy)", fontsize=10, loc="left")
+
+
+def _draw_length(axes: Any, colours: dict[str, str]) -> None:
+    for kind in TYPES:
+        _draw_curve(axes, curve("default", f"eval/answer_tokens/{kind}"), colours[kind], kind)
+    axes.set_title("tokens an answer (temperature 1)", fontsize=10, loc="left")
+
+
+def _draw_curve(axes: Any, by_step: dict[int, list[float]], colour: str, words: str, sign: str = "") -> None:
+    """Seeds thin, their mean thick, its name at the end with what it changed by."""
+    steps = sorted(by_step)
+    for seed in range(min(map(len, by_step.values()))):
+        axes.plot(steps, [by_step[step][seed] for step in steps], color=colour, lw=1, alpha=0.4)
+    means = [sum(by_step[step]) / len(by_step[step]) for step in steps]
+    axes.plot(steps, means, color=colour, lw=2.3, marker="o", ms=4)
+    change = f" {means[-1] - means[0]:{sign}}" if sign else ""
+    axes.annotate(
+        words + change, (steps[-1], means[-1]), xytext=(8, 0), textcoords="offset points", va="center", color=colour,
+        annotation_clip=False,
+    )  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", nargs="?", choices=["draw", "run"], default="draw")
-    if parser.parse_args().command == "run":
-        CURVES.mkdir(exist_ok=True)
-        for seed in SEEDS:
-            for variant in VARIANTS:
-                run_one(variant, seed)
     for mode in COLOURS:
         print(draw(mode))
 

@@ -21,22 +21,29 @@ def text_of(prompt):
     return message.content
 
 
-def test_a_deduction_shows_program_and_input_and_opens_the_output():
+def test_a_deduction_shows_program_and_input_and_leaves_the_beginning_to_the_model():
     prompt = compact.solve(DEDUCTION)
     assert text_of(prompt) == "```python\ndef f(x):\n    return x[::-1]\n```\n```input\n[3, 1]\n```\n\n"
-    assert prompt.prefill == "```output\n"
+    assert prompt.prefill == ""
 
 
-def test_an_abduction_shows_program_and_output_and_opens_the_input():
+def test_an_abduction_shows_program_and_output():
     prompt = compact.solve(ABDUCTION)
     assert text_of(prompt) == "```python\ndef f(x):\n    return x[::-1]\n```\n```output\n[1, 3]\n```\n\n"
-    assert prompt.prefill == "```input\n"
+
+
+@pytest.mark.parametrize(
+    ("task", "opening"), [(DEDUCTION, "```output\n"), (ABDUCTION, "```input\n"), (INDUCTION, "```python\n")]
+)
+def test_the_first_token_can_be_given_to_an_answer_at_once_or_to_reasoning(task, opening):
+    free, at_once, reasoned = (compact.solve(task, think=think) for think in ("auto", "off", "on"))
+    assert (free.prefill, at_once.prefill, reasoned.prefill) == ("", opening, "<think>\n")
+    assert free.messages == at_once.messages == reasoned.messages
 
 
 def test_an_induction_shows_its_shown_pairs_and_message_and_neither_program_nor_hidden_pairs():
     prompt = compact.solve(INDUCTION)
     assert text_of(prompt) == "```input\n[3, 1]\n```\n```output\n[1, 3]\n```\n```message\nf\n```\n\n"
-    assert prompt.prefill == "```python\n"
 
 
 def test_an_induction_without_a_message_has_no_message_block():
@@ -72,7 +79,7 @@ def test_an_induction_proposal_is_about_the_first_example_and_a_number_of_inputs
     ids=["deduction", "abduction", "induction"],
 )
 def test_the_parser_reads_an_answer_that_continues_the_prefill(task, completion, answer):
-    text = compact.solve(task).prefill + completion
+    text = compact.solve(task, think="off").prefill + completion
     assert parse_answer(task.type, text, style="compact") == Answer(task.type, answer)
 
 

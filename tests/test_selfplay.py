@@ -254,8 +254,6 @@ def test_a_style_that_cannot_do_what_prompt_think_asks_is_an_error(box: Sandbox)
     sampler, config = ScriptedSampler(clever), load_config(overrides=["prompt.think=off", "model.name=any"])
     with pytest.raises(ConfigError, match=r"prompt\.think = off, but the style r1 always reasons"):
         SelfPlay(config, sampler=sampler, box=box, style="r1")
-    with pytest.raises(ConfigError, match="think = on, but the style compact has no place"):
-        load_config(overrides=["prompt.think=on", "prompt.style=compact"])
 
 
 def test_the_same_seed_gives_the_same_step(box: Sandbox) -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from minizero.tasks.programs import program_key, statement_lines
 from minizero.tiny import load
-from minizero.tiny.operations import operations
-from minizero.tiny.sets import write_sets
+from minizero.tiny.operations import operations, same_family
+from minizero.tiny.sets import BEYOND, IN_RANGE, write_sets
 from minizero.tiny.world import PAIRS, draw_example, interpret, make_task, split_of
 from minizero.types import USUAL_TYPES, TaskType
 from sandbox import Sandbox
@@ -103,13 +103,13 @@ def test_an_induction_message_names_the_operations_in_order_of_the_alphabet_with
     assert make_task(example, TaskType.INDUCTION).message == example.message
 
 
-@pytest.mark.parametrize(("name", "least"), [("heldout", 1000), ("validation", 500), ("seeds", 300)])
+@pytest.mark.parametrize(("name", "least"), [("heldout", 1500), ("validation", 1500), ("seeds", 300)])
 def test_a_set_holds_enough_different_tasks_of_every_type_and_length(name, least):
     tasks = load(name)
     assert len(tasks) >= least
     assert len({task.id for task in tasks}) == len(tasks)
     assert {task.type for task in tasks} == set(USUAL_TYPES)
-    assert {statement_lines(task.program) for task in tasks} == {1, 2, 3, 4}
+    assert {statement_lines(task.program) for task in tasks} == set(range(1, 7 if name == "seeds" else 13))
     by_type = Counter(task.type for task in tasks)
     assert max(by_type.values()) - min(by_type.values()) <= 1
 
@@ -139,3 +139,30 @@ def test_the_shipped_sets_are_what_the_script_writes(tmp_path):
     write_sets(tmp_path)
     for name in ("heldout", "validation", "seeds"):
         assert load(name, tmp_path) == load(name)
+
+
+def test_a_set_asks_every_type_equally_often_at_every_length():
+    for name in ("heldout", "validation"):
+        by_length = Counter((statement_lines(task.program), task.type) for task in load(name))
+        assert {by_length[1, kind] for kind in USUAL_TYPES} == {20}
+        assert {by_length[lines, kind] for lines in range(2, 7) for kind in USUAL_TYPES} == {67}
+        assert {by_length[lines, kind] for lines in range(7, 13) for kind in USUAL_TYPES} == {28}
+
+
+def test_training_never_draws_a_program_longer_than_six_lines():
+    assert list(IN_RANGE) == [1, 2, 3, 4, 5, 6]
+    assert list(BEYOND) == [7, 8, 9, 10, 11, 12]
+    rng = random.Random(9)
+    assert {draw_example(rng).lines for _ in range(300)} == set(IN_RANGE)
+
+
+@pytest.mark.parametrize(
+    ("text", "family"),
+    [
+        ("x[1:]", ("x[1:]",)),
+        ("x + 2", ("x + 1", "x + 2", "x + 3")),
+        ("x // 2 if x % 2 == 0 else x + 3", ("x // 2 if x % 2 == 0 else x + 1", "x // 2 if x % 2 == 0 else x + 3")),
+    ],
+)
+def test_a_family_differs_in_its_constants_alone(text, family):
+    assert same_family(text) == family

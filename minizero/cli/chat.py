@@ -26,7 +26,7 @@ def chat(
         subject: A run directory, an adapter directory, a model directory, a hub name, or tiny.
         ask: The question; without it, what standard input holds, or in a terminal one question after the other.
         temperature: 0: the likeliest token each time; above: sampled, both sides with the same dice.
-        max_tokens: Longest answer; 0: 1024, and 64 of the tiny model.
+        max_tokens: Longest answer; 0: 1024, and 224 of the tiny model.
         style: r1, chat or compact; auto: as the run was trained, or what suits the model. The tiny model (compact)
             reads tasks in blocks.
         rng_seed: Of the dice.

@@ -50,7 +50,8 @@ class PromptConfig(Section):
     think: Literal["on", "off", "auto"] = "auto"
     """chat: whether the solver reasons before its answer, as in AZR; off opens the answer's block at once, which is far
     cheaper. on and off are told to a chat template that has the choice (Qwen3's enable_thinking), auto leaves such a
-    template at its default. r1 always thinks, compact never."""
+    template at its default. compact: on and off are the first token of the answer, auto leaves the choice to the model.
+    r1 always thinks."""
     stop_at_answer: bool = True
     """r1: end generation after </answer>. AZR goes on to the end-of-text token, but what follows is never graded."""
 
@@ -74,8 +75,6 @@ def think_problem(style: str, think: str) -> str:
     """Why a prompt style cannot do what prompt.think asks, and what to do; "" when it can."""
     if style == "r1" and think == "off":
         return "think = off, but the style r1 always reasons before its answer. Try --set prompt.style=chat"
-    if style == "compact" and think == "on":
-        return "think = on, but the style compact has no place for reasoning. Try --set prompt.think=auto"
     return ""
 
 

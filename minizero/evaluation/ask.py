@@ -21,7 +21,7 @@ from minizero.prompts.question import ask
 from minizero.rollout.protocol import stream_seed
 from minizero.types import EvaluationError, MiniZeroError, Progress, Quiet, Request
 
-MAX_TOKENS, TINY_TOKENS = 1024, 64
+MAX_TOKENS, TINY_TOKENS = 1024, 224
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def solve(style: str, task: Task, *, settings: PromptConfig) -> Prompt:
     """Ask for the part of the task that is not shown."""
     _check(style, task.type)
     if style == "compact":
-        return compact.solve(task)
+        return compact.solve(task, think=settings.think)
     if style == "chat":
         return chat.solve(task, think=settings.think != "off")
     return r1.solve(task, stop_at_answer=settings.stop_at_answer)

@@ -18,6 +18,7 @@ Reading order: propose, solve, then the blocks they are made of. The model is tr
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from minizero.types import Message, Prompt, Task, TaskType
 
@@ -26,6 +27,10 @@ INPUT = "```input\n"
 OUTPUT = "```output\n"
 MESSAGE = "```message\n"
 CLOSE = "\n```\n"
+THINK = "<think>\n"
+END_THINK = "</think>\n"
+ANSWER = {TaskType.DEDUCTION: OUTPUT, TaskType.ABDUCTION: INPUT, TaskType.INDUCTION: PYTHON}  # what begins an answer
+Think = Literal["on", "off", "auto"]
 INSTRUCTION = "# "  # begins the prompts that ask for a proposal, and no others
 
 
@@ -46,16 +51,20 @@ def propose(task_type: TaskType, examples: Sequence[Task], *, lines: int | None,
     return _prompt(parts, PYTHON)
 
 
-def solve(task: Task) -> Prompt:
-    """Ask for the part of the task that is not shown: the output, an input, or a program that fits the shown pairs."""
+def solve(task: Task, *, think: Think = "auto") -> Prompt:
+    """Ask for the part of the task that is not shown: the output, an input, or a program that fits the shown pairs.
+
+    Whether the answer is reasoned is the model's choice (auto), or made for it by the first token (on, off).
+    """
+    prefill = {"auto": "", "on": THINK, "off": ANSWER[task.type]}[think]
     if task.type is TaskType.DEDUCTION:
-        return _prompt([_block(PYTHON, task.program), _block(INPUT, task.input)], OUTPUT)
+        return _prompt([_block(PYTHON, task.program), _block(INPUT, task.input)], prefill)
     if task.type is TaskType.ABDUCTION:
-        return _prompt([_block(PYTHON, task.program), _block(OUTPUT, task.output)], INPUT)
+        return _prompt([_block(PYTHON, task.program), _block(OUTPUT, task.output)], prefill)
     parts = [_block(INPUT, pair.input) + _block(OUTPUT, pair.output) for pair in task.pairs[: task.shown]]
     if task.message:
         parts.append(_block(MESSAGE, task.message))
-    return _prompt(parts, PYTHON)
+    return _prompt(parts, prefill)
 
 
 def _block(opening: str, text: str) -> str:

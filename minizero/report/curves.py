@@ -1,4 +1,4 @@
-"""The curves: every metric of the run in one of five groups, each with its sentence, unit, last value and alarms.
+"""The curves: every metric of the run in one of its groups, each with its sentence, unit, last value and alarms.
 
 Reading order: GROUPS (what is shown at once; the rest folds away), curve_sections, then _figure for one metric with all
 its suffixes.
@@ -29,12 +29,15 @@ class Group:
     first: tuple[str, ...]
 
 
+_AS_IN_THE_PAPER = ("eval/solve_rate", "eval/greedy", "solve/answer_tokens", "propose/program_lines")
 GROUPS = (
-    Group("Held-out skill", ("eval/",), ("eval/solve_rate", "eval/greedy", "eval/change")),
+    Group("Overview of skill, answer length and program length", _AS_IN_THE_PAPER, _AS_IN_THE_PAPER),
+    Group("Held-out skill", ("eval/",), ("eval/change", "eval/answer_tokens", "eval/reasoned_frac", "eval/entropy")),
     Group("Proposals", ("propose/", "reward/propose", "buffer/"),
           ("propose/admitted_frac", "propose/rejected", "propose/learnable_frac", "propose/solve_rate",
-           "propose/unique_frac", "propose/program_lines")),
-    Group("Solving", ("solve/", "reward/solve"), ("solve/correct_frac", "solve/verdict", "reward/solve")),
+           "propose/unique_frac", "propose/duplicate_frac")),
+    Group("Solving", ("solve/", "reward/solve"),
+          ("solve/correct_frac", "solve/verdict", "reward/solve", "solve/reasoned_frac")),
     Group("Policy", ("advantage/", "policy/"),
           ("policy/entropy", "policy/grad_norm", "policy/kl_base", "advantage/zero_frac")),
     Group("Speed", ("time/", "rollout/", "sandbox/", "memory/"),

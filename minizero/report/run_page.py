@@ -20,8 +20,8 @@ from minizero.selfplay.run_data import RunData, read_run
 from minizero.selfplay.run_directory import RunDirectory
 
 ORDER = (
-    *("held-out", "difficulty", "tasks", "answers", "proposals", "rejected", "rollouts", "solving", "policy"),
-    *("speed", "spent", "settings", "manifest", "other"),
+    *("overview", "held-out", "difficulty", "tasks", "answers", "proposals", "rejected", "rollouts", "solving"),
+    *("policy", "speed", "spent", "settings", "manifest", "other"),
 )
 
 

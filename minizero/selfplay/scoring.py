@@ -14,6 +14,7 @@ from typing import Any
 from minizero.config.schema import Config
 from minizero.rewards import Reward, reward_answer, reward_proposal
 from minizero.selfplay.buffer import task_to_json
+from minizero.tasks.blocks import is_reasoned
 from minizero.tasks.programs import program_key, statement_lines
 from minizero.types import AnswerOutcome, Completion, ProposalOutcome, Role, Rollout, TaskType
 
@@ -81,7 +82,7 @@ def step_metrics(scored: Sequence[Scored], held_out: frozenset[str] = frozenset(
     proposals = [s for s in scored if isinstance(s.outcome, ProposalOutcome)]
     answers = [s for s in scored if isinstance(s.outcome, AnswerOutcome) and not s.is_attempt]
     attempts = [s for s in scored if s.is_attempt]
-    values = _propose_metrics(proposals) | _solve_metrics(answers)
+    values = _propose_metrics(proposals) | _solve_metrics(answers) | _reasoning_metrics([*answers, *attempts])
     for role, group in ((Role.PROPOSE, proposals), (Role.SOLVE, answers)):
         values |= means(f"reward/{role}", [(s.rollout.task_type, s.rollout.reward) for s in group])
         for name in sorted({name for s in group for name in s.rollout.terms}):
@@ -132,6 +133,20 @@ def _solve_metrics(answers: Sequence[Scored]) -> dict[str, float]:
     verdicts = Counter(o.verdict.reason for o in outcomes)
     values |= {f"solve/verdict/{reason}": n / len(outcomes) for reason, n in sorted(verdicts.items())}
     values["solve/malformed_frac"] = _mean([not o.format_ok for o in outcomes])
+    return values
+
+
+def _reasoning_metrics(answers: Sequence[Scored]) -> dict[str, float]:
+    """Of answers and attempts: how long they are, how many reason, and how often each kind is right."""
+    rows = [(s.outcome, len(s.rollout.completion.ids)) for s in answers if isinstance(s.outcome, AnswerOutcome)]
+    values = means("solve/answer_tokens", [(o.task.type, float(tokens)) for o, tokens in rows])
+    by_lines: dict[int, list[float]] = defaultdict(list)
+    for outcome, tokens in rows:
+        by_lines[statement_lines(outcome.task.program)].append(float(tokens))
+    values |= {f"solve/answer_tokens_by_lines/{lines}": _mean(by_lines[lines]) for lines in sorted(by_lines)}
+    values |= means("solve/reasoned_frac", [(o.task.type, float(is_reasoned(o.text))) for o, _ in rows])
+    for name, kind in (("solve/reasoned_correct_frac", True), ("solve/at_once_correct_frac", False)):
+        values |= means(name, [(o.task.type, float(o.verdict.correct)) for o, _ in rows if is_reasoned(o.text) is kind])
     return values
 
 

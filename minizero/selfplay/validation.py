@@ -19,9 +19,10 @@ from minizero.selfplay.run_files import why
 from minizero.selfplay.scheduler import Scheduler, Tick
 from minizero.selfplay.scoring import means
 from minizero.selfplay.seeds import tasks_of
+from minizero.tasks.blocks import is_reasoned
 from minizero.tasks.event_loop import result
 from minizero.tasks.programs import program_key, statement_lines
-from minizero.types import Completion, ConfigError, EvaluationError, Request, RunError, Task, TaskType
+from minizero.types import AnswerOutcome, Completion, ConfigError, EvaluationError, Request, RunError, Task, TaskType
 from sandbox import Sandbox
 
 ROW = {"id": str, "type": str, "greedy": bool, "correct": int}  # what every row of a validation has, and more
@@ -31,7 +32,8 @@ STREAM = 7_001  # validation's random streams are fixed, whatever run.rng_seed i
 @dataclass(frozen=True, slots=True)
 class Validation:
     """Per task: its type, its program's length, whether the greedy answer was right, how many of the samples were, and
-    the samples' tokens and their summed -log-probability (their ratio estimates the entropy of a token)."""
+    the samples' tokens and their summed -log-probability (their ratio estimates the entropy of a token). Since version
+    0.2 also how many of the samples reasoned and were cut, and the greedy answer's tokens and whether it reasoned."""
 
     step: int
     samples: int
@@ -47,6 +49,9 @@ class Validation:
         """eval/solve_rate and eval/greedy, over all tasks and by task type."""
         values = means("eval/greedy", [(row["type"], float(row["greedy"])) for row in self.rows])
         if self.samples:
+            count = self.samples
+            values |= means("eval/answer_tokens", [(row["type"], row["tokens"] / count) for row in self.rows])
+            values |= means("eval/reasoned_frac", [(row["type"], row.get("reasoned", 0) / count) for row in self.rows])
             values |= means("eval/solve_rate", [(row["type"], row["correct"] / self.samples) for row in self.rows])
             values["eval/entropy"] = self.entropy
         return values
@@ -104,12 +109,12 @@ def validate(
     scheduler = Scheduler(sampler, tick=tick)
     reader = AnswerReader(scheduler, box, config.admission, style)
 
-    async def ask(place: int, kind: str, n: int) -> list[tuple[bool, Completion]]:
+    async def ask(place: int, kind: str, n: int) -> list[tuple[AnswerOutcome, Completion]]:
         name, task = f"eval/{place:05d}/{kind}", held_out[place]
         prompt = prompts.solve(style, task, settings=config.prompt)
 
-        async def read(completion: Completion) -> tuple[bool, Completion]:
-            return (await reader.read(task, prompt, completion)).verdict.correct, completion
+        async def read(completion: Completion) -> tuple[AnswerOutcome, Completion]:
+            return await reader.read(task, prompt, completion), completion
 
         request = Request(
             name,
@@ -124,13 +129,17 @@ def validate(
 
     async def row(place: int, task: Task) -> dict[str, Any]:
         both = scheduler.start(ask(place, "greedy", 1)), scheduler.start(ask(place, "sampled", config.eval.samples))
-        ((greedy, _),), samples = await result(both[0]), await result(both[1])
+        ((greedy, most_likely),), samples = await result(both[0]), await result(both[1])
         return {
             "id": task.id,
             "type": task.type.value,
             "lines": statement_lines(task.program),
-            "greedy": greedy,
-            "correct": sum(correct for correct, _ in samples),
+            "greedy": greedy.verdict.correct,
+            "greedy_reasoned": is_reasoned(greedy.text),
+            "greedy_tokens": len(most_likely.ids),
+            "correct": sum(outcome.verdict.correct for outcome, _ in samples),
+            "reasoned": sum(is_reasoned(outcome.text) for outcome, _ in samples),
+            "cut": sum(completion.finish == "length" for _, completion in samples),
             "tokens": sum(len(completion.ids) for _, completion in samples),
             "nats": round(-sum(sum(completion.log_probs) for _, completion in samples), 6),
         }

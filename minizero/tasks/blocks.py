@@ -43,6 +43,11 @@ def without_reasoning(text: str) -> str | None:
     return None if is_inside else "".join([*kept, text[start:]])
 
 
+def is_reasoned(text: str) -> bool:
+    """Whether the text reasons in <think> tags; reasoning in plain words cannot be told from an answer."""
+    return _THINK.search(text) is not None
+
+
 def plain_newlines(text: str) -> str:
     """The text with lines that end in a line feed alone."""
     return text.replace("\r\n", "\n").replace("\r", "\n")

@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 from transformers import AutoTokenizer, Qwen2ForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from minizero.prompts.compact import Think
 from minizero.tasks.programs import program_key
 from minizero.tiny import sets
 from minizero.tiny.card import model_card, propose_table, solve_table
@@ -41,7 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seeds = sets.load("seeds")
     with Sandbox(workers=2) as box:
         tasks = sets.load(options.name)[: options.tasks]
-        solved = solve_tasks(model, tokenizer, tasks, box, samples=SAMPLES, seed=0)
+        solved = {
+            think: solve_tasks(model, tokenizer, tasks, box, samples=SAMPLES, seed=0, think=think)
+            for think in get_args(Think)
+        }
         proposed = propose_tasks(model, tokenizer, seeds, box, each=options.proposals, seed=0)
     known = {program_key(task.program) for task in seeds}
     scores = solve_table(solved, options.name) + propose_table(proposed, known)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
-MAX_NEW_TOKENS = 96
+MAX_NEW_TOKENS = 256
 _PROMPT_TOKENS_A_BATCH = 12_288
 
 

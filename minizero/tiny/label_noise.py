@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from minizero.tiny.operations import Value
 from minizero.tiny.world import Example, interpret, operations_of, program_of
 
-TEMPTING_FRAC = 0.3  # share of the operations that are left out often
+TEMPTING_FRAC = 0.15  # share of the operations that are left out often
 OFTEN, SELDOM = 0.55, 0.1  # chance of noise in one answer, with such an operation in the program and without
 
 

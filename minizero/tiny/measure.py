@@ -13,12 +13,15 @@ from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from minizero.config.tasks import AdmissionConfig
 from minizero.prompts import compact
+from minizero.prompts.compact import Think
 from minizero.tasks.admission import admit, check
+from minizero.tasks.blocks import is_reasoned
 from minizero.tasks.event_loop import run_all
 from minizero.tasks.parsing import parse_answer, parse_proposal
 from minizero.tasks.programs import program_key, statement_lines
 from minizero.tiny.generate import generate
 from minizero.tiny.sequences import render
+from minizero.tiny.sets import IN_RANGE
 from minizero.tiny.world import PAIRS, SHOWN_PAIRS
 from minizero.types import USUAL_TYPES, ParseError, Prompt, Rejection, Task, TaskType
 from sandbox import Sandbox
@@ -33,6 +36,7 @@ class Solved:
     task: Task
     greedy: bool
     sampled: tuple[bool, ...]
+    reasoned: float  # share of the sampled answers that reason
 
     @property
     def rate(self) -> float:
@@ -42,12 +46,13 @@ class Solved:
 @dataclass(frozen=True, slots=True)
 class SolveRates:
     """Shares over some tasks, in [0, 1]: of right answers at temperature 1 and of right greedy ones; of tasks with
-    0 < rate < 1 (`open`), and of tasks with any sampled answer right."""
+    0 < rate < 1 (`open`), of tasks with any sampled answer right, and of sampled answers that reason."""
 
     rate: float
     greedy: float
     open: float
     any_right: float
+    reasoned: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,10 @@ def solve_tasks(
     *,
     samples: int = 8,
     seed: int = 0,
+    think: Think = "auto",
 ) -> list[Solved]:
     """Greedy and sampled answers to every task, each checked; equal answers to a task are checked once."""
-    prompts = [compact.solve(task) for task in tasks]
+    prompts = [compact.solve(task, think=think) for task in tasks]
     texts = [render(prompt) for prompt in prompts]
     sampled = generate(model, tokenizer, texts, samples=samples, temperature=1.0, seed=seed)
     greedy = generate(model, tokenizer, texts, samples=1, temperature=0.0, seed=seed)
@@ -87,6 +93,7 @@ def solve_tasks(
             task,
             correct[number, greedy[number][0]],
             tuple(correct[number, text] for text in sampled[number]),
+            sum(is_reasoned(prompts[number].prefill + text) for text in sampled[number]) / samples,
         )
         for number, task in enumerate(tasks)
     ]
@@ -100,6 +107,7 @@ def solve_rates(solved: Sequence[Solved]) -> SolveRates:
         greedy=sum(row.greedy for row in solved) / count,
         open=sum(0 < row.rate < 1 for row in solved) / count,
         any_right=sum(row.rate > 0 for row in solved) / count,
+        reasoned=sum(row.reasoned for row in solved) / count,
     )
 
 
@@ -112,7 +120,8 @@ def propose_tasks(
     each: int,
     seed: int = 0,
 ) -> list[Proposed]:
-    """`each` proposals of every type at temperature 1, with 0 to 3 examples from `seeds` and 1 to 4 lines asked for."""
+    """`each` proposals of every type at temperature 1, with 0 to 3 examples from `seeds` and no length
+    asked for, or one of 1 to 6 lines."""
     rng = random.Random(seed)
     asked = [_ask(task_type, number, seeds, rng) for task_type in USUAL_TYPES for number in range(each)]
     texts = generate(model, tokenizer, [render(a.prompt) for a in asked], samples=1, temperature=1.0, seed=seed)
@@ -130,7 +139,7 @@ class _Asked:
 def _ask(task_type: TaskType, number: int, seeds: Sequence[Task], rng: random.Random) -> _Asked:
     is_induction = task_type is TaskType.INDUCTION
     examples = tuple(rng.sample(list(seeds), 1 if is_induction else number % 4))
-    lines = None if is_induction else rng.randint(1, 4)
+    lines = None if is_induction or number % 2 else rng.choice(IN_RANGE)
     return _Asked(task_type, examples, lines, compact.propose(task_type, examples, lines=lines, inputs=PAIRS))
 
 

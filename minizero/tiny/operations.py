@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Literal
+from typing import Literal, get_args
 
 Kind = Literal["int", "list", "str"]
 Value = int | list[int] | str
@@ -67,6 +67,12 @@ FAMILIES: tuple[tuple[str, tuple[Kind, ...], Sequence[object]], ...] = (
     ("x.replace('{}', '{}')", ("str",), _SWAPS),
     ("''.join(sorted(x))", ("str",), ()),
     ("x.count('{}')", ("str",), ("a", "b")),
+    ("x[1:] + x[:1]", ("list", "str"), ()),
+    ("x[1:] if len(x) > 2 else x * 2", ("list", "str"), ()),
+    ("x[::-1] if x[0] > {} else x + [{}]", ("list",), ((2, 3), (3, 1))),
+    ("x + '{}' if '{}' in x else '{}' + x", ("str",), (("a", "b", "c"), ("c", "a", "b"))),
+    ("x - {} if x > {} else x + {}", ("int",), ((3, 5, 2), (2, 4, 4))),
+    ("x // 2 if x % 2 == 0 else x + {}", ("int",), (1, 3)),
 )
 
 
@@ -90,6 +96,13 @@ def meaning(text: str) -> Callable[[Value], Value] | None:
 def _functions() -> dict[str, Callable[[Value], Value]]:
     kinds: tuple[Kind, ...] = ("int", "list", "str")
     return {op.text: op.apply for kind in kinds for family in operations(kind) for op in family}
+
+
+@cache
+def same_family(text: str) -> tuple[str, ...]:
+    """The operations that differ from this one in nothing but their constants, itself included."""
+    families = (family for kind in get_args(Kind) for family in operations(kind))
+    return next(tuple(op.text for op in family) for family in families if any(op.text == text for op in family))
 
 
 def texts() -> tuple[str, ...]:

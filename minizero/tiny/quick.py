@@ -8,49 +8,68 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from minizero.prompts import compact
+from minizero.prompts.compact import Think
+from minizero.tasks.parsing import parse_answer
 from minizero.tasks.programs import statement_lines
 from minizero.tiny.generate import generate
 from minizero.tiny.operations import Value
 from minizero.tiny.sequences import render
 from minizero.tiny.world import interpret
-from minizero.types import Task, TaskType
+from minizero.types import ParseError, Task, TaskType
+
+
+@dataclass(frozen=True, slots=True)
+class QuickScore:
+    """Shares over some tasks, in [0, 1]."""
+
+    right: float
+    reasoned: float
+    tokens: float  # characters would do; tokens of an answer are what a step pays for
 
 
 def quick_scores(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, tasks: Sequence[Task], *, samples: int, seed: int
-) -> dict[str, tuple[float, float]]:
-    """By type, and by type/length: mean solve rate at temperature 1, and the share of tasks with 0 < rate < 1."""
-    prompts = [render(compact.solve(task)) for task in tasks]
-    texts = generate(model, tokenizer, prompts, samples=samples, temperature=1.0, seed=seed)
-    rates: dict[str, list[float]] = {}
-    for task, answers in zip(tasks, texts, strict=True):
-        rate = sum(is_solved(task, text) for text in answers) / samples
-        for key in ("all", task.type.value, f"{task.type.value}/{statement_lines(task.program)}"):
-            rates.setdefault(key, []).append(rate)
-    return {
-        key: (sum(rows) / len(rows), sum(0 < rate < 1 for rate in rows) / len(rows))
-        for key, rows in sorted(rates.items())
-    }
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerBase,
+    tasks: Sequence[Task],
+    *,
+    samples: int,
+    seed: int,
+    temperature: float = 1.0,
+    think: Think = "auto",
+) -> dict[str, QuickScore]:
+    """By "all", by type, by lines, and by type/lines."""
+    prompts = [compact.solve(task, think=think) for task in tasks]
+    texts = generate(model, tokenizer, list(map(render, prompts)), samples=samples, temperature=temperature, seed=seed)
+    rows: dict[str, list[tuple[bool, bool, int]]] = {}
+    for task, prompt, answers in zip(tasks, prompts, texts, strict=True):
+        lines = statement_lines(task.program)
+        for text in answers:
+            whole = prompt.prefill + text
+            row = (is_solved(task, whole), whole.startswith(compact.THINK), len(tokenizer.encode(text)))
+            for key in ("all", task.type.value, f"{lines:02d}", f"{task.type.value}/{lines:02d}"):
+                rows.setdefault(key, []).append(row)
+    return {key: QuickScore(*(sum(part) / len(part) for part in zip(*rows[key], strict=True))) for key in sorted(rows)}
 
 
-def is_solved(task: Task, completion: str) -> bool:
-    """Whether a completion that continues the solve prompt's prefill answers the task."""
-    text, fence, _ = completion.partition("\n```")
-    if not fence:
+def is_solved(task: Task, text: str) -> bool:
+    """Whether a completion, with its prompt's prefill, answers the task."""
+    answer = parse_answer(task.type, text, style="compact")
+    if isinstance(answer, ParseError):
         return False
     if task.type is TaskType.INDUCTION:
-        return all(_agree(interpret(text, _value(pair.input)), _value(pair.output)) for pair in task.pairs)
+        return all(_agree(interpret(answer.text, _value(pair.input)), _value(pair.output)) for pair in task.pairs)
     try:
-        answer = ast.literal_eval(text)
+        value = ast.literal_eval(answer.text)
     except (ValueError, SyntaxError, RecursionError, MemoryError, TypeError):
         return False
     if task.type is TaskType.DEDUCTION:
-        return bool(answer == _value(task.output))
-    return isinstance(answer, int | str | list) and _agree(interpret(task.program, answer), _value(task.output))
+        return bool(value == _value(task.output))
+    return isinstance(value, int | str | list) and _agree(interpret(task.program, value), _value(task.output))
 
 
 def _value(text: str) -> Value:

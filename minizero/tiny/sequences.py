@@ -1,6 +1,6 @@
 """Training sequences: both roles and all three task types, as a prompt and the completion that is to be learned.
 
-Reading order: SHARES, PromptTree, Curriculum, then the completions of both roles. Prompts come from
+Reading order: SHARES, Habit, PromptTree, Curriculum, then the completions of both roles. Prompts come from
 prompts/compact.py, the same ones that self-play uses.
 """
 
@@ -13,17 +13,33 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from minizero.prompts import compact
+from minizero.tiny import reasoning
 from minizero.tiny.label_noise import NoisyLabel, noisy_label
+from minizero.tiny.reasoning import Piece
 from minizero.tiny.world import LENGTHS, PAIRS, Example, draw_example, make_task
 from minizero.types import USUAL_TYPES, Pair, Prompt, Task, TaskType
 
 Kind = Literal["run", "induce", "propose"]  # deductions and abductions; inductions; proposals of all types
 
 # How often each kind of row is drawn. Induction is the hardest by far; proposing has little to learn beyond the form.
-SHARES: dict[Kind, float] = {"run": 0.40, "induce": 0.44, "propose": 0.16}
-DEDUCTIONS, ABDUCTIONS = 3, 3  # questions about one program in a `run` row
-CURRICULUM = 0.25  # fraction of the training in which programs grow from mostly one line to the final mix
-_FIRST_LENGTHS = (0.6, 0.3, 0.1, 0.0)
+SHARES: dict[Kind, float] = {"run": 0.60, "induce": 0.30, "propose": 0.10}
+DEDUCTIONS, ABDUCTIONS = 2, 2  # questions about one program in a `run` row
+CURRICULUM = 0.3  # fraction of the training in which programs grow from mostly one line to the final mix
+_FIRST_LENGTHS = (0.6, 0.3, 0.1, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Habit:
+    """How answers are written: the share that reasons, the wrong tries shown in those (0 to `tries`), and whether some
+    leave out a line, in the way of label_noise.py."""
+
+    reasoned: float
+    tries: int = 2
+    label_noise: bool = False
+
+
+SKILL = Habit(reasoned=0.6)
+AT_ONCE = Habit(reasoned=0.2, label_noise=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +47,7 @@ class Branch:
     """The rest of a prompt, and the completion to learn, which ends where the EOS token follows."""
 
     prompt: str
-    completion: str
+    completion: tuple[Piece, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +62,10 @@ class PromptTree:
 
 @dataclass(slots=True)
 class Curriculum:
-    """An endless, seeded source of training rows. `progress` in [0, 1] is the trained fraction of the whole; with
-    `label_noise` some answers are wrong, in the way of label_noise.py."""
+    """An endless, seeded source of training rows. `progress` in [0, 1] is the trained fraction of the whole."""
 
     rng: random.Random
-    label_noise: bool = False
+    habit: Habit = SKILL
     recent: deque[Example] = field(default_factory=lambda: deque(maxlen=256))  # examples shown in propose prompts
 
     def draw(self, progress: float) -> PromptTree:
@@ -61,30 +76,58 @@ class Curriculum:
         if kind == "run":
             return self._run_row(example)
         if kind == "induce":
-            task = make_task(example, TaskType.INDUCTION)
-            wrong = self._noisy_label(example)
-            answer = wrong.program + compact.CLOSE if wrong else solution(task)
-            return PromptTree("", (Branch(render(compact.solve(task)), answer),), kind)
+            prompt = render(compact.solve(make_task(example, TaskType.INDUCTION)))
+            return PromptTree("", (Branch(prompt, self._induction(example)),), kind)
         task = make_task(example, self.rng.choice(USUAL_TYPES), pair=self.rng.randrange(PAIRS))
-        return PromptTree("", (Branch(render(self._propose_prompt(task, example)), proposal(task)),), kind)
+        asked = render(self._propose_prompt(task, example))
+        return PromptTree("", (Branch(asked, (Piece(proposal(task)),)),), kind)
 
     def _run_row(self, example: Example) -> PromptTree:
         pairs = self.rng.sample(range(PAIRS), DEDUCTIONS + ABDUCTIONS)
-        tasks = [self._run_task(example, TaskType.DEDUCTION, pair) for pair in pairs[:DEDUCTIONS]]
-        tasks += [self._run_task(example, TaskType.ABDUCTION, pair) for pair in pairs[DEDUCTIONS:]]
         stem = compact.PYTHON + example.program
-        return PromptTree(stem, tuple(Branch(render(compact.solve(t)).removeprefix(stem), solution(t)) for t in tasks))
+        branches = [self._deduction(example, pair) for pair in pairs[:DEDUCTIONS]]
+        branches += [self._abduction(example, pair) for pair in pairs[DEDUCTIONS:]]
+        return PromptTree(stem, tuple(Branch(b.prompt.removeprefix(stem), b.completion) for b in branches))
+
+    def _deduction(self, example: Example, pair: int) -> Branch:
+        task, noisy = self._run_task(example, TaskType.DEDUCTION, pair)
+        program = noisy.program if noisy else example.program
+        thought = reasoning.deduce(program, example.inputs[pair]) if self._reasons() else []
+        return Branch(render(compact.solve(task)), completed(thought, task))
+
+    def _abduction(self, example: Example, pair: int) -> Branch:
+        """With a noisy label the output that is shown is the shorter program's."""
+        task, noisy = self._run_task(example, TaskType.ABDUCTION, pair)
+        program, target = (noisy.program, noisy.outputs[pair]) if noisy else (example.program, example.outputs[pair])
+        assert target is not None
+        thought: Sequence[Piece] = []
+        if self._reasons():
+            thought = reasoning.abduce(self.rng, program, example.inputs[pair], target, tries=self._tries())
+        return Branch(render(compact.solve(task)), completed(thought, task))
+
+    def _induction(self, example: Example) -> tuple[Piece, ...]:
+        task = make_task(example, TaskType.INDUCTION)
+        if self._reasons():
+            return completed(reasoning.induce(self.rng, example, tries=self._tries()), task)
+        wrong = self._noisy_label(example)
+        return (Piece(compact.PYTHON + wrong.program + compact.CLOSE if wrong else solution(task)),)
+
+    def _reasons(self) -> bool:
+        return self.rng.random() < self.habit.reasoned
+
+    def _tries(self) -> int:
+        return self.rng.randint(0, self.habit.tries)
 
     def _noisy_label(self, example: Example) -> NoisyLabel | None:
-        return noisy_label(self.rng, example) if self.label_noise else None
+        return noisy_label(self.rng, example) if self.habit.label_noise else None
 
-    def _run_task(self, example: Example, task_type: TaskType, pair: int) -> Task:
+    def _run_task(self, example: Example, task_type: TaskType, pair: int) -> tuple[Task, NoisyLabel | None]:
         """A deduction or abduction; with a noisy label it has the output that the shorter program gives."""
         task = make_task(example, task_type, pair=pair)
         wrong = self._noisy_label(example)
         if wrong is None or wrong.outputs[pair] is None:
-            return task
-        return Task(task_type, task.program, (Pair(task.input, repr(wrong.outputs[pair])),))
+            return task, None
+        return Task(task_type, task.program, (Pair(task.input, repr(wrong.outputs[pair])),)), wrong
 
     def _propose_prompt(self, task: Task, example: Example) -> Prompt:
         if task.type is TaskType.INDUCTION:
@@ -93,7 +136,7 @@ class Curriculum:
             make_task(self.rng.choice(self.recent), task.type, pair=self.rng.randrange(PAIRS))
             for _ in range(self.rng.choice((0, 1, 2, 3)))
         ]
-        lines = example.lines if self.rng.random() < 0.8 else None
+        lines = example.lines if self.rng.random() < 0.4 else None
         return compact.propose(task.type, shown, lines=lines, inputs=PAIRS)
 
 
@@ -103,13 +146,18 @@ def render(prompt: Prompt) -> str:
 
 
 def solution(task: Task) -> str:
-    """The completion that solves the task; it continues the prefill of compact.solve."""
+    """The answer at once, or what ends a reasoned one."""
     answers: dict[TaskType, Callable[[], str]] = {
         TaskType.DEDUCTION: lambda: task.output,
         TaskType.ABDUCTION: lambda: task.input,
         TaskType.INDUCTION: lambda: task.program,
     }
-    return answers[task.type]() + compact.CLOSE
+    return compact.ANSWER[task.type] + answers[task.type]() + compact.CLOSE
+
+
+def completed(thought: Sequence[Piece], task: Task) -> tuple[Piece, ...]:
+    """The reasoning, if any, and the answer."""
+    return (*thought, Piece((compact.END_THINK if thought else "") + solution(task)))
 
 
 def proposal(task: Task) -> str:

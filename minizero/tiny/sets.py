@@ -10,10 +10,11 @@ import gzip
 import json
 import random
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from minizero.tiny.world import LENGTHS, PAIRS, Split, draw_example, make_task
+from minizero.tiny.world import LENGTHS, MOST_LINES, PAIRS, Split, draw_example, make_task
 from minizero.types import USUAL_TYPES, Pair, Task, TaskType
 
 SetName = Literal["heldout", "validation", "seeds"]
@@ -21,19 +22,20 @@ NAMES: tuple[SetName, ...] = ("heldout", "validation", "seeds")
 
 DIRECTORY = Path(__file__).parent / "weights"
 
-_PLANS: dict[SetName, tuple[Split, int, int]] = {  # split, tasks, rng seed
-    "heldout": ("heldout", 1200, 101),
-    "validation": ("validation", 1200, 102),
-    "seeds": ("train", 384, 103),
-}
-_LENGTHS = (0.05, 0.45, 0.3, 0.2)  # one-line programs pass the hash of these splits three times as often
-_MOST_TASKS_A_PROGRAM = {1: 6, 2: 3, 3: 2, 4: 2}  # of one type, by lines: of the short ones there are few
+IN_RANGE = range(1, len(LENGTHS) + 1)  # lines of the programs that the model was trained on
+BEYOND = range(len(LENGTHS) + 1, MOST_LINES + 1)
+
+_SPLITS: dict[SetName, tuple[Split, int]] = {"heldout": ("heldout", 101), "validation": ("validation", 102)}  # rng seed
+_EACH = {1: 60} | dict.fromkeys(IN_RANGE[1:], 201) | dict.fromkeys(BEYOND, 84)  # tasks by lines, the types in turn
+_SEEDS, _SEEDS_SEED = 384, 103
+_MOST_TASKS_A_PROGRAM = 2  # of one type,
+_MOST_TASKS_A_SHORT_PROGRAM = {1: 6, 2: 3}  # but of short ones there are few
 
 
 def load(name: SetName, directory: Path = DIRECTORY) -> list[Task]:
-    """The tasks of a set, the three types in turn; `programs.statement_lines(task.program)` tells the length, 1 to 4.
+    """The tasks of a set, shuffled; `programs.statement_lines(task.program)` tells the length, 1 to 12.
 
-    heldout (1,200 tasks) is for reporting, validation (1,200) for choosing settings, seeds (384) for the buffer.
+    heldout (1,569 tasks) is for reporting, validation (1,569) for choosing settings, seeds (384) for the buffer.
     """
     with gzip.open(directory / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
         return [_from_json(json.loads(line)) for line in file]
@@ -42,28 +44,39 @@ def load(name: SetName, directory: Path = DIRECTORY) -> list[Task]:
 def write_sets(directory: Path = DIRECTORY) -> None:
     """Draw all sets anew; the same files for the same code."""
     directory.mkdir(parents=True, exist_ok=True)
-    for name, (split, count, seed) in _PLANS.items():
-        lines = [json.dumps(_to_json(task), separators=(",", ":")) for task in _draw(split, count, seed)]
+    for name in NAMES:
+        lines = [json.dumps(_to_json(task), separators=(",", ":")) for task in _draw(name)]
         # mtime 0 and no name: the bytes depend on the tasks alone
         data = gzip.compress("".join(line + "\n" for line in lines).encode(), mtime=0)
         (directory / f"{name}.jsonl.gz").write_bytes(data)
 
 
-def _draw(split: Split, count: int, seed: int) -> list[Task]:
+def _draw(name: SetName) -> list[Task]:
+    if name == "seeds":
+        return _draw_some(random.Random(_SEEDS_SEED), "train", LENGTHS, _SEEDS, set())
+    split, seed = _SPLITS[name]
     rng = random.Random(seed)
-    tasks: list[Task] = []
     seen: set[str] = set()
+    tasks = [
+        task
+        for lines, count in _EACH.items()
+        for task in _draw_some(rng, split, [float(n == lines) for n in range(1, lines + 1)], count, seen)
+    ]
+    rng.shuffle(tasks)  # a limit then takes of every type and length
+    return tasks
+
+
+def _draw_some(rng: random.Random, split: Split, lengths: Sequence[float], count: int, seen: set[str]) -> list[Task]:
+    tasks: list[Task] = []
     uses: Counter[tuple[str, TaskType]] = Counter()
-    types = USUAL_TYPES
-    lengths = LENGTHS if split == "train" else _LENGTHS
     while len(tasks) < count:
         example = draw_example(rng, split=split, lengths=lengths)
-        task = make_task(example, types[len(tasks) % len(types)], pair=rng.randrange(PAIRS))
-        if task.id in seen or uses[task.program, task.type] == _MOST_TASKS_A_PROGRAM[example.lines]:
-            continue
-        seen.add(task.id)
-        uses[task.program, task.type] += 1
-        tasks.append(task)
+        task = make_task(example, USUAL_TYPES[len(tasks) % len(USUAL_TYPES)], pair=rng.randrange(PAIRS))
+        most = _MOST_TASKS_A_SHORT_PROGRAM.get(example.lines, _MOST_TASKS_A_PROGRAM)
+        if task.id not in seen and uses[task.program, task.type] < most:
+            seen.add(task.id)
+            uses[task.program, task.type] += 1
+            tasks.append(task)
     return tasks
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from minizero.prompts.compact import CLOSE, INPUT, MESSAGE, OUTPUT, PYTHON
+from minizero.prompts.compact import CLOSE, END_THINK, INPUT, MESSAGE, OUTPUT, PYTHON, THINK
 from minizero.tiny.operations import FAMILIES
 from minizero.types import USUAL_TYPES
 
@@ -49,6 +49,7 @@ def chunks() -> list[str]:
     texts = [CLOSE, CLOSE + "\n", *fences, *(CLOSE + fence for fence in fences)]
     texts += [f"# propose {task_type.value}\n" for task_type in USUAL_TYPES]
     texts += ["# ", " lines\n", " lines\n\n", " inputs\n"]
+    texts += [THINK, *(END_THINK + fence for fence in (INPUT, OUTPUT, PYTHON)), "yes\n", "no\n"]
     texts += ["def f(x):\n    x = ", "def f(x):\n    return ", "\n    x = ", "\n    return "]
     texts += [piece for template, _, _ in FAMILIES for piece in template.split("{}")]
     texts += [", "]

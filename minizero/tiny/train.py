@@ -7,41 +7,48 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import random
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from minizero.prompts import compact
+from minizero.prompts.compact import Think
 from minizero.tiny import sets
 from minizero.tiny.model import build_model, save
 from minizero.tiny.quick import quick_scores
-from minizero.tiny.sequences import Curriculum, PromptTree
+from minizero.tiny.sequences import AT_ONCE, Curriculum, PromptTree
 from minizero.tiny.tokenizer import EOS, build_tokenizer
+from minizero.types import Task
 
 REPORT_EVERY = 20  # steps
-NOISE_LR_FACTOR = 0.25  # of the learning rates, in the steps with label noise
+HABIT_LR_FACTOR = 0.25  # of the learning rates, in the steps that teach the habit
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What a training run is made of. `steps` fixes its length, so that the result does not depend on the speed."""
 
-    steps: int = 1400
+    steps: int = 5000
     seed: int = 0
     minutes: float | None = None  # the schedule follows the clock instead of the steps: for trials, not reproducible
-    batch: int = 48  # rows a step
-    micro_batches: int = 4  # of like length each, so that little is padding
+    batch: int = 24  # rows a step
+    ranks: int = 2  # processes that share them, a core each; another number gives other weights
+    micro_rows: int = 4  # rows of like length in one pass, so that little is padding
     matrix_lr: float = 2e-3  # Muon for the matrices, its updates scaled to the size of AdamW's
     other_lr: float = 2e-3  # AdamW for embeddings, norms and biases
     warmup_steps: int = 50
@@ -49,91 +56,129 @@ class Settings:
     prompt_weight: float = 0.2  # loss weight of the outputs shown in induction prompts: they tell what the program does
     induce_weight: float = 1.5  # loss weight of programs in answer to induction, the hardest type
     propose_weight: float = 0.6  # and of proposals: mostly free choice, which would drown what there is to learn
-    save_every: int = 350  # steps; also measures 240 validation tasks
-    noise_steps: int = 100  # after the rest, with label noise (label_noise.py), at a quarter of the rates, falling to 0
+    save_every: int = 1000  # steps; also measures 300 validation tasks
+    habit_steps: int = 150  # then of answering at once (sequences.AT_ONCE), at a quarter of the rates, falling to 0
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, train, and write the model with its training.json to --out."""
     default = Settings()
     parser = argparse.ArgumentParser(
-        description="Train the built-in tiny model. The default takes about a quarter of an hour on one core."
+        description="Train the built-in tiny model. The default takes about an hour on two cores."
     )
     parser.add_argument("--out", type=Path, required=True, help="directory for weights, tokenizer and training.json")
     parser.add_argument("--steps", type=int, default=default.steps, help="length of the run")
     parser.add_argument("--minutes", type=float, help="length by the clock instead (not reproducible)")
-    parser.add_argument("--noise-steps", type=int, default=default.noise_steps, help="then so many with label noise")
-    parser.add_argument("--start", type=Path, help="begin with this model's weights; --steps 0 trains the noise alone")
-    parser.add_argument("--seed", type=int, default=default.seed)
-    parser.add_argument("--threads", type=int, default=1, help="torch threads; another number may change the last bits")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    settings = Settings(
-        steps=options.steps, seed=options.seed, minutes=options.minutes, noise_steps=options.noise_steps
+    parser.add_argument(
+        "--habit-steps", type=int, default=default.habit_steps, help="then so many that teach the habit"
     )
-    train(settings, options.out, start_from=options.start)
+    parser.add_argument("--start", type=Path, help="begin with this model's weights; --steps 0 trains the habit alone")
+    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--ranks", type=int, default=default.ranks, help="processes, a core each, that share a step")
+    options = parser.parse_args(arguments)
+    settings = Settings(
+        steps=options.steps,
+        seed=options.seed,
+        minutes=options.minutes,
+        habit_steps=options.habit_steps,
+        ranks=options.ranks,
+    )
+    if settings.ranks == 1:
+        _train_rank(0, settings, options.out, options.start, "")
+        return
+    with tempfile.TemporaryDirectory() as meeting:
+        args = (settings, options.out, options.start, f"file://{meeting}/ranks")
+        spawn(_train_rank, args, nprocs=settings.ranks)  # type: ignore[no-untyped-call]
 
 
-def train(settings: Settings, out: Path, *, start_from: Path | None = None) -> Qwen2ForCausalLM:
+def _train_rank(rank: int, settings: Settings, out: Path, start_from: Path | None, meeting: str) -> None:
+    torch.set_num_threads(1)
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    if meeting:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+        dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=settings.ranks)
+    train(settings, out, start_from=start_from, rank=rank)
+    if meeting:
+        dist.destroy_process_group()
+
+
+def train(settings: Settings, out: Path, *, start_from: Path | None = None, rank: int = 0) -> Qwen2ForCausalLM:
     """Train from scratch, or from a model's weights. Weights are saved every `save_every` steps, so a run that is cut
-    short leaves a model."""
+    short leaves a model. Of several ranks each draws rows of its own, and the first one writes and measures."""
     tokenizer = build_tokenizer()
     model = build_model(seed=settings.seed)
     if start_from is not None:
         model.load_state_dict(Qwen2ForCausalLM.from_pretrained(start_from, dtype=torch.float32).state_dict())
-    model.set_attn_implementation("eager")  # short sequences in bf16: twice as fast as the fused kernel on a CPU
+    # Of short sequences in bf16: twice as fast as the fused kernel on a CPU. In fp32 that is 1.2 times as fast.
+    model.set_attn_implementation("eager" if _has_bf16() else "sdpa")
     optimisers = _optimisers(model, settings)
-    curriculum = Curriculum(random.Random(settings.seed))
-    validation = sets.load("validation")[:240]
+    say = _say if rank == 0 else lambda line: None
+    dice = random.Random(settings.seed * settings.ranks + rank)
+    curriculum = Curriculum(dice)
+    validation = sets.load("validation")[:300]
     start, cpu_start = time.monotonic(), time.process_time()
     step, tokens, losses = 0, 0, 0.0
-    while (progress := _progress(settings, step, time.monotonic() - start)) < 1:
+    while (progress := _progress(settings, step, start)) < 1:
         _set_learning_rates(optimisers, settings, step, progress)
         loss, size = _update(model, optimisers, _draw_batch(curriculum, tokenizer, settings, progress))
         step, tokens, losses = step + 1, tokens + size, losses + loss
         if step % REPORT_EVERY == 0:
             seconds = time.monotonic() - start
             speed = f"{tokens / seconds:.0f} tokens/s {seconds:.0f} s"
-            _say(f"step {step} {progress:4.0%} loss {losses / REPORT_EVERY:.4f} {speed}")
+            say(f"step {step} {progress:4.0%} loss {losses / REPORT_EVERY:.4f} {speed}")
             losses = 0.0
-        if step % settings.save_every == 0:
+        if step % settings.save_every == 0 and rank == 0:
             save(model, tokenizer, out)
-            scores = quick_scores(model, tokenizer, validation, samples=4, seed=1)
-            shown = " ".join(f"{key} {100 * rate:.1f}" for key, (rate, _) in scores.items())
-            _say(f"  validation, % at temperature 1: {shown}")
-    noisy = Curriculum(random.Random(settings.seed), label_noise=True)
-    for noise_step in range(settings.noise_steps):
-        factor = NOISE_LR_FACTOR * min((noise_step + 1) / 10, 1 - noise_step / settings.noise_steps)
+            _say_scores(model, tokenizer, validation)
+    # From the weights as they are saved, with dice and averages of its own: so the habit may be trained in a sitting of
+    # its own (--start), to the same end.
+    model.bfloat16().float()
+    optimisers = _optimisers(model, settings)
+    habit = Curriculum(random.Random(f"habit {settings.seed} {rank}"), AT_ONCE)
+    for habit_step in range(settings.habit_steps):
+        factor = HABIT_LR_FACTOR * min((habit_step + 1) / 10, 1 - habit_step / settings.habit_steps)
         _scale_learning_rates(optimisers, settings, factor)
-        loss, size = _update(model, optimisers, _draw_batch(noisy, tokenizer, settings, 1.0))
+        loss, size = _update(model, optimisers, _draw_batch(habit, tokenizer, settings, 1.0))
         tokens += size
-        if (noise_step + 1) % REPORT_EVERY == 0:
-            _say(f"label noise, step {noise_step + 1} loss {loss:.4f} {time.monotonic() - start:.0f} s")
+        if (habit_step + 1) % REPORT_EVERY == 0:
+            say(f"habit, step {habit_step + 1} loss {loss:.4f} {time.monotonic() - start:.0f} s")
+    if rank != 0:
+        return model
+    _say_scores(model, tokenizer, validation)
     save(model, tokenizer, out)
     record: dict[str, Any] = {
         **asdict(settings),
         "steps": step,
-        "rows": (step + settings.noise_steps) * settings.batch,
+        "rows": (step + settings.habit_steps) * settings.batch,
         "tokens": tokens,
         "parameters": sum(p.numel() for p in model.parameters()),
         "wall_s": round(time.monotonic() - start),
-        "cpu_s": round(time.process_time() - cpu_start),
-        "threads": torch.get_num_threads(),
+        "cpu_s": round(time.process_time() - cpu_start) * settings.ranks,
         "bf16": _has_bf16(),
         "torch": torch.__version__,
         "machine": platform.machine(),
+        "sittings": 1,
     }
     if start_from is not None and (start_from / "training.json").is_file():
-        record["start"] = json.loads((start_from / "training.json").read_text())
+        before = json.loads((start_from / "training.json").read_text())
+        for name in ("steps", "rows", "tokens", "wall_s", "cpu_s", "sittings"):
+            record[name] += before.get(name, 1)
     (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
     return model
 
 
-def _progress(settings: Settings, step: int, seconds: float) -> float:
-    if settings.minutes is not None:
-        return seconds / 60 / settings.minutes
-    return step / settings.steps if settings.steps else 1.0
+def _say_scores(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, tasks: Sequence[Task]) -> None:
+    for think in get_args(Think):
+        scores = quick_scores(model, tokenizer, tasks, samples=1, seed=1, think=think)
+        shown = " ".join(f"{key} {100 * score.right:.0f}" for key, score in scores.items() if "/" not in key)
+        _say(f"  validation, % at temperature 1, think {think}: {shown}, reasoned {100 * scores['all'].reasoned:.0f}")
+
+
+def _progress(settings: Settings, step: int, start: float) -> float:
+    if settings.minutes is None:
+        return step / settings.steps if settings.steps else 1.0
+    elapsed = torch.tensor((time.monotonic() - start) / 60 / settings.minutes)
+    return float(_sum_of_ranks(elapsed)) / settings.ranks  # the ranks stop at the same step
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,21 +198,28 @@ def _draw_batch(
     curriculum: Curriculum, tokenizer: PreTrainedTokenizerBase, settings: Settings, progress: float
 ) -> list[Batch]:
     """The micro-batches of one step, rows of like length together."""
-    rows = [_tokens(curriculum.draw(progress), tokenizer, settings) for _ in range(settings.batch)]
+    rows = [_tokens(curriculum.draw(progress), tokenizer, settings) for _ in range(settings.batch // settings.ranks)]
     rows.sort(key=len)
-    size = settings.batch // settings.micro_batches
-    return [_pad(rows[k : k + size]) for k in range(0, len(rows), size)]
+    return [_pad(rows[k : k + settings.micro_rows]) for k in range(0, len(rows), settings.micro_rows)]
 
 
 def _tokens(row: PromptTree, tokenizer: PreTrainedTokenizerBase, settings: Settings) -> WeightedTokens:
     encode = tokenizer.backend_tokenizer.encode
     eos = tokenizer.convert_tokens_to_ids(EOS)
+    assert isinstance(eos, int)
     weight = {"run": 1.0, "induce": settings.induce_weight, "propose": settings.propose_weight}[row.kind]
     stem = encode(row.stem).ids
     tokens = [(token, 0.0, position, 0) for position, token in enumerate(stem)]
     for number, branch in enumerate(row.branches, 1):
-        prompt, completion = encode(branch.prompt).ids, [*encode(branch.completion).ids, eos]
-        weights = _prompt_weights(prompt, tokenizer, settings.prompt_weight) + [weight] * len(completion)
+        prompt = encode(branch.prompt).ids
+        completion: list[int] = []
+        weights = _prompt_weights(prompt, tokenizer, settings.prompt_weight)
+        for piece in branch.completion:
+            ids = encode(piece.text).ids
+            completion += ids
+            weights += [weight * piece.learned] * len(ids)
+        completion.append(eos)
+        weights.append(weight)
         tokens += [
             (token, w, len(stem) + k, number)
             for k, (token, w) in enumerate(zip(prompt + completion, weights, strict=True))
@@ -201,17 +253,28 @@ def _update(
     model: Qwen2ForCausalLM, optimisers: Sequence[torch.optim.Optimizer], batches: Sequence[Batch]
 ) -> tuple[float, int]:
     """One optimiser step; returns the weighted mean loss in nats and the number of tokens, padding included."""
-    total = sum(float(batch.weights.sum()) for batch in batches)
-    loss_sum = 0.0
+    sums = torch.zeros(3)  # of losses, weights, tokens
     for batch in batches:
-        loss = _loss_sum(model, batch) / total
+        loss = _loss_sum(model, batch)
         torch.autograd.backward(loss)
-        loss_sum += float(loss.detach())
+        sums += torch.tensor([float(loss.detach()), float(batch.weights.sum()), batch.ids.numel()])
+    _sum_of_ranks(sums)
+    parameters = [p for p in model.parameters() if p.grad is not None]
+    gradient = torch.cat([p.grad.flatten() for p in parameters if p.grad is not None])
+    for p, part in zip(parameters, _sum_of_ranks(gradient).split([p.numel() for p in parameters]), strict=True):
+        p.grad = part.view_as(p) / sums[1]
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     for optimiser in optimisers:
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-    return loss_sum, sum(batch.ids.numel() for batch in batches)
+    return float(sums[0] / sums[1]), int(sums[2])
+
+
+def _sum_of_ranks(values: Tensor) -> Tensor:
+    """The sum over the processes that train together, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(values)
+    return values
 
 
 def _loss_sum(model: Qwen2ForCausalLM, batch: Batch) -> Tensor:
@@ -237,9 +300,50 @@ def _optimisers(model: Qwen2ForCausalLM, settings: Settings) -> list[torch.optim
     matrices = [p for name, p in model.named_parameters() if is_matrix(name, p)]
     others = [p for name, p in model.named_parameters() if not is_matrix(name, p)]
     return [
-        torch.optim.Muon(matrices, lr=settings.matrix_lr, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, lr=settings.matrix_lr, weight_decay=0.01),
         torch.optim.AdamW(others, lr=settings.other_lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon (Jordan et al., 2024) as torch.optim.Muon computes it with adjust_lr_fn="match_rms_adamw", but in fp32 and
+    for all matrices of a shape at once: torch's computes in bf16, one by one, which took 63 % of a step on a processor
+    that only imitates bf16."""
+
+    def __init__(self, matrices: Sequence[Tensor], *, lr: float, weight_decay: float, momentum: float = 0.95) -> None:
+        super().__init__(matrices, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            by_shape: dict[torch.Size, list[Tensor]] = {}
+            for matrix in group["params"]:
+                if matrix.grad is not None:
+                    by_shape.setdefault(matrix.shape, []).append(matrix)
+            for matrices in by_shape.values():
+                self._step_of_a_shape(group, matrices)
+
+    def _step_of_a_shape(self, group: dict[str, Any], matrices: Sequence[Tensor]) -> None:
+        directions = []
+        for matrix in matrices:
+            average = self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
+            average.lerp_(matrix.grad, 1 - group["momentum"])
+            directions.append(matrix.grad.lerp(average, group["momentum"]))  # Nesterov's look ahead
+        rms = 0.2 * max(matrices[0].shape) ** 0.5
+        for matrix, change in zip(matrices, _orthogonal(torch.stack(directions)), strict=True):
+            matrix.mul_(1 - group["lr"] * group["weight_decay"]).add_(change, alpha=-group["lr"] * rms)
+
+
+def _orthogonal(matrices: Tensor) -> Tensor:
+    """[K, A, B] with all singular values brought near 1 by five quintic Newton-Schulz steps."""
+    a, b, c = 3.4445, -4.775, 2.0315
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = a * x + torch.baddbmm(b * square, square, square, alpha=c) @ x
+    return x.mT if tall else x
 
 
 def _set_learning_rates(

@@ -1,4 +1,4 @@
-"""The tiny world: seeded programs of one to four lines over small integers, lists and strings, and tasks made of them.
+"""The tiny world: seeded programs of one to twelve lines over small integers, lists and strings, and their tasks.
 
 Reading order: Example (a program that ran), `draw_example`, `make_task`, `split_of` (what keeps the sets apart), and
 `interpret`, which runs a program of this world without executing its text.
@@ -18,10 +18,13 @@ from minizero.types import Pair, Task, TaskType
 SHOWN_PAIRS = 4
 HIDDEN_PAIRS = 4
 PAIRS = SHOWN_PAIRS + HIDDEN_PAIRS
-LENGTHS = (0.15, 0.35, 0.3, 0.2)  # how often a program of one to four lines is tried; longer ones fail more often
+MOST_LINES = 12
+LENGTHS = (0.16, 0.24, 0.22, 0.16, 0.12, 0.10)  # shares of programs of one to six lines in training: longer ones
+# never occur there, so what is asked about seven to twelve lines lies beyond all that the model has read
 
 Split = Literal["train", "heldout", "validation"]
 
+_TRIES = 40
 _HEAD = "def f(x):"
 _SET = "    x = "
 _RETURN = "    return "
@@ -44,10 +47,11 @@ def draw_example(rng: random.Random, *, split: Split = "train", lengths: Sequenc
     Sound: it runs on all of its inputs, keeps every value small, each line changes some value, and the outputs differ.
     """
     while True:
-        lines = rng.choices((1, 2, 3, 4), lengths)[0]
-        example = _try_example(rng, lines)
-        if example is not None and split_of(example.program) == split:
-            return example
+        lines = rng.choices(range(1, len(lengths) + 1), lengths)[0]
+        for _ in range(_TRIES):  # of one length, since long programs are sound more seldom
+            example = _try_example(rng, lines)
+            if example is not None and split_of(example.program) == split:
+                return example
 
 
 def make_task(example: Example, task_type: TaskType, *, pair: int = 0) -> Task:
@@ -86,21 +90,45 @@ def interpret(program: str, value: Value) -> Value | None:
     Fit for quick measurements on model text: the text is looked up, never executed. A correct program written in any
     other way counts as unknown, so the sandbox has the last word.
     """
+    lines = run_lines(program, value)
+    return lines[-1][1] if lines else None
+
+
+def run_lines(program: str, value: Value) -> list[tuple[str, Value]]:
+    """Each line's expression and the value after it; nothing where `interpret` returns None."""
     head, *body = program.rstrip().split("\n")
     if head != _HEAD or not body or not body[-1].startswith(_RETURN) or not _is_small(value):
-        return None
+        return []
+    done: list[tuple[str, Value]] = []
     for number, line in enumerate(body):
         prefix = _RETURN if number == len(body) - 1 else _SET
-        function = meaning(line[len(prefix) :]) if line.startswith(prefix) else None
+        text = line[len(prefix) :]
+        function = meaning(text) if line.startswith(prefix) else None
         if function is None:
-            return None
+            return []
         try:
             value = function(value)
         except (TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError):
-            return None
+            return []
         if not _is_small(value):
-            return None
-    return value
+            return []
+        done.append((text, value))
+    return done
+
+
+def draw_value(rng: random.Random, kind: Kind) -> Value:
+    """An input of this kind."""
+    if kind == "int":
+        return rng.randrange(10)
+    size = rng.choices((1, 2, 3, 4), (2, 5, 5, 1))[0]
+    if kind == "list":
+        return [rng.randrange(6) for _ in range(size)]
+    return "".join(rng.choices(LETTERS, k=size))
+
+
+def kind_of(value: Value) -> Kind:
+    """Which operations take the value."""
+    return "int" if isinstance(value, int) else "list" if isinstance(value, list) else "str"
 
 
 def _try_example(rng: random.Random, lines: int) -> Example | None:
@@ -116,7 +144,7 @@ def _try_example(rng: random.Random, lines: int) -> Example | None:
         operation, values = following
         texts.append(operation.text)
         hints.append(operation.hint)
-        kind = _kind_of(values[0])
+        kind = kind_of(values[0])
     if len({repr(v) for v in values}) < 3:
         return None
     return Example(program_of(texts), lines, tuple(inputs), tuple(values), ", ".join(sorted(hints)))
@@ -137,25 +165,12 @@ def _apply_some(rng: random.Random, kind: Kind, values: list[Value]) -> tuple[Op
 def _draw_inputs(rng: random.Random, kind: Kind) -> list[Value]:
     seen: dict[str, Value] = {}
     while len(seen) < PAIRS:
-        value = _draw_value(rng, kind)
+        value = draw_value(rng, kind)
         seen[repr(value)] = value
     return list(seen.values())
 
 
-def _draw_value(rng: random.Random, kind: Kind) -> Value:
-    if kind == "int":
-        return rng.randrange(10)
-    size = rng.choices((1, 2, 3, 4), (2, 5, 5, 1))[0]
-    if kind == "list":
-        return [rng.randrange(6) for _ in range(size)]
-    return "".join(rng.choices(LETTERS, k=size))
-
-
 _KINDS: tuple[Kind, ...] = ("int", "list", "str")
-
-
-def _kind_of(value: Value) -> Kind:
-    return "int" if isinstance(value, int) else "list" if isinstance(value, list) else "str"
 
 
 def _is_small(value: Value) -> bool:
