@@ -13,7 +13,7 @@ import tyro
 
 from minizero.cli.chat import chat
 from minizero.cli.results import compare, evaluate, replay, report, settings, watch
-from minizero.cli.runs import ablate, doctor, export, plan, seed, selfplay
+from minizero.cli.runs import ablate, doctor, export, export_environment, plan, seed, selfplay
 from minizero.formatting import visible
 from minizero.types import MiniZeroError
 from sandbox import SandboxError
@@ -29,13 +29,16 @@ def version() -> str:
 
 def main() -> None:
     """Entry point. Errors that a user can mend are one message and exit status 1."""
-    commands = (plan, doctor, selfplay, replay, watch, report, evaluate, chat, compare, ablate, export, seed, settings)
+    commands = (
+        plan, doctor, selfplay, replay, watch, report, evaluate, chat, compare, ablate, export, export_environment,
+        seed, settings,
+    )  # fmt: skip
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(version())
         return
     try:
         tyro.extras.subcommand_cli_from_dict(
-            {command.__name__: command for command in commands},
+            {command.__name__.replace("_", "-"): command for command in commands},
             prog="minizero",
             description="Absolute-Zero self-play for one person with one graphics card.",
         )
