@@ -60,7 +60,7 @@ ANSWERS: list[tuple[str, str, float]] = [
     ("deduction", f"```output\n{'[' * 20_000}\n```", -0.5),
     ("deduction", "```output\n\ud800\x00\n```", -0.5),
     ("abduction", "```input\n[1, 2]\n```", 1.0),
-    ("abduction", "```input\n[1.0, True + 1]\n```", -0.5),
+    ("abduction", "```input\n[1.0, 1 + 1]\n```", 1.0),
     ("abduction", "```input\n[3]\n```", -0.5),
     ("abduction", "I do not know.", -1.0),
     ("abduction", "```input\nopen('PWNED', 'w')\n```", -0.5),
@@ -322,9 +322,9 @@ def python_with_verifiers() -> str:
 def test_verifiers_pays_every_answer_what_a_run_pays(exported: Path, in_the_run: list[float], tmp_path: Path) -> None:
     found = run_script(python_with_verifiers(), VERIFIERS, exported, ASKED, tmp_path)
     assert found["paid"] == in_the_run
-    assert found["correct"] == [float(reward == 1) for reward in in_the_run[:3]] + [1.0] + [
-        float(reward == 1) for reward in in_the_run[4:-1]
-    ] + [0.0]  # the fourth is right in a broken form
+    in_a_broken_form = {"[2, 4]", "ZeroDivisionError"}
+    right = [reward == 1 or text in in_a_broken_form for (_, text, _), reward in zip(ASKED, in_the_run, strict=True)]
+    assert found["correct"] == list(map(float, right))
     assert (found["apart"], found["plain"]) == (1.0, 0.0)
     assert found["said"] == {"verdict": "correct", "rule": "binary 1"}
     assert found["valid"] == [True] * 4
@@ -396,7 +396,7 @@ def test_nothing_is_overwritten_and_an_empty_directory_is_used(tmp_path: Path) -
         ("zero", {"limit": -1}, RunError, "0 \\(all\\) or more"),
         ("tiny", {"types": ["error"]}, RunError, "there are: .* deduction"),
         ("zero", {"settings": ["prompt.style=compact"]}, StyleError, "error tasks"),
-        ("zero", {"settings": ["reward.solve.terms={'my.py:f': 1}"]}, ConfigError, "a function of yours"),
+        ("zero", {"settings": ['reward.solve.terms={"my.py:f" = 1}']}, ConfigError, "a function of yours"),
     ],
 )
 def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
@@ -405,6 +405,12 @@ def test_what_cannot_be_exported_is_refused_and_leaves_nothing(
     with pytest.raises(error, match=message):
         export_environment(what, out=tmp_path / "out", **more)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_way_out_for_rewards_of_a_users_own_is_the_one_that_is_named(tmp_path: Path) -> None:
+    own = 'reward.solve.terms={"my.py:f" = 1}'
+    out = export_environment("zero", out=tmp_path / "out", settings=[own, "reward.solve=azr"])
+    assert Verifier.read(out / "minizero_zero" / "data").rules.solve.terms == {}
 
 
 def test_a_seed_that_says_what_is_not_so_is_refused(tmp_path: Path) -> None:

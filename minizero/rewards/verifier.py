@@ -40,7 +40,8 @@ class Question:
     def to_json(self) -> dict[str, Any]:
         """One line of questions.jsonl."""
         task = self.task
-        row = {"type": task.type.value, "program": task.program, "pairs": [[p.input, p.output] for p in task.pairs]}
+        pairs = [[pair.input, pair.output] for pair in task.pairs]
+        row: dict[str, Any] = {"type": task.type.value, "program": task.program, "pairs": pairs}
         row |= {"message": task.message, "shown": task.shown}
         return {"id": task.id, "system": self.system, "prompt": self.prompt, "begun": self.begun, "task": row}
 

@@ -77,12 +77,13 @@ def export_environment(
     lines = [json.dumps(question.to_json()) + "\n" for question in questions]
     (code / "data" / QUESTIONS).write_text("".join(lines), encoding="utf-8")
     (code / "data" / SETTINGS).write_text(json.dumps(rules.to_json(), indent=1) + "\n", encoding="utf-8")
-    values = {"package": package, "dashed": package.replace("_", "-"), "version": VERSION, "world": world.name}
-    values |= {"counts": sorted(Counter(task.type.value for task in tasks).items()), "style": world.style}
-    solving = world.config.reward.solve
-    values |= {"wrong": solving.wrong, "malformed": solving.malformed, "cut": world.config.reward.cut}
+    counts = sorted(Counter(task.type.value for task in tasks).items())
     for file, template in (("pyproject.toml", "environment.toml"), ("README.md", "environment.md")):
-        (partial / file).write_text(text(template, **values), encoding="utf-8")
+        words = text(
+            template, package=package, dashed=package.replace("_", "-"), version=VERSION, world=world.name,
+            style=world.style, counts=counts, solve=rules.solve, cut=rules.cut,
+        )  # fmt: skip
+        (partial / file).write_text(words, encoding="utf-8")
     (partial / "LICENSE").write_text(licence_text(), encoding="utf-8")
     if out.exists():
         out.rmdir()  # empty, as was seen above
@@ -130,7 +131,7 @@ def check_rewards(config: Config) -> Config:
     if own:
         raise ConfigError(
             f"reward.solve.terms names {own[0]}, a function of yours; an environment holds minizero's own terms only. "
-            "Leave it out with  --set reward.solve.terms={}"
+            "Reward answers by AZR's table alone with  --set reward.solve=azr"
         )
     return config
 
