@@ -105,10 +105,14 @@ class MiniZeroTaskset(vf.Taskset[MiniZeroTask, MiniZeroConfig]):
                 yield MiniZeroTask(data, self.config.task)
 
 
+# Nothing of the model runs at the agent, so it needs no box of its own; the prompt is ours and nothing is added to it.
+AGENT = {"harness": {"id": "null"}, "runtime": {"type": "subprocess"}, "max_turns": 1, "network_notice": False}
+
+
 class MiniZeroEnvConfig(vf.EnvConfig):
     """One agent, which answers in one message and runs nothing."""
 
-    agent: vf.AgentConfig = vf.AgentConfig.model_validate({"harness": {"id": "null"}})
+    agent: vf.AgentConfig = vf.AgentConfig.model_validate(AGENT)
 
 
 class MiniZeroEnv(vf.Env[MiniZeroEnvConfig]):
