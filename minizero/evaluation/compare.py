@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -280,23 +280,20 @@ def _alone(level: str, entry: Entry, tasks: list[str], kept: list[str]) -> Model
     if not n:
         return scores
     counts = entry.counts(level, tasks, n)
-    curve = statistics.pass_at_k_intervals(counts, n, np.random.default_rng(SEED), resamples=RESAMPLES)
+    curve = statistics.pass_at_k_intervals(counts, n, _rng(), resamples=RESAMPLES)
+
+    def measured(table: statistics.Floats) -> list[Interval]:
+        return reliability.intervals(counts, table, _rng(), resamples=RESAMPLES)
+
     return replace(
         scores, curve=tuple(curve), steady_k=n // 2, histogram=statistics.accuracy_histogram(counts, n),
         unseen_bound=statistics.unseen_bound(n),
-        cover=tuple(reliability.intervals(counts, reliability.cover_table(n), _rng(), resamples=RESAMPLES)),
-        g_pass=_by_name(n, lambda table: reliability.intervals(counts, table, _rng(), resamples=RESAMPLES)),
+        cover=tuple(measured(reliability.cover_table(n))), g_pass=reliability.g_pass_by_name(n, measured),
     )  # fmt: skip
 
 
 def _rng() -> np.random.Generator:
     return np.random.default_rng(SEED)
-
-
-def _by_name(n: int, measure: Callable[[statistics.Floats], list[Interval]]) -> dict[str, dict[str, Interval]]:
-    """G-Pass@k_tau by k and tau, as `measure` makes it of each table."""
-    tables = reliability.g_pass_tables(n).items()
-    return {str(k): dict(zip(names, measure(table), strict=True)) for k, (names, table) in tables}
 
 
 def _pair(level: str, base: Entry, other: Entry, tasks: list[str]) -> PairComparison:
@@ -308,13 +305,17 @@ def _pair(level: str, base: Entry, other: Entry, tasks: list[str]) -> PairCompar
     if not n:
         return pair
     a, b = base.counts(level, tasks, n), other.counts(level, tasks, n)
+
+    def differing(table: statistics.Floats) -> list[Interval]:
+        return reliability.difference(a, b, table, _rng(), resamples=RESAMPLES)
+
     pair = replace(
         pair, n=n,
         difference=tuple(statistics.pass_at_k_difference(a, b, n, rng, resamples=RESAMPLES)),
         coverage=statistics.coverage(a, b, n),
         coverage_intervals=statistics.coverage_intervals(a, b, n, rng, resamples=RESAMPLES),
-        cover_difference=tuple(reliability.difference(a, b, reliability.cover_table(n), _rng(), resamples=RESAMPLES)),
-        g_pass_difference=_by_name(n, lambda table: reliability.difference(a, b, table, _rng(), resamples=RESAMPLES)),
+        cover_difference=tuple(differing(reliability.cover_table(n))),
+        g_pass_difference=reliability.g_pass_by_name(n, differing),
     )  # fmt: skip
     if n == 1:
         return pair

@@ -1,7 +1,7 @@
 """How reliably problems are solved: cover@tau and G-Pass@k beside pass@k, with intervals and a null split.
 
 Reading order: needed; the tables (g_pass_table, cover_table, mean_g_pass_table); what is made of any table: curve,
-intervals, difference, null_range; then curves_of, what `minizero evaluate` prints.
+intervals, difference, null_range; then what is shown (curves_of: by `minizero evaluate`).
 
 A measure is a **table**: table[c, t] is what a problem with c right of n samples counts at place t. The measure of a
 model is the mean over its problems, so one bootstrap serves all. pass@k is such a table too (statistics.curve_table).
@@ -18,7 +18,7 @@ that) beside all of them shows how much n still matters.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -218,6 +218,12 @@ def g_pass_tables(n: int) -> Mapping[int, tuple[tuple[str, ...], Floats]]:
         columns = [whole[:, needed(tau, k) - 1 : needed(tau, k)] for tau in TAUS]
         tables[k] = (names, np.concatenate([*columns, mean_g_pass_table(n, k)], axis=1))
     return tables
+
+
+def g_pass_by_name(n: int, measure: Callable[[Floats], list[Interval]]) -> dict[str, dict[str, Interval]]:
+    """G-Pass@k_tau by k and tau (and "mean"), as `measure` makes it of each table."""
+    tables = g_pass_tables(n).items()
+    return {str(k): dict(zip(names, measure(table), strict=True)) for k, (names, table) in tables}
 
 
 def curves_of(correct: Sequence[int], n: int) -> dict[str, float]:

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minizero.evaluation import reliability
+from minizero.evaluation import evaluate, reliability
+from minizero.evaluation.results import JudgedSample
 from minizero.statistics import Interval, curve_table, pass_at_k, unseen_bound
 from minizero.types import EvaluationError
 
@@ -243,6 +244,20 @@ def test_a_level_in_a_few_numbers() -> None:
     )  # fmt: skip
     assert reliability.curves_of([0, 0], 0) == {}
     assert set(reliability.curves_of([1], 1)) == {"pass@1", *(f"cover@{tau}" for tau in ("0.25", "0.5", "0.75", "1"))}
+
+
+def test_an_evaluation_says_reach_and_reliability_in_a_line() -> None:
+    rows = [
+        JudgedSample(
+            "s", f"t{task}", "base", "sampled", i, "x", {"s": "pass" if i < right else "wrong"}, None, "", "", 1
+        )
+        for task, right in enumerate((0, 2, 4))
+        for i in range(4)
+    ]
+    counts = evaluate._counts(rows, ["t0", "t1", "t2"], "s", 4)
+    assert (counts.correct, counts.measures) == ([0, 2, 4], reliability.curves_of([0, 2, 4], 4))
+    assert evaluate._measured(counts.measures, 4) == "pass@1 50.0 %, pass@2 61.1 %, cover@0.5 66.7 %, cover@1 33.3 %"
+    assert evaluate._measured(reliability.curves_of([1, 0], 1), 1) == "pass@1 50.0 %, cover@0.5 50.0 %, cover@1 50.0 %"
 
 
 @pytest.mark.parametrize(
