@@ -59,7 +59,7 @@ def test_from_python_too(data: Path, tmp_path: Path) -> None:
     one = minizero_package.evaluate("tiny", n=1, **asked)
     assert one.path == tmp_path / "tiny"
     assert one.results["n"] == 1
-    counts = one.results["scores"]["tiny"]["base"]
+    counts = one.results["scores"]["cruxeval-o"]["base"]
     share = sum(counts["correct"]) / 3
     assert counts["measures"] == pytest.approx(
         {"pass@1": share, "cover@0.25": share, "cover@0.5": share, "cover@0.75": share, "cover@1": share}
