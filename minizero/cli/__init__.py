@@ -14,7 +14,7 @@ import tyro
 from minizero.cli.chat import chat
 from minizero.cli.first_light import first_light
 from minizero.cli.results import compare, evaluate, replay, report, settings, watch
-from minizero.cli.runs import ablate, doctor, export, plan, seed, selfplay
+from minizero.cli.runs import ablate, doctor, export, export_environment, plan, seed, selfplay
 from minizero.formatting import visible
 from minizero.types import MiniZeroError
 from sandbox import SandboxError
@@ -31,8 +31,8 @@ def version() -> str:
 def main() -> None:
     """Entry point. Errors that a user can mend are one message and exit status 1."""
     commands = (
-        plan, doctor, first_light, selfplay, replay, watch, report, evaluate, chat, compare, ablate, export, seed,
-        settings,
+        plan, doctor, first_light, selfplay, replay, watch, report, evaluate, chat, compare, ablate, export,
+        export_environment, seed, settings,
     )  # fmt: skip
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(version())

@@ -284,3 +284,32 @@ def export(
     print(written)
     if push:
         print(f"published as {push}")
+
+
+def export_environment(
+    what: Annotated[str, tyro.conf.Positional],
+    /,
+    *,
+    out: Path,
+    name: str = "",
+    types: str = "",
+    limit: int = 0,
+    set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
+) -> None:
+    """Write tasks, prompts and the sandboxed verifier as an environment of the package verifiers, for other trainers.
+
+    It is a Python package that needs no minizero; prime-rl and others load it by its name, TRL takes its rows and its
+    reward function.
+
+    Args:
+        what: A run directory (its seeds and the tasks it made up), tiny, builtin, zero, or a seeds file.
+        out: Directory of the package; it must not exist yet, or be empty.
+        name: Of the package; without it, minizero-NAME of what is exported.
+        types: Only these task types, separated by commas: deduction, abduction, induction, error.
+        limit: The newest so many tasks of each type; 0: all.
+        set: One setting over the run's own, such as prompt.style=chat or reward.solve.wrong=0; may be repeated.
+    """
+    from minizero.report.export.environment.write import export_environment as write
+
+    wanted = [kind.strip() for kind in types.split(",") if kind.strip()]
+    print(write(what, out=out, name=name, types=wanted, limit=limit, settings=set, notice=warn))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from minizero import statistics
+from minizero.evaluation import reliability
 from minizero.evaluation.problems import PASS
 from minizero.formatting import shell
 from minizero.statistics import Interval
@@ -131,6 +132,8 @@ class ModelScores:
     steady_k: int | None = None  # beyond it pass@k rests on about one draw
     histogram: Mapping[str, int] | None = None  # statistics.BINS -> problems
     unseen_bound: float | None = None  # the solve rate that a problem without a right sample may still have
+    cover: tuple[Interval, ...] | None = None  # cover@tau for tau = 1/n, 2/n, ..., 1
+    g_pass: Mapping[str, Mapping[str, Interval]] | None = None  # by k, then tau; under "mean" mG-Pass@k
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +150,21 @@ class PairComparison:
     coverage_intervals: Mapping[str, Interval] | None = None
     coverage_at_half: statistics.Coverage | None = None
     null_split: statistics.Coverage | None = None
+    cover_difference: tuple[Interval, ...] | None = None  # cover@tau of trained minus base for tau = 1/n, ..., 1
+    g_pass_difference: Mapping[str, Mapping[str, Interval]] | None = None
+    half: HalfDifference | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HalfDifference:
+    """Both models measured on m = n // 2 samples, and what m of the base's samples against m others of them give:
+    differences within the null's ends need no training. pass@k for k = 1 to m, cover@tau for tau = 1/m, ..., 1."""
+
+    m: int
+    pass_difference: tuple[Interval, ...]
+    pass_null: tuple[Interval, ...]
+    cover_difference: tuple[Interval, ...]
+    cover_null: tuple[Interval, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,11 +280,20 @@ def _alone(level: str, entry: Entry, tasks: list[str], kept: list[str]) -> Model
     if not n:
         return scores
     counts = entry.counts(level, tasks, n)
-    curve = statistics.pass_at_k_intervals(counts, n, np.random.default_rng(SEED), resamples=RESAMPLES)
+    curve = statistics.pass_at_k_intervals(counts, n, _rng(), resamples=RESAMPLES)
+
+    def measured(table: statistics.Floats) -> list[Interval]:
+        return reliability.intervals(counts, table, _rng(), resamples=RESAMPLES)
+
     return replace(
         scores, curve=tuple(curve), steady_k=n // 2, histogram=statistics.accuracy_histogram(counts, n),
         unseen_bound=statistics.unseen_bound(n),
+        cover=tuple(measured(reliability.cover_table(n))), g_pass=reliability.g_pass_by_name(n, measured),
     )  # fmt: skip
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(SEED)
 
 
 def _pair(level: str, base: Entry, other: Entry, tasks: list[str]) -> PairComparison:
@@ -278,17 +305,34 @@ def _pair(level: str, base: Entry, other: Entry, tasks: list[str]) -> PairCompar
     if not n:
         return pair
     a, b = base.counts(level, tasks, n), other.counts(level, tasks, n)
+
+    def differing(table: statistics.Floats) -> list[Interval]:
+        return reliability.difference(a, b, table, _rng(), resamples=RESAMPLES)
+
     pair = replace(
         pair, n=n,
         difference=tuple(statistics.pass_at_k_difference(a, b, n, rng, resamples=RESAMPLES)),
         coverage=statistics.coverage(a, b, n),
         coverage_intervals=statistics.coverage_intervals(a, b, n, rng, resamples=RESAMPLES),
+        cover_difference=tuple(differing(reliability.cover_table(n))),
+        g_pass_difference=reliability.g_pass_by_name(n, differing),
     )  # fmt: skip
     if n == 1:
         return pair
     # Half against half: what chance alone puts into "only" cells, on the same number of samples.
     at_half = statistics.coverage_at(a, b, n, n // 2)
-    return replace(pair, coverage_at_half=at_half, null_split=statistics.null_split(a, n))
+    half = _half(a, b, n)
+    return replace(pair, coverage_at_half=at_half, null_split=statistics.null_split(a, n), half=half)
+
+
+def _half(base: list[int], trained: list[int], n: int) -> HalfDifference:
+    m = n // 2
+    # pass@k and then cover@tau of m samples: of the n that there are (unbiased, both tables), and of exactly m.
+    of_all = np.hstack([statistics.curve_table(n)[:, :m], reliability.g_pass_table(n, m)])
+    of_half = np.hstack([statistics.curve_table(m), reliability.cover_table(m)])
+    gaps = reliability.difference(base, trained, of_all, _rng(), resamples=RESAMPLES)
+    null = reliability.null_range(base, n, of_half, _rng(), resamples=RESAMPLES)
+    return HalfDifference(m, tuple(gaps[:m]), tuple(null[:m]), tuple(gaps[m:]), tuple(null[m:]))
 
 
 def _formats(entry: Entry) -> dict[str, FormatCounts]:

@@ -21,11 +21,12 @@ from typing import Any
 from minizero.evaluation import formats
 from minizero.evaluation.generate import CONTENT, Key, SamplingSettings, generate, load_samples
 from minizero.evaluation.problems import PASS, Judgement, Problem, Suite
+from minizero.evaluation.reliability import curves_of
 from minizero.evaluation.results import JudgedSample, LevelCounts, Results
 from minizero.evaluation.scoring import JudgementCache, Submission, score
 from minizero.evaluation.subject import Subject, engines_of, open_engine
 from minizero.evaluation.suites import named
-from minizero.formatting import duration
+from minizero.formatting import duration, percent
 from minizero.rollout.protocol import Sampler
 from minizero.types import EvaluationError, Progress
 from sandbox import Sandbox
@@ -218,6 +219,8 @@ def score_samples(
         for side, counts in sides.items():
             right = f"greedy {sum(counts.greedy)}/{len(counts.tasks)}"
             progress.say(f"{level:16} {side:8} {right}, {sampling.n} sampled a problem, {counts.parsed:.0%} parsed")
+            if counts.measures:
+                progress.say(f"{'':16} {side:8} {_measured(counts.measures, sampling.n)}")
             if counts.parsed < LEAST_PARSED:
                 progress.say(
                     f"  only {counts.parsed:.0%} of these answers hold something that can be read: the score says more "
@@ -246,7 +249,15 @@ def _counts(rows: Sequence[JudgedSample], tasks: Sequence[str], level: str, n: i
         counts[row.task] += row.verdict[level] == PASS
     parsed = sum(bool(row.answer.strip()) and row.verdict[level] != "unparsable" for row in rows)
     share = parsed / len(rows) if rows else 1.0
-    return LevelCounts(list(tasks), n, list(greedy.values()), list(correct.values()), share)
+    measures = curves_of(list(correct.values()), n)
+    return LevelCounts(list(tasks), n, list(greedy.values()), list(correct.values()), share, measures)
+
+
+def _measured(measures: Mapping[str, float], n: int) -> str:
+    """What n samples say in a line: reach (pass@k) and reliability (cover@tau)."""
+    k = max(1, n // 2)
+    names = dict.fromkeys(["pass@1", f"pass@{2 ** (k.bit_length() - 1)}", "cover@0.5", "cover@1"])
+    return ", ".join(f"{name} {percent(measures[name])}" for name in names)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -13,13 +13,15 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class LevelCounts:
     """Right answers of one side on one level, task by task: `greedy` 0 or 1, `correct` of the n sampled ones.
-    `parsed`: the share of all its answers, in [0, 1], in which something could be read."""
+    `parsed`: the share of all its answers, in [0, 1], in which something could be read. `measures`: pass@k, cover@tau
+    and G-Pass@k_tau by name (reliability.curves_of), without intervals; `minizero compare` has those."""
 
     tasks: list[str]
     n: int
     greedy: list[int]
     correct: list[int]
     parsed: float
+    measures: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ def line_chart(series: Sequence[Series], *, show: Show = number, is_fraction: bo
         return Markup('<p class="empty">no values</p>')
     ticks = _ticks(min(values), max(values), is_fraction)
     across, up = SMALL.across(min(steps), max(steps)), SMALL.up(ticks[0], ticks[-1])
-    shapes = _grid(SMALL, ticks, up, show) + _ends(SMALL, f"{min(steps):.0f}", f"{max(steps):.0f}")
+    shapes = grid(SMALL, ticks, up, show) + _ends(SMALL, f"{min(steps):.0f}", f"{max(steps):.0f}")
     half = window(max(len(s.points) for s in drawn)) // 2
     for s in reversed(drawn):  # the first line lies on top
         places = [(across(x), up(y)) for x, y in s.points]
@@ -83,7 +83,7 @@ def line_chart(series: Sequence[Series], *, show: Show = number, is_fraction: bo
         shapes.append(_line(calm, f"line {s.style}"))
         shapes += [_dot(x, y, s.style, 2.6) for x, y in places if len(places) <= 12]
     shapes += _readings(drawn, across, show)
-    return _svg(SMALL, shapes, "; ".join(f"{s.label}: {show(s.points[-1][1])} at the end" for s in drawn if s.points))
+    return svg(SMALL, shapes, "; ".join(f"{s.label}: {show(s.points[-1][1])} at the end" for s in drawn if s.points))
 
 
 def window(count: int) -> int:
@@ -104,7 +104,7 @@ def stacked_chart(
     height = top or max(sum(band.values[i] for band in bands) for i in range(len(columns))) or 1.0
     ticks = [0.0, height / 2, height] if top else _ticks(0.0, height, is_fraction=height <= 1)
     up, wide = box.up(0.0, ticks[-1]), (box.width - box.left - box.right) / len(columns)
-    shapes = _grid(box, ticks, up, show)
+    shapes = grid(box, ticks, up, show)
     for i, name in enumerate(columns):
         below, words, bars = 0.0, [], []
         for band in (band for band in bands if band.values[i]):
@@ -114,7 +114,7 @@ def stacked_chart(
             bars.append(_bar(box.left + i * wide, high, wide - min(1.5, 0.1 * wide), low - high, f"bar {band.style}"))
         shapes.append(_shape("g", *bars, words=f"step {name}: {', '.join(reversed(words))}"))
     shapes += _ends(box, columns[0], columns[-1])
-    return _svg(box, shapes, f"stacked bars over steps {columns[0]} to {columns[-1]}")
+    return svg(box, shapes, f"stacked bars over steps {columns[0]} to {columns[-1]}")
 
 
 def binned(places: Sequence[Point], most: int = MOST_POINTS) -> tuple[Point, ...]:
@@ -163,22 +163,33 @@ def _curves(curves: Mapping[str, Curve], ticks: Sequence[float], show: Show, ste
     def y(value: float) -> float:
         return up(min(max(value, ticks[0]), ticks[-1]))
 
-    shapes = _grid(BROAD, ticks, y, show)
+    shapes = grid(BROAD, ticks, y, show)
     for power in range(int(math.log2(most)) + 1):
         name = str(2**power) if power else "k = 1"
-        shapes.append(_label(x(2**power), BROAD.height - 8, name, "middle"))
+        shapes.append(label(x(2**power), BROAD.height - 8, name, "middle"))
     for place, (name, curve) in enumerate(curves.items()):
-        style, ks = f"c{place % 8}", list(curve)
-        edge = [(x(k), y(curve[k].high)) for k in ks] + [(x(k), y(curve[k].low)) for k in reversed(ks)]
-        shapes.append(_line(edge, f"bar band {style}", "polygon"))
-        sure = len([k for k in ks if not steady or k <= max(steady, 1)])
-        for part, extra in ((ks[:sure], ""), (ks[max(sure - 1, 0) :], " unsteady")):
-            shapes.append(_line([(x(k), y(curve[k].value)) for k in part], f"line {style}{extra}"))
-        for k, share in curve.items() if len(curve) <= 64 else ():
-            words = f"{name}, k = {k:g}: {show(share.value)} ({show(share.low)} to {show(share.high)})"
-            shapes.append(_dot(x(k), y(share.value), style, 4 if len(curve) == 1 else 2.2, words))
+        places = [(x(k), f"{name}, k = {k:g}", share) for k, share in curve.items()]
+        sure = len([k for k in curve if not steady or k <= max(steady, 1)])
+        shapes += draw_curve(places, y, f"c{place % 8}", show, sure=sure)
     ends = {name: (k, curve[k]) for name, curve in curves.items() for k in list(curve)[-1:]}
-    return _svg(BROAD, shapes, "; ".join(f"{name}: {show(end.value)} at k = {k:g}" for name, (k, end) in ends.items()))
+    return svg(BROAD, shapes, "; ".join(f"{name}: {show(end.value)} at k = {k:g}" for name, (k, end) in ends.items()))
+
+
+def draw_curve(
+    places: Sequence[tuple[float, str, Interval]], up: Scale, style: str, show: Show, *, sure: int = 0
+) -> list[Markup]:
+    """One curve with its band: where along, what it is called, and the interval. Faint after the first `sure` places
+    (0: nowhere); up to 64 places a dot each, which a pointer can read."""
+    sure = sure or len(places)
+    edge = [(x, up(gap.high)) for x, _, gap in places] + [(x, up(gap.low)) for x, _, gap in reversed(places)]
+    shapes = [_line(edge, f"bar band {style}", "polygon")]
+    parts = [(places[:sure], "")] + ([(places[sure - 1 :], " unsteady")] if sure < len(places) else [])
+    for part, extra in parts:
+        shapes.append(_line([(x, up(gap.value)) for x, _, gap in part], f"line {style}{extra}"))
+    for x, name, gap in places if len(places) <= 64 else ():
+        words = f"{name}: {show(gap.value)} ({show(gap.low)} to {show(gap.high)})"
+        shapes.append(_dot(x, up(gap.value), style, 4 if len(places) == 1 else 2.2, words))
+    return shapes
 
 
 def histogram_figure(models: Mapping[str, Mapping[str, int]]) -> Markup:
@@ -187,14 +198,14 @@ def histogram_figure(models: Mapping[str, Mapping[str, int]]) -> Markup:
     most = max((count for counts in models.values() for count in counts.values()), default=0) or 1
     group = (BROAD.width - BROAD.left - BROAD.right) / len(names)
     wide, up = 0.84 * group / len(models), BROAD.up(0, most)
-    shapes = _grid(BROAD, sorted({0, most // 2, most}), up, lambda count: f"{count:.0f}")
+    shapes = grid(BROAD, sorted({0, most // 2, most}), up, lambda count: f"{count:.0f}")
     for place, name in enumerate(names):
         left = BROAD.left + place * group
-        shapes.append(_label(left + group / 2, BROAD.height - 8, _accuracy(name), "middle"))
+        shapes.append(label(left + group / 2, BROAD.height - 8, _accuracy(name), "middle"))
         for i, (model, counts) in enumerate(models.items()):
             words, high = f"{model}: {counts[name]} problems with accuracy {name}", up(counts[name])
             shapes.append(_bar(left + 0.08 * group + i * wide, high, 0.92 * wide, up(0) - high, f"bar c{i % 8}", words))
-    return _svg(BROAD, shapes, "problems by accuracy")
+    return svg(BROAD, shapes, "problems by accuracy")
 
 
 def _accuracy(name: str) -> str:
@@ -217,7 +228,7 @@ def _shape(name: str, *inside: Markup, words: str = "", **attributes: object) ->
     return Markup().join([*parts, Markup(">"), title, *inside, Markup("</{}>").format(name)])
 
 
-def _svg(box: Box, shapes: Iterable[Markup], words: str) -> Markup:
+def svg(box: Box, shapes: Iterable[Markup], words: str) -> Markup:
     return _shape("svg", *shapes, viewBox=f"0 0 {box.width} {box.height}", role="img", aria_label=words)
 
 
@@ -233,24 +244,24 @@ def _bar(x: float, y: float, wide: float, high: float, style: str, words: str = 
     return _shape("rect", words=words, class_=style, x=x, y=y, width=wide, height=max(0.0, high))
 
 
-def _label(x: float, y: float, text: str, anchor: str) -> Markup:
+def label(x: float, y: float, text: str, anchor: str) -> Markup:
     return _shape("text", Markup("{}").format(visible(text)), x=x, y=y, text_anchor=anchor)
 
 
-def _grid(box: Box, ticks: Sequence[float], up: Scale, show: Show) -> list[Markup]:
+def grid(box: Box, ticks: Sequence[float], up: Scale, show: Show) -> list[Markup]:
     """Lines and labels of the upward axis; zero is dotted where there are values below it."""
     shapes = []
     for tick in ticks:
         style, y = "zero" if min(ticks) < 0 and not tick else "grid", up(tick)
         shapes.append(_shape("line", class_=style, x1=box.left, x2=box.width - box.right, y1=y, y2=y))
-        shapes.append(_label(box.left - 5, y + 3.5, show(tick), "end"))
+        shapes.append(label(box.left - 5, y + 3.5, show(tick), "end"))
     return shapes
 
 
 def _ends(box: Box, first: str, last: str) -> list[Markup]:
     """The first and the last step under the axis."""
-    labels = [_label(box.left, box.height - 6, f"step {first}", "start")]
-    return labels + ([_label(box.width - box.right, box.height - 6, last, "end")] if last != first else [])
+    labels = [label(box.left, box.height - 6, f"step {first}", "start")]
+    return labels + ([label(box.width - box.right, box.height - 6, last, "end")] if last != first else [])
 
 
 def _readings(series: Sequence[Series], across: Scale, show: Show) -> list[Markup]:

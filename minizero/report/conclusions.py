@@ -1,11 +1,13 @@
 """What a comparison of evaluations allows to conclude, in words; and what it does not.
 
-Reading order: headline and sentences, then one function per question: greedy, one sample, many samples, coverage.
+Reading order: headline and sentences, then one function per question: greedy, one sample, many samples, reliability,
+coverage.
 """
 
 from __future__ import annotations
 
 from minizero.evaluation.compare import Comparison, PairComparison
+from minizero.evaluation.reliability import needed
 from minizero.formatting import percent
 from minizero.report.claims import FEW, Direction, direction, place, with_interval
 from minizero.statistics import Interval
@@ -45,6 +47,8 @@ def sentences(comparison: Comparison) -> list[str]:
             said.append(f"{name}: {_greedy(pair, level.problems)}")
             if pair.difference:
                 said.append(f"{name}: {_sampled(pair, pair.difference)}")
+            if pair.cover_difference:
+                said.append(f"{name}: {_reliable(pair, pair.cover_difference)}")
             if pair.coverage_at_half and pair.null_split and pair.n:
                 expected = (
                     f"{pair.coverage_at_half.only_trained:.1f} problems are expected to be solved by {pair.trained}"
@@ -92,6 +96,19 @@ def _sampled(pair: PairComparison, difference: tuple[Interval, ...]) -> str:
         return f"{words} Training moved probability to answers that the base already had, and lost others."
     if direction(one) == "better":
         return f"{words} A gain at one try that is not seen at many is what sharpening looks like; no proof of it."
+    return words
+
+
+def _reliable(pair: PairComparison, gaps: tuple[Interval, ...]) -> str:
+    """cover@tau at 0.5 and 1: whether more problems are solved reliably, and what chance alone would give."""
+    half, whole = gaps[needed(0.5, len(gaps)) - 1], gaps[-1]
+    words = f"solved in at least half of the samples (cover@0.5): {_claim(pair, half)}"
+    if len(gaps) > 1:
+        words += f" Solved in every one of {len(gaps)}: {_claim(pair, whole)}"
+    if pair.half is not None:
+        m, null = pair.half.m, pair.half.cover_null[needed(0.5, pair.half.m) - 1].high
+        words += f" By chance alone, {m} samples of {pair.base} against {m} others of it differ in cover@0.5 by up to "
+        words += f"{100 * null:.1f} points (95 % of splits)."
     return words
 
 

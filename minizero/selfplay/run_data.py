@@ -195,6 +195,18 @@ def own_programs(path: Path) -> tuple[list[str], list[str]]:
     return [task.program for _, task in tasks], problems
 
 
+def run_tasks(path: Path) -> tuple[list[Task], list[str]]:
+    """The tasks of a run, its seeds too, oldest first, each once; and a sentence on what is damaged in tasks.jsonl.
+    Raises RunError where there is no such file."""
+    file = path / "tasks.jsonl"
+    if not file.is_file():
+        raise RunError(
+            f"{path} has no tasks.jsonl, so no task of it is known. Name a run that has made its first step."
+        )
+    tasks, problems = _tasks(file)
+    return list({task.id: task for _, task in tasks}.values()), problems
+
+
 def _tasks(file: Path) -> tuple[list[tuple[Row, Task]], list[str]]:
     """Each task with its JSON object, and a sentence on the lines that are none."""
     found: list[tuple[Row, Task]] = []

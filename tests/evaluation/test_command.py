@@ -59,6 +59,11 @@ def test_from_python_too(data: Path, tmp_path: Path) -> None:
     one = minizero_package.evaluate("tiny", n=1, **asked)
     assert one.path == tmp_path / "tiny"
     assert one.results["n"] == 1
+    counts = one.results["scores"]["cruxeval-o"]["base"]
+    share = sum(counts["correct"]) / 3
+    assert counts["measures"] == pytest.approx(
+        {"pass@1": share, "cover@0.25": share, "cover@0.5": share, "cover@0.75": share, "cover@1": share}
+    )
     said = minizero_package.compare(one, path=tmp_path / "comparison")
     assert any("3 problems are too few for any conclusion" in sentence for sentence in said)
     assert (tmp_path / "comparison" / "comparison.html").is_file()
@@ -240,6 +245,7 @@ def test_the_tiny_models_run_is_asked_beside_its_base_on_its_own_tasks_without_b
     assert texts[0] == texts[1]  # what was saved is the base itself
     assert len(texts[0]) == 6
     assert results["scores"]["tiny"]["base"]["parsed"] == 1.0
+    assert results["scores"]["tiny"]["base"]["measures"] == {}  # nothing was sampled
     assert "12 answers sampled" in capsys.readouterr().out
 
 

@@ -58,6 +58,37 @@ def test_a_large_gain_is_concluded_and_written_down(tmp_path: Path) -> None:
     assert numbers["levels"]["made"]["models"]["base model"]["curve"][0]["value"] == pytest.approx(8 * 0.5 / 30)
 
 
+def test_reliability_stands_beside_reach_in_numbers_and_words(tmp_path: Path) -> None:
+    base = made(tmp_path / "a", "base model", dict.fromkeys(TASKS[:12], 2))
+    trained = made(tmp_path / "b", "trained model", dict.fromkeys(TASKS[:24], 4) | dict.fromkeys(TASKS[24:27], 1))
+    words = write_comparison([base, trained], tmp_path / "out")
+    assert "cover@0.5): trained model is better than base model (+40.0 points" in words[2]
+    assert "Solved in every one of 4: trained model is better than base model (+80.0 points" in words[2]
+    level = json.loads((tmp_path / "out" / "comparison.json").read_text())["levels"]["made"]
+    shown = {name: [point["value"] for point in model["cover"]] for name, model in level["models"].items()}
+    assert shown["base model"] == pytest.approx([0.4, 0.4, 0, 0])
+    assert shown["trained model"] == pytest.approx([0.9, 0.8, 0.8, 0.8])
+    # 12 problems with two of four right: both of two with 1/6
+    assert level["models"]["base model"]["g_pass"]["2"]["1"]["value"] == pytest.approx(0.4 / 6)
+    pair = level["pairs"][0]
+    assert [gap["value"] for gap in pair["cover_difference"]] == pytest.approx([0.5, 0.4, 0.8, 0.8])
+    assert pair["g_pass_difference"]["2"]["mean"]["value"] == pytest.approx(0.8 - 0.4 / 6)
+    half = pair["half"]
+    assert (half["m"], len(half["cover_null"]), len(half["pass_null"])) == (2, 2, 2)
+    assert half["cover_difference"][1]["value"] == pytest.approx(0.8 - 0.4 / 6)  # of two, both: G-Pass@2
+    assert 0 < half["cover_null"][1]["high"] < 0.4 < half["cover_difference"][1]["low"]
+    assert "Reliability and reach" in (tmp_path / "out" / "comparison.html").read_text()
+
+
+def test_one_sample_is_enough_for_cover_and_for_no_null(tmp_path: Path) -> None:
+    paths = [made(tmp_path / name, name, dict.fromkeys(TASKS[:15], 1), n=1) for name in ("a", "b")]
+    words = write_comparison(paths, tmp_path / "out")
+    assert "Solved in every one" not in words[2]
+    pair = compare(read_entries(paths)).levels["made"].pairs[0]
+    assert (pair.half, pair.g_pass_difference) == (None, {})
+    assert pair.cover_difference is not None
+
+
 def test_the_page_draws_every_number_and_shows_a_task_with_both_answers(tmp_path: Path) -> None:
     base = made(tmp_path / "a", "base model", dict.fromkeys(TASKS[:8], 2))
     trained = made(tmp_path / "b", "trained model", dict.fromkeys(TASKS[4:24], 4))
@@ -69,7 +100,9 @@ def test_the_page_draws_every_number_and_shows_a_task_with_both_answers(tmp_path
     assert "base model: 8 problems with accuracy (0.4, 0.5]" in page
     assert "trained model: 20 problems with accuracy 1" in page
     assert "only trained: 16 problems" in page
-    assert page.count("<figure") == 4  # curves, accuracies, differences, coverage
+    assert page.count("<figure") == 5  # curves, accuracies, differences of pass@k and of cover@tau, coverage
+    assert "trained model: 67 % at k = 4, 67 % at tau = 1" in page
+    assert "base model, tau = 0.75: 0 % (0 % to 10 %)" in page  # 8 have two of four right, none three
     # Gains and losses in turn, each with its task's text, escaped.
     first, second = (page.index(f"<summary>{task}, made: ") for task in ("t08", "t00"))
     assert first < second
@@ -107,7 +140,9 @@ def test_equal_models_allow_no_conclusion(tmp_path: Path) -> None:
     words = write_comparison(paths, tmp_path / "out")
     assert "no difference can be told from chance" in words[0]
     assert "no difference can be told from noise" in words[1]
-    assert "two halves of a's own samples already differ" in words[2]
+    assert "(cover@0.5): no difference can be told from noise" in words[2]
+    assert "By chance alone, 2 samples of a against 2 others of it differ in cover@0.5 by up to" in words[2]
+    assert "two halves of a's own samples already differ" in words[3]
 
 
 def test_another_format_is_a_caution_before_everything_else(tmp_path: Path) -> None:
