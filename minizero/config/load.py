@@ -17,6 +17,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from minizero.config.base import items_of
+from minizero.config.early import early_stop_problems
 from minizero.config.files import find_file
 from minizero.config.learning import prompt_group_problems, unusable_terms
 from minizero.config.schema import Config
@@ -127,6 +128,7 @@ def check(config: Config) -> list[str]:
             "selfplay.attempts = 0 with selfplay.train_propose: learnability cannot be measured. "
             "Try --set selfplay.attempts=8 or --set selfplay.train_propose=false"
         )
+    problems += early_stop_problems(config)
     problems += prompt_group_problems(config.advantage.propose, Role.PROPOSE, play.propose_samples)
     problems += prompt_group_problems(config.advantage.solve, Role.SOLVE, play.solve_samples)
     problems += unusable_terms(config.reward, play.task_types)
