@@ -26,7 +26,7 @@ from minizero.planner.memory import (
     uses_vllm,
     value_bytes,
 )
-from minizero.planner.pace import Work, seconds, work_done, work_of
+from minizero.planner.pace import Work, bounds, seconds, step_in_words, work_done, work_of
 from minizero.planner.shapes import GIB, Shape, find_shape
 from minizero.types import Completion, ConfigError, MiniZeroError, ModelError
 
@@ -48,6 +48,7 @@ class Plan:
     work: Work
     expected: dict[str, float]
     floor: dict[str, float]
+    bounds: dict[str, float]
     change: tuple[str, ...] = ()
 
     @property
@@ -125,17 +126,7 @@ class Plan:
             f"{'activations computed again' if optim.gradient_checkpointing else 'no recomputation'}, "
             f"logits of {optim.logits_chunk} positions at a time"
         )
-        work = self.work
-        lines.append(
-            f"a step: at most {work.generated:,} tokens in {work.sequences:,} completions are generated; "
-            f"{work.trained:,} tokens in {work.trained_sequences:,} sequences are trained on"
-        )
-        if self.expected:
-            parts = ", ".join(f"{name} {value / 60:.1f}" for name, value in self.expected.items())
-            lines.append(
-                f"minutes of a step: {sum(self.expected.values()) / 60:.1f} ({parts}); "
-                f"physical floor {sum(self.floor.values()) / 60:.1f}"
-            )
+        lines += step_in_words(self.config, self.work, self.expected, self.floor, self.bounds)
         lines += self._of_the_run() if self.fits else []
         if not self.has_its_type:
             lines.append(f"! {_without_bfloat16(self)}")
@@ -159,6 +150,11 @@ class Plan:
         if left < 0.01 and not self.config.sampler.kv_gib:
             return "the cache takes what the other parts leave"
         return f"{left:.2f} GiB stay free"
+
+    @property
+    def minutes(self) -> float:
+        """Of a step; 0 where nothing is known of the speed."""
+        return sum(self.expected.values()) / 60
 
     def _of_the_run(self) -> list[str]:
         """The whole run: hours, and what they buy."""
@@ -273,7 +269,8 @@ def _plan(asked: Config, shape: Shape, card: Card | None) -> Plan:
     expected, floor = (
         seconds(config, shape, card, work, **known, floor=least) if timed and card else {} for least in (False, True)
     )
-    return Plan(config, shape, card, budget, parts, cache, work, expected, floor)
+    limits = bounds(config, shape, card, work, **known) if timed and card else {}
+    return Plan(config, shape, card, budget, parts, cache, work, expected, floor, limits)
 
 
 def _weights(parts: Mapping[str, float]) -> float:
