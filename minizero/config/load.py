@@ -37,6 +37,7 @@ ELSEWHERE = {
     "seed": "run.rng_seed",
     "lora_r": "adapter.rank",
     "lora_alpha": "adapter.alpha",
+    "use_rslora": "adapter.rslora",
     "beta": "loss.kl_weight",
     "kl_coef": "loss.kl_weight",
     "io_n": "prompt.examples",
@@ -52,9 +53,10 @@ ELSEWHERE = {
 
 # What PEFT can do and this project does not: vLLM refuses each of them, or it would sample from another policy.
 _PLAIN = "adapters are plain LoRA, because vLLM serves no other kind. Leave it out"
+_DORA = "vLLM serves no DoRA, so that another policy would be sampled than the one that is trained"
 UNSUPPORTED = {
-    "use_dora": _PLAIN,
-    "use_rslora": f"{_PLAIN}, and set adapter.alpha",
+    "use_dora": f"{_DORA}. Leave it out",
+    "dora": f"{_DORA}. Leave it out",
     "lora_bias": _PLAIN,
     "bias": _PLAIN,
     "modules_to_save": f"{_PLAIN}, or train everything with adapter.kind=full",
