@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from minizero.config.base import items_of
 from minizero.config.early import early_stop_problems
 from minizero.config.files import find_file
+from minizero.config.fp8 import fp8_problems
 from minizero.config.learning import prompt_group_problems, unusable_terms
 from minizero.config.schema import Config
 from minizero.types import ConfigError, Role, StyleError, TaskType
@@ -130,7 +131,7 @@ def check(config: Config) -> list[str]:
             "selfplay.attempts = 0 with selfplay.train_propose: learnability cannot be measured. "
             "Try --set selfplay.attempts=8 or --set selfplay.train_propose=false"
         )
-    problems += early_stop_problems(config)
+    problems += early_stop_problems(config) + fp8_problems(config)
     problems += prompt_group_problems(config.advantage.propose, Role.PROPOSE, play.propose_samples)
     problems += prompt_group_problems(config.advantage.solve, Role.SOLVE, play.solve_samples)
     problems += unusable_terms(config.reward, play.task_types)

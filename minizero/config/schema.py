@@ -169,6 +169,13 @@ class SamplerConfig(Section):
     release_kv: bool | Literal["auto"] = "auto"
     """Give vLLM's key-value cache back while the policy learns. auto: when too few sequences would fit otherwise (only
     on a card)."""
+    kv_dtype: Literal["auto", "fp8"] = "auto"
+    """fp8: vLLM's cache holds keys and values as 8-bit floats, twice as many tokens in a GiB, on cards of the RTX 40
+    and 50 series, L4, H100 and H200. Rounding makes what is sampled from a little another policy, so loss.correction
+    must be on. auto: the model's own type."""
+    weights: Literal["auto", "fp8"] = "auto"
+    """fp8: vLLM computes the layers' linear maps with 8-bit floats, at twice the speed, on the same cards and with
+    loss.correction on; its weights are then a copy beside the trainer's. auto: the trainer's, or model.quantization."""
     share_weights: bool | Literal["auto"] = "auto"
     """Hold the base's weights once: the trainer's are views of vLLM's. auto: on a card with an unquantised base. (A CPU
     keeps a packed copy of its own, so nothing is saved there.)"""

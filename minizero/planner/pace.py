@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from minizero.config.schema import Config
 from minizero.planner.cards import Card
-from minizero.planner.memory import batched_tokens, kv_token_bytes, releases, value_bytes
+from minizero.planner.memory import batched_tokens, cache_value_bytes, kv_token_bytes, releases, value_bytes
 from minizero.planner.shapes import Shape
 from minizero.rewards.attempts import expected_attempts
 from minizero.types import Completion
@@ -136,7 +136,7 @@ def seconds(
 
     propose, attempts, solve
              decoding: one token for B sequences takes max((W + B context KV) / bandwidth, 2 N B / F); and reading
-             prompts: 2 N / F a prompt token
+             prompts: 2 N / F a prompt token. With 8-bit weights the layers' part of N counts half
     update   6 N / F a token (2 forward, 2 backward to activations, 2 recomputed), 4 without recomputation; 2 more for
              the weights' own gradients, which LoRA does not need; 2 more where old log-probabilities have their pass
     sandbox  what its programs take longer than sampling, beside which they run
@@ -146,9 +146,10 @@ def seconds(
     decode, train = (card.flops * (1.0 if floor else share) for share in (DECODE, TRAIN))
     n = _passed(shape)
     rows, read = _batch(config, shape, work, kv_gib=kv_gib, weights_gib=weights_gib)
-    token_s = max(read / bandwidth, 2 * n * rows / decode) / rows
+    written = _passed(shape, fp8=config.sampler.weights == "fp8")
+    token_s = max(read / bandwidth, 2 * written * rows / decode) / rows
     parts = {
-        name: texts.generated * token_s + 2 * n * texts.prompts / train
+        name: texts.generated * token_s + 2 * written * texts.prompts / train
         for name, texts in ((name, work.kinds.get(name, Texts())) for name in KINDS)
     }
     sampling = sum(parts.values())
@@ -171,20 +172,22 @@ def bounds(
     n, weights = _passed(shape), weights_gib * 2**30
     rows, read = _batch(config, shape, work, kv_gib=kv_gib, weights_gib=weights_gib)
     passes = _passes(config)
-    operations = n * (2 * work.generated + 2 * work.prompts + passes * work.computed)
+    written = _passed(shape, fp8=config.sampler.weights == "fp8")
+    operations = 2 * written * (work.generated + work.prompts) + n * passes * work.computed
     batches = work.prompts / batched_tokens(config, "cuda")
     updates = passes / 2 * work.computed / max(1, config.optim.micro_batch_tokens)
     moved = work.generated / rows * read + (batches + updates) * weights
     return {"arithmetic": operations / card.flops, "memory": moved / card.bandwidth}
 
 
-def _passed(shape: Shape) -> int:
-    return shape.linear + shape.vocabulary * shape.hidden
+def _passed(shape: Shape, *, fp8: bool = False) -> float:
+    """Parameters that a token passes, the layers' at half their number where they are 8-bit floats."""
+    return shape.linear / (2 if fp8 else 1) + shape.vocabulary * shape.hidden
 
 
 def _batch(config: Config, shape: Shape, work: Work, *, kv_gib: float, weights_gib: float) -> tuple[float, float]:
     """Sequences decoded side by side, and the bytes that one token for each of them reads."""
-    token = kv_token_bytes(shape)
+    token = kv_token_bytes(shape, cache_value_bytes(config, shape, "cuda"))
     room = kv_gib * 2**30 / (token * max(1.0, work.mean_context))
     rows = max(1.0, min(config.sampler.max_rows, room, work.sequences))
     return rows, weights_gib * 2**30 + rows * work.mean_context * token

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minizero.config import Config, config_from
+from minizero.config.fp8 import fp8_settings
 from minizero.formatting import duration, shell
 from minizero.planner.cards import Card, find_card, this_card
 from minizero.planner.driver import check_driver
@@ -17,6 +18,7 @@ from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, UNPLANNED_GIB, bud
 from minizero.planner.memory import (
     LEARNING,
     STATE,
+    cache_value_bytes,
     kv_gib,
     kv_token_bytes,
     longest,
@@ -24,7 +26,6 @@ from minizero.planner.memory import (
     peak,
     releases,
     uses_vllm,
-    value_bytes,
 )
 from minizero.planner.pace import Work, bounds, seconds, step_in_words, work_done, work_of
 from minizero.planner.shapes import GIB, Shape, find_shape
@@ -102,7 +103,7 @@ class Plan:
 
     @property
     def cache_tokens(self) -> int:
-        size = value_bytes(self.config, self.shape, self.device)
+        size = cache_value_bytes(self.config, self.shape, self.device)
         return int(self.cache * GIB / kv_token_bytes(self.shape, size))
 
     def text(self) -> str:
@@ -130,6 +131,8 @@ class Plan:
         lines += self._of_the_run() if self.fits else []
         if not self.has_its_type:
             lines.append(f"! {_without_bfloat16(self)}")
+        if problem := _without_fp8(self.config, self.card):
+            lines.append(f"! {problem}")
         lines.append("These numbers are formulas; no run on a card has confirmed them yet.")
         if not self.fits:
             lines.append("does not fit." + ("" if self.change else " No change that minizero knows would make it fit."))
@@ -189,6 +192,8 @@ def check_fits(config: Config) -> None:
     """Raise ConfigError, before anything loads, for what this machine cannot hold: on a card what the plan says, on a
     CPU weights that are larger than its memory. A model whose sizes are unknown passes."""
     check_driver(config)
+    if problem := _without_fp8(config, this_card() if config.model.device != "cpu" else None):
+        raise ConfigError(problem)
     try:
         plan = make_plan(config)
     except ModelError:
@@ -214,6 +219,18 @@ def check_fits(config: Config) -> None:
             f"{config.model.name} has {plan.weights:.1f} GiB of weights, and {plan.budget:.1f} GiB of memory are to "
             "be used. Take a smaller model, or --set model.dtype=bfloat16"
         )
+
+
+def _without_fp8(config: Config, card: Card | None) -> str:
+    """Why 8-bit floats cannot be had there; "" where they can, or where nobody asks for them."""
+    chosen = fp8_settings(config)
+    if not chosen or (card and card.has_fp8):
+        return ""
+    where = f"{card.name} does not multiply them" if card else "there is no card, and vLLM has them on cards only"
+    return (
+        f"{' and '.join(chosen)}: 8-bit floats need an RTX of the 40 or 50 series, an L4, H100 or H200 (compute "
+        f"capability 8.9); {where}. Leave it out"
+    )
 
 
 def _without_bfloat16(plan: Plan) -> str:
@@ -274,7 +291,8 @@ def _plan(asked: Config, shape: Shape, card: Card | None) -> Plan:
 
 
 def _weights(parts: Mapping[str, float]) -> float:
-    return next(gib for name, gib in parts.items() if name.startswith("weights"))
+    """Of the sampler's, where the weights exist twice."""
+    return parts.get("weights, sampler") or next(gib for name, gib in parts.items() if name.startswith("weights"))
 
 
 def _smallest_change(plan: Plan) -> tuple[str, ...]:
