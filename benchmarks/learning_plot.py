@@ -69,7 +69,8 @@ def draw(mode: str) -> Path:
 
 def _draw_skill(axes: Any, colours: dict[str, str]) -> None:
     for variant, words in VARIANTS.items():
-        values = curve(variant, "eval/greedy")
+        if not (values := curve(variant, "eval/greedy")):
+            continue  # not run yet
         shown = {step: [100 * value for value in row] for step, row in values.items()}
         _draw_curve(axes, shown, colours[variant], words, sign="+.1f")
     axes.set_title("held-out tasks, % right (greedy)", fontsize=10, loc="left")

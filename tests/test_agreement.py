@@ -27,8 +27,9 @@ def make(model: Path, *settings: str) -> tuple[Policy, Any]:
     return policy, make_sampler(config, policy)
 
 
-def test_an_adapter_is_compared_in_three_states_and_all_is_left_as_it_was(random_model: Path) -> None:
-    policy, sampler = make(random_model)
+@pytest.mark.parametrize("rslora", ["false", "true"])
+def test_an_adapter_is_compared_in_three_states_and_all_is_left_as_it_was(random_model: Path, rslora: str) -> None:
+    policy, sampler = make(random_model, f"adapter.rslora={rslora}")
     before = {name: p.clone() for name, p in policy.model.named_parameters()}
     state = torch.random.get_rng_state()
     found = check_agreement(policy, sampler)

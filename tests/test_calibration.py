@@ -123,15 +123,13 @@ def test_seconds_follow_from_the_measured_rates() -> None:
     known: dict[str, Any] = {"kv_gib": 8.0, "weights_gib": 5.75}
     found = seconds(config, KNOWN["qwen2.5-3b"], None, work, **known, floor=False, measured=LINE)
     # 2 N B operations at 2000 N a second: a thousand tokens a second; ten thousand prompt tokens; 500 trained ones.
-    assert found == {
-        "decode": pytest.approx(work.generated / 1000),
-        "prefill": pytest.approx(work.prompts / 10_000),
-        "train": pytest.approx(work.trained / 500),
-        "other": 3.0,
+    sampling = {
+        name: pytest.approx(texts.generated / 1000 + texts.prompts / 10_000) for name, texts in work.kinds.items()
     }
+    assert found == sampling | {"update": pytest.approx(work.computed / 500), "sandbox": 0.0, "sync": 3.0}
     floor = seconds(config, KNOWN["qwen2.5-3b"], CARDS["rtx3090"], work, **known, floor=True, measured=LINE)
-    assert floor["train"] == pytest.approx(6 * N * work.trained / 71e12)  # the data sheet's, whatever was measured
-    assert "other" not in floor
+    assert floor["update"] == pytest.approx(6 * N * work.computed / 71e12)  # the data sheet's, whatever was measured
+    assert floor["sync"] < 0.1
 
 
 def test_what_was_not_measured_is_assumed_and_prompts_are_read_as_an_update_is() -> None:
@@ -141,9 +139,10 @@ def test_what_was_not_measured_is_assumed_and_prompts_are_read_as_an_update_is()
     part = replace(LINE, bandwidth=None, decode=None, prefill=None, overhead_s=0.0)
     found = seconds(config, KNOWN["qwen2.5-3b"], card, work, **known, measured=part)
     assumed = seconds(config, KNOWN["qwen2.5-3b"], card, work, **known)
-    assert found["decode"] == assumed["decode"]
-    assert found["train"] == pytest.approx(work.trained / 500)
-    assert found["prefill"] == pytest.approx(2 * work.prompts / (6 * 500))
+    assert found["update"] == pytest.approx(work.computed / 500)
+    prompts = 2 * N * work.kinds["solve"].prompts
+    decoded = assumed["solve"] - prompts / (0.45 * 71e12)
+    assert found["solve"] == pytest.approx(decoded + prompts / (6 * N * 500))
 
 
 def test_a_plan_says_what_it_is_calibrated_by(file: Path) -> None:
@@ -151,7 +150,7 @@ def test_a_plan_says_what_it_is_calibrated_by(file: Path) -> None:
     assert "no run on a card has confirmed them" in make_plan(config, "rtx3090").text()
     append(file, replace(LINE, prefill=None))
     plan = make_plan(config, "rtx3090")
-    assert plan.expected["train"] == pytest.approx(plan.work.trained / 500)
+    assert plan.expected["update"] == pytest.approx(plan.work.computed / 500)
     assert (
         f"Calibrated by {file}: measured on 2026-11-29 with Qwen/Qwen2.5-Coder-3B on NVIDIA GeForce RTX 3090. GiB are "
         "formulas."
@@ -167,7 +166,7 @@ def test_a_measured_cpu_has_minutes_without_a_floor(file: Path) -> None:
     assert make_plan(config).expected == {}
     append(file, replace(LINE, device=processor(), sampler="transformers"))
     plan = make_plan(config)
-    assert plan.expected["train"] == pytest.approx(plan.work.trained / 500)
+    assert plan.expected["update"] == pytest.approx(plan.work.computed / 500)
     assert plan.floor == {}
     assert "minutes of a step: " in plan.text()
     assert "physical floor" not in plan.text()

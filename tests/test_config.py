@@ -109,7 +109,17 @@ def test_every_setting_has_a_sentence() -> None:
     assert missing(Config) == []
 
 
-@pytest.mark.parametrize("option", ["use_dora", "use_rslora", "bias", "modules_to_save", "init_lora_weights"])
+@pytest.mark.parametrize("option", ["use_dora", "dora"])
+def test_dora_is_told_why_it_is_not_there(option: str) -> None:
+    with pytest.raises(ConfigError, match=rf"adapter\.{option} is not supported: vLLM serves no DoRA"):
+        load_config(overrides=[f"adapter.{option}=true"])
+
+
+def test_rslora_is_found_by_the_name_that_peft_gives_it() -> None:
+    assert problems("adapter.use_rslora=true") == ("adapter.use_rslora is not a setting. Did you mean adapter.rslora?",)
+
+
+@pytest.mark.parametrize("option", ["bias", "modules_to_save", "init_lora_weights"])
 def test_a_kind_of_adapter_that_vllm_does_not_serve_is_told(option: str) -> None:
     with pytest.raises(ConfigError, match=rf"adapter\.{option} is not supported: adapters are plain LoRA"):
         load_config(overrides=[f"adapter.{option}=true"])

@@ -19,7 +19,7 @@ import pytest
 from minizero.cli.first_light import first_light as command
 from minizero.config import load_config
 from minizero.planner import make_plan
-from minizero.planner.calibration import Measured, read
+from minizero.planner.calibration import Measured, matmul_parameters, read
 from minizero.report.first_light import child, conduct
 from minizero.report.first_light.child import SMALL, Job, Log, Unmet, skip
 from minizero.report.first_light.conduct import STAGES, Asked, default_out, first_light
@@ -420,8 +420,10 @@ def test_a_whole_step_is_told_by_what_was_measured_and_by_what_was_assumed() -> 
     found, assumed = full_step(plan, measured)
     assert assumed == sum(plan.expected.values())
     # Assumed are 50 % of 71 TFLOPS for decoding, which they bind here, and 45 % for the rest; measured were 40, 30, 30.
-    parts = plan.expected
-    expected = parts["decode"] * 35.5 / 40 + (parts["prefill"] + parts["train"]) * 31.95 / 30 + 0.53
+    parts, n = plan.expected, 2 * matmul_parameters(plan.shape)
+    read = sum(texts.prompts for texts in plan.work.kinds.values()) * n / 31.95e12
+    decoded = sum(parts[name] for name in plan.work.kinds) - read
+    expected = decoded * 35.5 / 40 + (read + parts["update"]) * 31.95 / 30 + 0.53
     assert found == pytest.approx(expected)
     assert full_step(plan, None) == (0.0, assumed)
     assert plan.card

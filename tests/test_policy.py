@@ -12,6 +12,7 @@ from minizero.config import load_config
 from minizero.learn.advantages import estimate
 from minizero.learn.kl_base import to_measure
 from minizero.learn.policy import Policy
+from minizero.models.adapter import adapter_layers
 from minizero.rollout.make import make_sampler
 from minizero.rollout.protocol import drain
 from minizero.types import (
@@ -326,11 +327,12 @@ def test_a_state_of_another_adapter_is_refused(random_model: Path, tmp_path: Pat
         make_policy(random_model).load_state(tmp_path)
 
 
-def test_the_adapter_is_plain_peft(random_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rslora", ["false", "true"])
+def test_the_adapter_is_plain_peft(random_model: Path, tmp_path: Path, rslora: str) -> None:
     from peft import PeftModel
     from transformers import AutoModelForCausalLM
 
-    policy = make_policy(random_model, "optim.lr=1e-2")
+    policy = make_policy(random_model, "optim.lr=1e-2", f"adapter.rslora={rslora}")
     batch = rollouts(policy)
     policy.update(batch)
     policy.save_adapter(tmp_path)
@@ -342,6 +344,25 @@ def test_the_adapter_is_plain_peft(random_model: Path, tmp_path: Path) -> None:
     start = len(completion.prompt_ids)
     expected = torch.stack([values[start + i - 1, token] for i, token in enumerate(completion.ids)])
     assert torch.allclose(policy.log_probs(batch)[0], expected, atol=1e-4)
+
+
+def test_rslora_divides_by_the_root_of_the_rank(random_model: Path) -> None:
+    by_rank, by_root = (
+        make_policy(random_model, "adapter.alpha=8", f"adapter.rslora={value}") for value in ("false", "true")
+    )
+    assert {layer.scaling for layer in adapter_layers(by_rank.model).values()} == {2.0}  # rank 4
+    assert {layer.scaling for layer in adapter_layers(by_root.model).values()} == {4.0}
+
+
+def test_an_adapter_that_was_scaled_otherwise_is_no_start(random_model: Path, tmp_path: Path) -> None:
+    """The same tensors with another scale are another policy, and nobody would see it."""
+    make_policy(random_model, "adapter.rslora=true", "adapter.alpha=8").save_adapter(tmp_path)
+    start = f"model.checkpoint={str(tmp_path)!r}"
+    make_policy(random_model, start, "adapter.rslora=true", "adapter.alpha=8")
+    with pytest.raises(CheckpointError, match=r"--set adapter\.alpha=8 --set adapter\.rslora=true"):
+        make_policy(random_model, start, "adapter.alpha=8")
+    with pytest.raises(CheckpointError, match=r"trained with adapter\.alpha = 8 and adapter\.rslora = true"):
+        make_policy(random_model, start, "adapter.rslora=true", "adapter.alpha=16")
 
 
 def test_bfloat16_weights_still_learn_from_small_updates(random_model: Path) -> None:

@@ -71,7 +71,7 @@ class Run:
 
     @property
     def solve_rates(self) -> dict[str, float]:
-        """Task id -> share of the attempts that solved it when it was proposed. Seed tasks have none."""
+        """Task id -> the rate at which attempts solved it when it was proposed. Seed tasks have none."""
         entries = read_entries(self.path / "tasks.jsonl")
         return {task.id: rate for task, rate in entries if rate is not None}
 

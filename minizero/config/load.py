@@ -17,7 +17,9 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from minizero.config.base import items_of
+from minizero.config.early import early_stop_problems
 from minizero.config.files import find_file
+from minizero.config.fp8 import fp8_problems
 from minizero.config.learning import prompt_group_problems, unusable_terms
 from minizero.config.schema import Config
 from minizero.types import ConfigError, Role, StyleError, TaskType
@@ -36,6 +38,7 @@ ELSEWHERE = {
     "seed": "run.rng_seed",
     "lora_r": "adapter.rank",
     "lora_alpha": "adapter.alpha",
+    "use_rslora": "adapter.rslora",
     "beta": "loss.kl_weight",
     "kl_coef": "loss.kl_weight",
     "io_n": "prompt.examples",
@@ -51,9 +54,10 @@ ELSEWHERE = {
 
 # What PEFT can do and this project does not: vLLM refuses each of them, or it would sample from another policy.
 _PLAIN = "adapters are plain LoRA, because vLLM serves no other kind. Leave it out"
+_DORA = "vLLM serves no DoRA, so that another policy would be sampled than the one that is trained"
 UNSUPPORTED = {
-    "use_dora": _PLAIN,
-    "use_rslora": f"{_PLAIN}, and set adapter.alpha",
+    "use_dora": f"{_DORA}. Leave it out",
+    "dora": f"{_DORA}. Leave it out",
     "lora_bias": _PLAIN,
     "bias": _PLAIN,
     "modules_to_save": f"{_PLAIN}, or train everything with adapter.kind=full",
@@ -127,6 +131,7 @@ def check(config: Config) -> list[str]:
             "selfplay.attempts = 0 with selfplay.train_propose: learnability cannot be measured. "
             "Try --set selfplay.attempts=8 or --set selfplay.train_propose=false"
         )
+    problems += early_stop_problems(config) + fp8_problems(config)
     problems += prompt_group_problems(config.advantage.propose, Role.PROPOSE, play.propose_samples)
     problems += prompt_group_problems(config.advantage.solve, Role.SOLVE, play.solve_samples)
     problems += unusable_terms(config.reward, play.task_types)

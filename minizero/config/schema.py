@@ -42,6 +42,9 @@ class AdapterConfig(Section):
     """LoRA rank. 32 suffices for reinforcement learning at these batch sizes ("LoRA Without Regret", 2025)."""
     alpha: int = Field(64, gt=0)
     """LoRA scale: the update is multiplied by alpha / rank. Twice the rank is the common choice."""
+    rslora: bool = False
+    """true: multiplied by alpha / sqrt(rank) instead (rsLoRA, arXiv 2312.03732), so that a large rank does not learn
+    more slowly; at rank 32 that is 5.7 times as much. vLLM serves both."""
     targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
     """Names of the linear layers that get an adapter, or all of them but the head."""
 
@@ -63,6 +66,10 @@ class SelfplayConfig(Section):
     """Completions per propose prompt (AZR: 1). Estimators that group by prompt need at least 2."""
     attempts: int = Field(8, ge=0)
     """Sampled attempts at each admitted task, to estimate its solve rate (AZR: 8). 0: no learnability is measured."""
+    first_attempts: int = Field(0, ge=0)
+    """Of these, so many are asked first, and the others only where the first ones all solved the task or all failed; 0:
+    all at once (AZR). With 4 of 8 and even solve rates 30 % fewer are made. The expected reward and what the buffer
+    keeps stay as they are; the reward's noise grows (rewards/attempts.py)."""
     solve_from: Literal["previous", "same"] = "previous"
     """previous: solve what the step before proposed (the official code's order); same: this step's tasks (the
     paper's)."""
@@ -162,6 +169,13 @@ class SamplerConfig(Section):
     release_kv: bool | Literal["auto"] = "auto"
     """Give vLLM's key-value cache back while the policy learns. auto: when too few sequences would fit otherwise (only
     on a card)."""
+    kv_dtype: Literal["auto", "fp8"] = "auto"
+    """fp8: vLLM's cache holds keys and values as 8-bit floats, twice as many tokens in a GiB, on cards of the RTX 40
+    and 50 series, L4, H100 and H200. Rounding makes what is sampled from a little another policy, so loss.correction
+    must be on. auto: the model's own type."""
+    weights: Literal["auto", "fp8"] = "auto"
+    """fp8: vLLM computes the layers' linear maps with 8-bit floats, at twice the speed, on the same cards and with
+    loss.correction on; its weights are then a copy beside the trainer's. auto: the trainer's, or model.quantization."""
     share_weights: bool | Literal["auto"] = "auto"
     """Hold the base's weights once: the trainer's are views of vLLM's. auto: on a card with an unquantised base. (A CPU
     keeps a packed copy of its own, so nothing is saved there.)"""

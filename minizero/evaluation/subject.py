@@ -103,9 +103,15 @@ def open_engine(subject: Subject, overrides: Sequence[str] = ()) -> Engine:
     if subject.adapter is None:
         return _plain(load_config([], settings))
     shape = read_adapter(subject.adapter)
+    if shape.get("use_dora"):
+        raise EvaluationError(
+            f"{subject.adapter} is a DoRA adapter, which minizero does not load: vLLM serves none. Merge it into its "
+            "base with PEFT (merge_and_unload), and evaluate the merged model."
+        )
     targets = shape["target_modules"]
     names = repr(targets) if isinstance(targets, str) else "[" + ", ".join(repr(t) for t in sorted(targets)) + "]"
     settings += [f"adapter.rank={shape['r']}", f"adapter.alpha={int(shape['lora_alpha'])}", f"adapter.targets={names}"]
+    settings.append(f"adapter.rslora={str(bool(shape.get('use_rslora'))).lower()}")
     from minizero.learn.policy import Policy
     from minizero.rollout.make import make_sampler
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ def load_checkpoint(model: Any, peft_model: Any, path: Path) -> None:
     """Put the weights of a checkpoint into the model: of its adapter (`peft_model`), or (None) of all parameters.
 
     path: checkpoints/step-N of a run, or the adapter/ or model/ in it. Raises CheckpointError when there is none of
-    the kind that is trained, or when its tensors are not this model's.
+    the kind that is trained, when its tensors are not this model's, or when its adapter was scaled otherwise.
     """
     kind, file = ("adapter", "adapter_model.safetensors") if peft_model is not None else ("model", "model.safetensors")
     places = [path / file, path / kind / file]
@@ -32,6 +33,7 @@ def load_checkpoint(model: Any, peft_model: Any, path: Path) -> None:
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
         expected = get_peft_model_state_dict(peft_model)
+        _check_scale(source.parent, peft_model.peft_config["default"])
     else:
         expected = model.state_dict()
     odd = sorted(name for name in tensors if name not in expected or expected[name].shape != tensors[name].shape)
@@ -45,3 +47,20 @@ def load_checkpoint(model: Any, peft_model: Any, path: Path) -> None:
         set_peft_model_state_dict(peft_model, tensors)
     else:
         model.load_state_dict(tensors, strict=False)  # what is tied stands there once
+
+
+def _check_scale(directory: Path, ours: Any) -> None:
+    """Raise CheckpointError where the same tensors would make another policy: alpha or rslora is not what it was."""
+    try:
+        saved = json.loads((directory / "adapter_config.json").read_text(encoding="utf-8"))
+        theirs = float(saved["lora_alpha"]), bool(saved.get("use_rslora", False))
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # weights alone say nothing of their scale
+    mine = float(ours.lora_alpha), bool(ours.use_rslora)
+    if theirs != mine:
+        alpha, by_root = f"{theirs[0]:g}", str(theirs[1]).lower()
+        raise CheckpointError(
+            f"{directory} was trained with adapter.alpha = {alpha} and adapter.rslora = {by_root}; with {mine[0]:g} "
+            f"and {str(mine[1]).lower()} its tensors would be another policy. Add  --set adapter.alpha={alpha} --set "
+            f"adapter.rslora={by_root}"
+        )

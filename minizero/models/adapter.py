@@ -48,6 +48,7 @@ def add_adapter(model: Any, adapter: AdapterConfig) -> Any:
     config = LoraConfig(
         r=adapter.rank,
         lora_alpha=adapter.alpha,
+        use_rslora=adapter.rslora,
         target_modules=targets,
         exclude_modules="|".join(excluded) or None,
         lora_dropout=0.0,

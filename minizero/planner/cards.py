@@ -35,6 +35,7 @@ class Card:
     flops: float
     has_bfloat16: bool = True
     free: float = 0.0  # GiB that were free when this process first looked; 0: not a card of this machine
+    has_fp8: bool = False  # multiplies 8-bit floats, at twice the speed of 16 bits (compute capability 8.9 and above)
 
 
 # Name: GB, GB/s, multiprocessors, MHz.
@@ -106,14 +107,21 @@ GEFORCE: dict[str, tuple[int, int, int, int]] = {
 }
 SERVERS = (
     Card("a10", 22.0, 600e9, 125e12),
-    Card("l4", 22.0, 300e9, 121e12),
+    Card("l4", 22.0, 300e9, 121e12, has_fp8=True),
     Card("a100-40g", 39.4, 1555e9, 312e12),
     Card("a100-80g", 79.2, 2039e9, 312e12),
-    Card("h100", 79.2, 3350e9, 989e12),
-    Card("h200", 139.5, 4800e9, 989e12),
+    Card("h100", 79.2, 3350e9, 989e12, has_fp8=True),
+    Card("h200", 139.5, 4800e9, 989e12, has_fp8=True),
 )
 CARDS = {
-    name: Card(name, USABLE[gb], speed * 1e9, OPERATIONS * processors * mhz // 10**6 * 1e12, name[:5] != "rtx20")
+    name: Card(
+        name,
+        USABLE[gb],
+        speed * 1e9,
+        OPERATIONS * processors * mhz // 10**6 * 1e12,
+        name[:5] != "rtx20",
+        has_fp8=name[:5] in ("rtx40", "rtx50"),
+    )
     for name, (gb, speed, processors, mhz) in GEFORCE.items()
 } | {card.name: card for card in SERVERS}
 
@@ -194,6 +202,7 @@ def this_card() -> Card | None:
         known.flops if known else 0.0,
         torch.cuda.get_device_capability(0)[0] >= 8,
         free_at_start(),
+        torch.cuda.get_device_capability(0) >= (8, 9),
     )
 
 

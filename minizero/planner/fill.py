@@ -15,6 +15,7 @@ from minizero.planner.cards import Card, this_card
 from minizero.planner.memory import (
     CONTEXT_GIB,
     CPU_KV_GIB,
+    cache_value_bytes,
     chunk_of,
     kv_gib,
     kv_token_bytes,
@@ -23,7 +24,6 @@ from minizero.planner.memory import (
     peak,
     releases,
     uses_vllm,
-    value_bytes,
 )
 from minizero.planner.shapes import GIB, Shape, shape_of
 from minizero.types import ConfigError, ModelError
@@ -40,7 +40,7 @@ UNPLANNED_GIB = 1.0
 
 def cache_rows(config: Config, shape: Shape, *, device: str, cache: float) -> float:
     """How many of the longest sequences a cache of so many GiB holds."""
-    return cache * GIB / (kv_token_bytes(shape, value_bytes(config, shape, device)) * longest(config))
+    return cache * GIB / (kv_token_bytes(shape, cache_value_bytes(config, shape, device)) * longest(config))
 
 
 def filled(config: Config, shape: Shape, *, device: str, budget: float) -> Config:
@@ -140,7 +140,7 @@ def kv_bytes(config: Config, sizes: Mapping[str, Any]) -> int:
             ) from None
         return int((config.sampler.kv_gib or CPU_KV_GIB) * GIB)  # vLLM says itself when a sequence does not fit
     gib = kv_gib(config, shape, device=device, vllm=True, budget=budget_of(config, card))
-    need = longest(config) * kv_token_bytes(shape, value_bytes(config, shape, device)) / GIB
+    need = longest(config) * kv_token_bytes(shape, cache_value_bytes(config, shape, device)) / GIB
     if gib < need:
         raise ConfigError(
             f"{gib:.2f} GiB are left for the key-value cache, and one sequence of {longest(config)} tokens needs "

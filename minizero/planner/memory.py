@@ -48,9 +48,9 @@ def uses_vllm(config: Config, device: str) -> bool:
 
 
 def shares_weights(config: Config, device: str) -> bool:
-    """Whether the trainer's base consists of views of vLLM's weights. A 4-bit base does not: vLLM packs it in another
-    way."""
-    if not uses_vllm(config, device) or config.model.quantization != "none":
+    """Whether the trainer's base consists of views of vLLM's weights. A 4-bit base does not, since vLLM packs it in
+    another way, nor one of 8-bit floats, with which the trainer does not compute."""
+    if not uses_vllm(config, device) or config.model.quantization != "none" or config.sampler.weights == "fp8":
         return False
     wanted = config.sampler.share_weights
     return device == "cuda" if wanted == "auto" else wanted
@@ -61,6 +61,12 @@ def value_bytes(config: Config, shape: Shape, device: str) -> int:
     if config.model.dtype == "auto":
         return 4 if device == "cpu" and shape.hidden <= 512 else 2
     return 4 if config.model.dtype == "float32" else 2
+
+
+def cache_value_bytes(config: Config, shape: Shape, device: str) -> int:
+    """Bytes of a key's or a value's number in the cache: sampler.kv_dtype, else the compute type."""
+    is_fp8 = config.sampler.kv_dtype == "fp8" and uses_vllm(config, device)
+    return 1 if is_fp8 else value_bytes(config, shape, device)
 
 
 def layer_bytes(shape: Shape, rank: int, size: int = 2) -> int:
@@ -133,6 +139,8 @@ def memory(config: Config, shape: Shape, *, device: str, vllm: bool) -> dict[str
     weights = sampled = float(size * shape.parameters)
     if config.model.quantization == "nf4":
         weights, sampled = (shape.linear * bits / 8 + size * shape.embedding for bits in (NF4_BITS, NF4_BITS_VLLM))
+    if config.sampler.weights == "fp8":
+        sampled = float(shape.linear + size * shape.embedding)
     shared = vllm and shares_weights(config, device)
     parts = {
         "weights, of both" if shared else "weights, trainer": weights,
@@ -173,12 +181,13 @@ def kv_gib(config: Config, shape: Shape, *, device: str, vllm: bool, budget: flo
     fill; on a CPU 1."""
     if not vllm:
         tokens = config.sampler.max_cache_tokens or config.sampler.max_rows * longest(config)
-        return tokens * kv_token_bytes(shape, value_bytes(config, shape, device)) / GIB
+        return tokens * kv_token_bytes(shape, cache_value_bytes(config, shape, device)) / GIB
     if config.sampler.kv_gib:
         return config.sampler.kv_gib
     if device == "cpu":
         return CPU_KV_GIB
-    fill = config.sampler.max_rows * longest(config) * kv_token_bytes(shape) / GIB
+    token = kv_token_bytes(shape, cache_value_bytes(config, shape, device))
+    fill = config.sampler.max_rows * longest(config) * token / GIB
     parts = memory(config, shape, device=device, vllm=True)
     if releases(config, vllm):
         parts = {name: gib for name, gib in parts.items() if name not in LEARNING}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from minizero.config import Config, config_from
+from minizero.config.fp8 import fp8_settings
 from minizero.formatting import duration, shell
 from minizero.planner.calibration import Measured, beyond_plan_gib, measured_for, where
 from minizero.planner.cards import Card, find_card, this_card
@@ -18,6 +19,7 @@ from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, UNPLANNED_GIB, bud
 from minizero.planner.memory import (
     LEARNING,
     STATE,
+    cache_value_bytes,
     kv_gib,
     kv_token_bytes,
     longest,
@@ -27,7 +29,7 @@ from minizero.planner.memory import (
     uses_vllm,
     value_bytes,
 )
-from minizero.planner.pace import Work, seconds, work_done, work_of
+from minizero.planner.pace import Work, bounds, seconds, step_in_words, work_done, work_of
 from minizero.planner.shapes import GIB, Shape, find_shape
 from minizero.types import Completion, ConfigError, MiniZeroError, ModelError
 
@@ -49,6 +51,7 @@ class Plan:
     work: Work
     expected: dict[str, float]
     floor: dict[str, float]
+    bounds: dict[str, float]
     change: tuple[str, ...] = ()
     measured: Measured | None = None  # what the minutes are calibrated by
 
@@ -103,7 +106,7 @@ class Plan:
 
     @property
     def cache_tokens(self) -> int:
-        size = value_bytes(self.config, self.shape, self.device)
+        size = cache_value_bytes(self.config, self.shape, self.device)
         return int(self.cache * GIB / kv_token_bytes(self.shape, size))
 
     def text(self) -> str:
@@ -129,18 +132,12 @@ class Plan:
             f"{'activations computed again' if optim.gradient_checkpointing else 'no recomputation'}, "
             f"logits of {optim.logits_chunk} positions at a time"
         )
-        work = self.work
-        lines.append(
-            f"a step: at most {work.generated:,} tokens in {work.sequences:,} completions are generated; "
-            f"{work.trained:,} tokens in {work.trained_sequences:,} sequences are trained on"
-        )
-        if self.expected:
-            parts = ", ".join(f"{name} {value / 60:.1f}" for name, value in self.expected.items())
-            floor = f"; physical floor {sum(self.floor.values()) / 60:.1f}" if self.floor else ""
-            lines.append(f"minutes of a step: {sum(self.expected.values()) / 60:.1f} ({parts}){floor}")
+        lines += step_in_words(self.config, self.work, self.expected, self.floor, self.bounds)
         lines += self._of_the_run() if self.fits else []
         if not self.has_its_type:
             lines.append(f"! {_without_bfloat16(self)}")
+        if problem := _without_fp8(self.config, self.card):
+            lines.append(f"! {problem}")
         lines.append(self._where_from())
         if not self.fits:
             lines.append("does not fit." + ("" if self.change else " No change that minizero knows would make it fit."))
@@ -170,6 +167,11 @@ class Plan:
         if left < 0.01 and not self.config.sampler.kv_gib:
             return "the cache takes what the other parts leave"
         return f"{left:.2f} GiB stay free"
+
+    @property
+    def minutes(self) -> float:
+        """Of a step; 0 where nothing is known of the speed."""
+        return sum(self.expected.values()) / 60
 
     def _of_the_run(self) -> list[str]:
         """The whole run: hours, and what they buy."""
@@ -204,6 +206,8 @@ def check_fits(config: Config) -> None:
     """Raise ConfigError, before anything loads, for what this machine cannot hold: on a card what the plan says, on a
     CPU weights that are larger than its memory. A model whose sizes are unknown passes."""
     check_driver(config)
+    if problem := _without_fp8(config, this_card() if config.model.device != "cpu" else None):
+        raise ConfigError(problem)
     try:
         plan = make_plan(config)
     except ModelError:
@@ -229,6 +233,18 @@ def check_fits(config: Config) -> None:
             f"{config.model.name} has {plan.weights:.1f} GiB of weights, and {plan.budget:.1f} GiB of memory are to "
             "be used. Take a smaller model, or --set model.dtype=bfloat16"
         )
+
+
+def _without_fp8(config: Config, card: Card | None) -> str:
+    """Why 8-bit floats cannot be had there; "" where they can, or where nobody asks for them."""
+    chosen = fp8_settings(config)
+    if not chosen or (card and card.has_fp8):
+        return ""
+    where = f"{card.name} does not multiply them" if card else "there is no card, and vLLM has them on cards only"
+    return (
+        f"{' and '.join(chosen)}: 8-bit floats need an RTX of the 40 or 50 series, an L4, H100 or H200 (compute "
+        f"capability 8.9); {where}. Leave it out"
+    )
 
 
 def _without_bfloat16(plan: Plan) -> str:
@@ -279,15 +295,18 @@ def _plan(asked: Config, shape: Shape, card: Card | None) -> Plan:
     work = work_of(config)
     in_sheet = card is not None and card.flops > 0
     measured = measured_for(config, shape, card, value_bytes=value_bytes(config, shape, device), vllm=vllm)
-    known: dict[str, Any] = {"kv_gib": cache, "weights_gib": _weights(parts), "measured": measured}
+    sizes: dict[str, Any] = {"kv_gib": cache, "weights_gib": _weights(parts)}
     timed = cache > 0 and (in_sheet or (measured is not None and measured.is_whole))
-    expected = seconds(config, shape, card, work, **known, floor=False) if timed else {}
-    floor = seconds(config, shape, card, work, **known, floor=True) if timed and in_sheet else {}
-    return Plan(config, shape, card, budget, parts, cache, work, expected, floor, measured=measured if timed else None)
+    expected = seconds(config, shape, card, work, **sizes, measured=measured, floor=False) if timed else {}
+    floor = seconds(config, shape, card, work, **sizes, floor=True) if timed and in_sheet else {}
+    limits = bounds(config, shape, card, work, **sizes) if timed and card and in_sheet else {}
+    kept = measured if timed else None
+    return Plan(config, shape, card, budget, parts, cache, work, expected, floor, limits, measured=kept)
 
 
 def _weights(parts: Mapping[str, float]) -> float:
-    return next(gib for name, gib in parts.items() if name.startswith("weights"))
+    """Of the sampler's, where the weights exist twice."""
+    return parts.get("weights, sampler") or next(gib for name, gib in parts.items() if name.startswith("weights"))
 
 
 def _smallest_change(plan: Plan) -> tuple[str, ...]:

@@ -126,7 +126,7 @@ def _proposal(row: Row) -> Iterator[Line]:
     yield "admitted", f"as task {row['task']}", "green"
     yield from _task(row["task_content"])
     if row["solve_rate"] is not None:
-        yield "solved", f"{row['solve_rate']:.0%} of the attempts", ""
+        yield "solve rate", f"{row['solve_rate']:.0%}, estimated by the attempts", ""
 
 
 def _answer(row: Row, task: Row | None) -> Iterator[Line]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from minizero.config.fp8 import fp8_settings
 from minizero.formatting import shell
 from minizero.models.adapter import adapter_layers
 from minizero.models.architecture import TOLERANCE, describe, log_softmax, text_sizes, trial_ids
@@ -131,7 +132,8 @@ def tolerance_of(policy: Policy) -> float:
 
 
 def refuse_uncorrected(policy: Policy, sampler: Sampler) -> None:
-    """A packed base is rounded differently by an engine of its own, so its samples need the importance correction."""
+    """A packed base is rounded differently by an engine of its own, as is one with 8-bit floats of the engine's alone
+    (sampler.weights, sampler.kv_dtype), so its samples need the importance correction."""
     loss = policy.config.loss
     own_engine = getattr(sampler, "model", None) is not policy.model
     if _is_packed(policy) and own_engine and loss.correction == "none" and loss.old_policy == "trainer":
@@ -142,6 +144,9 @@ def refuse_uncorrected(policy: Policy, sampler: Sampler) -> None:
 
 
 def _is_packed(policy: Policy) -> bool:
+    """Whether an engine of its own rounds the policy: 4 or 8 bits in the base, or in the engine's copy or cache."""
+    if fp8_settings(policy.config):
+        return True
     return policy.config.model.quantization != "none" or hasattr(policy.model.config, "quantization_config")
 
 

@@ -43,6 +43,10 @@ def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
     }
     if config.model.quantization == "nf4":
         settings |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
+    if sampler.weights == "fp8":
+        settings["quantization"] = "fp8"  # rounded as they are loaded; each matrix has a scale of its own
+    if sampler.kv_dtype == "fp8":
+        settings["kv_cache_dtype"] = "fp8"
     if cpu:
         return settings | {"enforce_eager": True, "block_size": 32}  # the default block of 128 caches no short prompt
     if sampler.release_kv is True:

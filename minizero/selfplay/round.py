@@ -8,13 +8,14 @@ they arrive changes nothing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from minizero import prompts
 from minizero.config.schema import Config
 from minizero.rewards import solve_rate
+from minizero.rewards.attempts import is_settled, rate_of_some
 from minizero.rollout.protocol import stream_seed
 from minizero.selfplay.answers import AnswerReader
 from minizero.selfplay.buffer import TaskBuffer
@@ -35,6 +36,7 @@ from minizero.types import (
     Role,
     Task,
     TaskType,
+    Verdict,
 )
 from sandbox import Sandbox
 
@@ -121,8 +123,7 @@ class Round:
         verdicts = tuple(answer.verdict for answer, _ in await self._attempt(outcome.task))
         if not verdicts:
             return outcome, completion
-        rate = solve_rate(verdicts, self.config.reward.solve.induction)
-        return replace(outcome, verdicts=verdicts, solve_rate=rate), completion
+        return replace(outcome, verdicts=verdicts, solve_rate=self._rate(verdicts)), completion
 
     async def _read(self, asked: Assignment, completion: Completion) -> ProposalOutcome:
         """Parsed and admitted, or rejected with a reason."""
@@ -176,11 +177,33 @@ class Round:
             return bool(key) and self._first[key][1] != task.id
 
         if task.id not in self._attempts:
-            asked = to_solve(task, f"attempt/{task.type}/{task.id}", self.style, self.config)
-            self._attempts[task.id] = self._ask(asked, self._request(asked, n=play.attempts), unless=is_repeated)
-            if play.train_on_attempts:
-                self._ask_greedily(asked, unless=is_repeated)
+            self._attempts[task.id] = self.scheduler.start(self._attempts_at(task, is_repeated))
         return await result(self._attempts[task.id])
+
+    async def _attempts_at(self, task: Task, is_repeated: Callable[[], bool]) -> list[Answered]:
+        """All attempts at once; with selfplay.first_attempts so many, and the others where these agree."""
+        play = self.config.selfplay
+        asked = to_solve(task, f"attempt/{task.type}/{task.id}", self.style, self.config)
+        request = self._request(asked, n=play.first_attempts or play.attempts)
+        if play.train_on_attempts:
+            self._ask_greedily(asked, unless=is_repeated)
+        pairs = await result(self._ask(asked, request, unless=is_repeated))
+        if not play.first_attempts or not pairs or is_settled(self._solved([a.verdict for a, _ in pairs])):
+            return pairs
+        others = replace(asked, name=f"{asked.name}/others")
+        request = self._request(others, n=play.attempts - play.first_attempts)
+        return pairs + await result(self._ask(others, request, unless=is_repeated))
+
+    def _rate(self, verdicts: Sequence[Verdict]) -> float | None:
+        """The solve rate that the attempts made say."""
+        play = self.config.selfplay
+        if play.first_attempts:
+            solved = self._solved(verdicts)
+            return rate_of_some(sum(solved), len(solved), play.first_attempts, play.attempts)
+        return solve_rate(verdicts, self.config.reward.solve.induction)
+
+    def _solved(self, verdicts: Sequence[Verdict]) -> list[bool]:
+        return [bool(solve_rate([verdict], self.config.reward.solve.induction)) for verdict in verdicts]
 
     def _unless_repeated(self, outcome: ProposalOutcome, completion: Completion) -> ProposalOutcome:
         key = self._key(outcome.task) if outcome.task else ""

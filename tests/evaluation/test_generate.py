@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from minizero.evaluation.evaluate import Options, evaluate, open_directory
 from minizero.evaluation.generate import SamplingSettings, generate, load_samples
 from minizero.evaluation.subject import Subject, find_subject
 from minizero.evaluation.suites import suite
+from minizero.models.adapter import adapter_layers
 from minizero.report.console import Console
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.types import Completion, EvaluationError, Request, Rollout
@@ -196,6 +198,33 @@ def test_an_adapter_of_another_base_is_refused(adapter: Path, tmp_path: Path) ->
 
     with pytest.raises(EvaluationError, match="another base model than tiny"):
         open_engine(Subject("a", "tiny", adapter))
+
+
+def with_settings(adapter: Path, copy: Path, **changed: object) -> Path:
+    shutil.copytree(adapter, copy)
+    file = copy / "adapter_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | changed))
+    return copy
+
+
+def test_an_adapter_is_scaled_as_it_says(adapter: Path, random_model: Path, tmp_path: Path) -> None:
+    from minizero.evaluation.subject import open_engine
+
+    by_root = with_settings(adapter, tmp_path / "rslora", use_rslora=True)
+    scales = []
+    for path in (adapter, by_root):
+        engine = open_engine(Subject("a", str(random_model), path))
+        scales.append({layer.scaling for layer in adapter_layers(engine.policy.model).values()})
+    rank = json.loads((adapter / "adapter_config.json").read_text())["r"]
+    (plain,), (scaled,) = scales
+    assert scaled == pytest.approx(plain * rank**0.5)
+
+
+def test_dora_is_refused_by_name(adapter: Path, random_model: Path, tmp_path: Path) -> None:
+    from minizero.evaluation.subject import open_engine
+
+    with pytest.raises(EvaluationError, match="is a DoRA adapter, which minizero does not load"):
+        open_engine(Subject("a", str(random_model), with_settings(adapter, tmp_path / "dora", use_dora=True)))
 
 
 def test_a_plain_model_is_its_own_base(data: Path, random_model: Path, tmp_path: Path) -> None:
