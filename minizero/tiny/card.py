@@ -31,8 +31,8 @@ Written by `python -m minizero.tiny.evaluate --card`: do not edit.
 in {wall:.0f} minutes ({cpu:.0f} of processor time, {sittings} sitting(s)) on {ranks} cores of an {machine} processor
 {bf16} bf16 instructions, torch {torch}. Muon for the matrices, AdamW for the rest. The loss is taken on completions,
 with weight {induce_weight} for induction and {propose_weight} for proposals, and with weight {prompt_weight} on the
-outputs shown in induction prompts. A program is read once for several questions about it. Programs grow from mostly one line to
-the final mix in the first three tenths.
+outputs shown in induction prompts. A program is read once for several questions about it. Programs grow from mostly one
+line to the final mix in the first three tenths.
 
 - **Skill**: {skill_steps:,} steps in which {skill:.0%} of the answers reason first (minizero/tiny/reasoning.py): a
   deduction runs the program line by line, an abduction tries inputs and an induction programs until one fits.
