@@ -326,6 +326,7 @@ class Muon(torch.optim.Optimizer):
     def _step_of_a_shape(self, group: dict[str, Any], matrices: Sequence[Tensor]) -> None:
         directions = []
         for matrix in matrices:
+            assert matrix.grad is not None, "step() passes on matrices with gradients alone"
             average = self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(matrix))
             average.lerp_(matrix.grad, 1 - group["momentum"])
             directions.append(matrix.grad.lerp(average, group["momentum"]))  # Nesterov's look ahead
