@@ -41,7 +41,7 @@ from minizero.types import Completion, ParseError, Prompt, Request, Role, Rollou
 
 TYPES = DEDUCTION, ABDUCTION, INDUCTION = TaskType.DEDUCTION, TaskType.ABDUCTION, TaskType.INDUCTION
 PROPOSALS, EARLIER, ANSWERS = 12, 16, 8  # proposals and earlier tasks, of each type in a step; answers to each task
-LR, GAIN_LR = 5e-5, 4e-3  # AdamW moves every number alike, and the gains of norm layers are far larger than the rest
+LR, GAIN_LR = 3e-4, 4e-3  # AdamW moves every number alike, and the gains of norm layers are far larger than the rest
 WEIGHT = {Role.PROPOSE: 0.1, Role.SOLVE: 1.0}  # proposals are few and long: at full weight their noise moves the solver
 CONFIG = load_config("tiny")  # which imports are forbidden, how long texts may be, how many inputs an induction has
 STYLE = "compact"  # the prompts that the tiny model was trained on
