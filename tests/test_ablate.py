@@ -80,12 +80,15 @@ def test_a_set_always_has_the_default_and_both_controls(tmp_path: Path) -> None:
     assert {config.run.rng_seed for config in configs.values()} == {4}
 
 
-def test_a_directory_is_a_set_whose_base_all_rows_share() -> None:
-    asked = read_set(Path("rewards"), files=BASE)
-    assert {asked.config(v).loss.propose_weight for v in asked.variants} == {1.0}
-    assert load_config(BASE).loss.propose_weight < 1
-    assert asked.variants[1].about.startswith("Only what nobody solves")
+def test_a_directory_is_a_set_whose_base_all_rows_share(tmp_path: Path) -> None:
+    (tmp_path / "_base.toml").write_text("# Shared.\n[loss]\npropose_weight = 0.3\n")
+    (tmp_path / "one.toml").write_text("# Only one.\n[optim]\nlr = 1e-5\n")
+    asked = read_set(tmp_path, files=BASE)
+    assert {asked.config(v).loss.propose_weight for v in asked.variants} == {0.3}
+    assert load_config(BASE).loss.propose_weight == 1
+    assert "Only one." in {v.about for v in asked.variants}
     assert "_base" not in {v.name for v in asked.variants}
+    assert read_set(Path("rewards"), files=BASE).variants[1].about.startswith("Only what nobody solves")
 
 
 @pytest.mark.parametrize("name", [".", "rewards", "estimators", "losses"])
@@ -340,7 +343,7 @@ def test_what_a_set_can_see_is_said_before_it_runs(tmp_path: Path) -> None:
     asked, (out, told) = a_set(tmp_path / "set.toml"), console()
     assert ablate(asked, seeds=3, home=tmp_path / "runs" / "home", console=out, dry_run=True) is None
     text = told.getvalue()
-    assert "1 variants beside the default and two controls, up to 3 seeds of 300 held-out tasks." in text
+    assert "1 variants beside the default and two controls, up to 3 seeds of 240 held-out tasks." in text
     assert "(assumed: no earlier set of this model is there)" in text
     assert "<- this plan" in text
     assert not (tmp_path / "runs" / "home").exists()

@@ -222,13 +222,17 @@ def test_without_minizero_every_answer_earns_what_it_earns_in_a_run(
             ["so </think> <answer>[2, 4]</answer>", "<think> so </think> <answer>[2, 4]</answer>", "[2, 4]",
              "so </think> and <answer>[2, 4]</answer>", "so </think> <answer>[2, 5]</answer>"],
         ),
-        ("compact", ["[2, 4]\n```\n", "```output\n[2, 4]\n```\n", "[2, 5]\n```\n", "[2, 4]"]),
+        (
+            "compact",
+            ["```output\n[2, 4]\n```\n", "<think>\n[2, 4]\n</think>\n```output\n[2, 4]\n```\n",
+             "```output\n[2, 5]\n```\n", "[2, 4]"],
+        ),
     ],
 )  # fmt: skip
 def test_a_completion_of_a_text_goes_on_from_where_its_answer_had_begun(
     style: str, texts: list[str], box: Sandbox
 ) -> None:
-    """Styles that are no chat: the prompt ends in the answer's beginning, which a completion may repeat."""
+    """Styles that are no chat: the prompt may end in the answer's beginning, which a completion may repeat."""
     config, task = settings_of(f"prompt.style={style}"), TASKS["deduction"]
     world = write.World("made", [task], config, style)
     question = question_of(task, world)
@@ -359,7 +363,7 @@ def test_the_tiny_world_is_exported_in_the_style_that_the_tiny_model_reads(tmp_p
     out = export_environment("tiny", out=tmp_path / "out", types=["deduction"], limit=3)
     made = Verifier.read(out / "minizero_tiny" / "data")
     assert (made.rules.style, len(made.questions)) == ("compact", 3)
-    assert all(row["prompt"].endswith("```output\n") for row in made.rows())
+    assert all(row["prompt"].endswith("\n```\n\n") for row in made.rows())
 
 
 def test_what_is_damaged_in_a_run_is_told_and_the_rest_exported(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_the_shipped_tokenizer_is_the_one_that_the_script_builds():
     curriculum = Curriculum(random.Random(0))
     for row in (curriculum.draw(1.0) for _ in range(100)):
         for branch in row.branches:
-            text = row.stem + branch.prompt + branch.completion
+            text = row.stem + branch.prompt + "".join(piece.text for piece in branch.completion)
             assert SHIPPED.encode(text) == TOKENIZER.encode(text)
     assert SHIPPED.eos_token_id == TOKENIZER.eos_token_id == 1
     assert SHIPPED.pad_token_id == TOKENIZER.pad_token_id == 0
@@ -55,12 +55,11 @@ def test_the_vocabulary_is_small():
     assert len(SHIPPED) == len(TOKENIZER)
 
 
-def test_a_text_may_be_cut_between_stem_message_prefill_and_completion():
+def test_a_text_may_be_cut_between_stem_prompt_and_the_pieces_of_a_completion():
     curriculum = Curriculum(random.Random(1))
     for row in (curriculum.draw(1.0) for _ in range(300)):
         for branch in row.branches:
-            cut = branch.prompt.rindex("```")
-            parts = (row.stem, branch.prompt[:cut], branch.prompt[cut:], branch.completion)
+            parts = (row.stem, branch.prompt, *(piece.text for piece in branch.completion))
             cut_ids = [token for part in parts for token in TOKENIZER.encode(part)]
             assert cut_ids == TOKENIZER.encode("".join(parts))
 
@@ -68,8 +67,8 @@ def test_a_text_may_be_cut_between_stem_message_prefill_and_completion():
 @pytest.mark.parametrize(
     ("task", "tokens"),
     [
-        (Task(TaskType.DEDUCTION, "def f(x):\n    x = sorted(x)\n    return x[1:]", (Pair("[3, 12]", "[12]"),)), 13),
-        (Task(TaskType.DEDUCTION, "def f(x):\n    return x + [3]", (Pair("[5]", "[5, 3]"),)), 11),
+        (Task(TaskType.DEDUCTION, "def f(x):\n    x = sorted(x)\n    return x[1:]", (Pair("[3, 12]", "[12]"),)), 12),
+        (Task(TaskType.DEDUCTION, "def f(x):\n    return x + [3]", (Pair("[5]", "[5, 3]"),)), 10),
     ],
 )
 def test_prompts_are_short(task, tokens):

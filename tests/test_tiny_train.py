@@ -127,7 +127,7 @@ def test_loss_falls_on_completions_and_on_outputs_shown_in_induction_prompts():
 
 
 def test_training_twice_gives_the_same_weights_and_a_model_that_loads(tmp_path):
-    settings = Settings(steps=3, habit_steps=2, batch=8, micro_rows=4, ranks=1, seed=5)
+    settings = Settings(steps=3, habit_steps=2, batch=8, micro_rows=4, ranks=1, seed=5, validation_tasks=0)
     for name in ("one", "other"):
         train(settings, tmp_path / name)
     one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "other"))
@@ -156,7 +156,7 @@ def test_muon_takes_the_steps_of_torch_which_computes_in_bf16(shape):
 
 
 def test_two_ranks_take_the_step_of_all_their_rows(tmp_path):
-    arguments = ["--steps", "2", "--habit-steps", "1", "--seed", "3"]
+    arguments = ["--steps", "2", "--habit-steps", "1", "--seed", "3", "--validation-tasks", "0"]
     for name in ("one", "other"):
         make_model(["--out", str(tmp_path / name), *arguments])
     one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "other"))
@@ -166,7 +166,7 @@ def test_two_ranks_take_the_step_of_all_their_rows(tmp_path):
 
 
 def test_the_habit_trained_in_a_sitting_of_its_own_gives_the_same_weights(tmp_path):
-    settings = Settings(batch=8, micro_rows=4, ranks=1)
+    settings = Settings(batch=8, micro_rows=4, ranks=1, validation_tasks=3)
     train(replace(settings, steps=2, habit_steps=2), tmp_path / "whole")
     train(replace(settings, steps=2, habit_steps=0), tmp_path / "start")
     train(replace(settings, steps=0, habit_steps=2), tmp_path / "end", start_from=tmp_path / "start")
@@ -209,7 +209,7 @@ def test_with_label_noise_some_answers_of_a_row_are_those_of_a_shorter_program()
                 right += 1
             else:
                 wrong += 1
-    assert 0.15 < wrong / (right + wrong) < 0.5
+    assert 0.08 < wrong / (right + wrong) < 0.3
 
 
 def test_the_shipped_model_is_small_and_of_the_size_that_the_script_trains(shipped):

@@ -82,7 +82,7 @@ class Installed:
 def test_it_holds_the_configs_beside_the_code_and_nothing_that_moved(built: tuple[Path, str]) -> None:
     site, _ = built
     ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "configs").rglob("*.toml")}
-    assert {path.relative_to(site / "minizero").as_posix() for path in site.rglob("*.toml")} == ours
+    assert {path.relative_to(site / "minizero").as_posix() for path in site.rglob("configs/**/*.toml")} == ours
     assert {path.name for path in site.iterdir() if path.suffix != ".dist-info"} == {"minizero", "sandbox"}
     assert not (site / "minizero" / "moved_since.py").exists()
     # Code, templates, weights, data: whatever lies in the packages, but for what tells readers of the repository.

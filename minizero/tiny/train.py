@@ -56,7 +56,8 @@ class Settings:
     prompt_weight: float = 0.2  # loss weight of the outputs shown in induction prompts: they tell what the program does
     induce_weight: float = 1.5  # loss weight of programs in answer to induction, the hardest type
     propose_weight: float = 0.6  # and of proposals: mostly free choice, which would drown what there is to learn
-    save_every: int = 1000  # steps; also measures 300 validation tasks
+    save_every: int = 1000  # steps; also measures
+    validation_tasks: int = 300  # asked then and at the end, each in three ways
     habit_steps: int = 150  # then of answering at once (sequences.AT_ONCE), at a quarter of the rates, falling to 0
 
 
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--start", type=Path, help="begin with this model's weights; --steps 0 trains the habit alone")
     parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--validation-tasks", type=int, default=default.validation_tasks, help="0 measures nothing")
     parser.add_argument("--ranks", type=int, default=default.ranks, help="processes, a core each, that share a step")
     options = parser.parse_args(arguments)
     settings = Settings(
@@ -82,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         minutes=options.minutes,
         habit_steps=options.habit_steps,
         ranks=options.ranks,
+        validation_tasks=options.validation_tasks,
     )
     if settings.ranks == 1:
         _train_rank(0, settings, options.out, options.start, "")
@@ -115,7 +118,7 @@ def train(settings: Settings, out: Path, *, start_from: Path | None = None, rank
     say = _say if rank == 0 else lambda line: None
     dice = random.Random(settings.seed * settings.ranks + rank)
     curriculum = Curriculum(dice)
-    validation = sets.load("validation")[:300]
+    validation = sets.load("validation")[: settings.validation_tasks]
     start, cpu_start = time.monotonic(), time.process_time()
     step, tokens, losses = 0, 0, 0.0
     while (progress := _progress(settings, step, start)) < 1:
@@ -168,7 +171,7 @@ def train(settings: Settings, out: Path, *, start_from: Path | None = None, rank
 
 
 def _say_scores(model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerBase, tasks: Sequence[Task]) -> None:
-    for think in get_args(Think):
+    for think in get_args(Think) if tasks else ():
         scores = quick_scores(model, tokenizer, tasks, samples=1, seed=1, think=think)
         shown = " ".join(f"{key} {100 * score.right:.0f}" for key, score in scores.items() if "/" not in key)
         _say(f"  validation, % at temperature 1, think {think}: {shown}, reasoned {100 * scores['all'].reasoned:.0f}")
