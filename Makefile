@@ -163,7 +163,7 @@ check: $(VENV)/installed-dev  ## Style and types
 bench: $(VENV)/installed-dev  ## Run the benchmarks that need minutes
 	@for script in benchmarks/*_bench.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
-tiny-model: $(VENV)/installed  ## Train the built-in tiny model anew and measure it (25 minutes; writes tiny-model/)
+tiny-model: $(VENV)/installed  ## Train the built-in tiny model anew and measure it (an hour, and minutes to measure; writes tiny-model/)
 	@$(BIN)/python -m minizero.tiny.train --out tiny-model $(ARGS)
 	@$(BIN)/python -m minizero.tiny.evaluate tiny-model --card
 
