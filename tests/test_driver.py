@@ -203,7 +203,7 @@ def test_first_light_brings_the_engine_where_there_is_a_card_and_makes_a_model_w
     on_card = made("first-light", "NVIDIA=nvidia-smi", "ARGS=--quick")
     assert "minizero[vllm] into" in on_card
     assert on_card.split()[-2:] == ["first-light", "--quick"]
-    elsewhere = made("first-light", "NVIDIA=", "MODEL=Qwen2.5-Coder-7B")
+    elsewhere = made("first-light", "NVIDIA=", "MODEL=Qwen2.5-Coder-7B", "ARGS=")
     assert "vllm" not in elsewhere
     assert elsewhere.split()[-2:] == ["first-light", "Qwen2.5-Coder-7B"]
 
