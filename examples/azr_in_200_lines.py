@@ -1,6 +1,6 @@
 """Absolute Zero in 200 lines: a small model invents Python tasks, solves them, and learns from both. No data.
 
-    python examples/azr_in_200_lines.py             # about two minutes on two cores
+    python examples/azr_in_200_lines.py             # about five minutes on two cores
 
 Algorithm 1 of arXiv 2505.03335. A task is a program with an input and its output, and one of the three is asked
 for: the output (deduction), an input (abduction), or the program (induction). `step` is the whole of it:
