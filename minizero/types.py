@@ -151,6 +151,11 @@ class Task:
         return self.pairs[0].output
 
     @property
+    def own_answer(self) -> str:
+        """What is right by the task itself: its input (abduction), its program (induction), else its output."""
+        return {TaskType.ABDUCTION: self.input, TaskType.INDUCTION: self.program}.get(self.type, self.output)
+
+    @property
     def id(self) -> str:
         """Twelve hexadecimal digits that name the task by its content."""
         parts = [self.type, self.program, self.message, *(text for p in self.pairs for text in (p.input, p.output))]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-from tests.byte_tokenizer import write_byte_tokenizer
+from minizero.models.made import write_byte_tokenizer
 
 # Windows are longer than what minizero tries when it loads a model (24 tokens), as in real models, and shorter than the
 # longest prompt.

@@ -15,8 +15,8 @@ os.environ["MINIZERO_CALIBRATION"] = ""  # what was measured on this machine cha
 import pytest
 from hypothesis import settings
 
+from minizero.models.made import write_byte_tokenizer
 from sandbox import Limits, Sandbox
-from tests.byte_tokenizer import write_byte_tokenizer
 
 # The same examples every time, and no clock: what lands must not depend on luck or load. HYPOTHESIS_PROFILE=search
 # looks for new ones.

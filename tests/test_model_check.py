@@ -10,9 +10,9 @@ import pytest
 
 from minizero.cli.runs import doctor
 from minizero.config import load_config
+from minizero.models.made import write_byte_tokenizer
 from minizero.planner.doctor import Check
 from minizero.rollout.model_check import examine_model
-from tests.byte_tokenizer import write_byte_tokenizer
 
 
 def examine(model: Path, *settings: str) -> dict[str, Check]:

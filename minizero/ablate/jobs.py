@@ -13,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from minizero.ablate.sets import AblationSet, Variant
 from minizero.ablate.summary import read_summary, settings_of, stale, summarise, write_summary
 from minizero.config import Config, config_from, read_toml, to_toml
 from minizero.selfplay.run_directory import RunDirectory
+from minizero.selfplay.signals import handling, like_ctrl_c
 from minizero.types import MiniZeroError, RunError
 
 POLL_S = 0.3
@@ -115,7 +115,9 @@ def run_jobs(
     failures: list[Failure] = []
     steps = {job.name: job.config.selfplay.steps for job in jobs}
     rows = list(dict.fromkeys(job.variant.name for job in jobs))
-    with LiveTable(rows, sorted({job.seed for job in jobs}), steps, console, at_once) as progress, _ended_like_ctrl_c():
+    # SIGTERM too lets the runs finish their step: without us they would go on alone, and a second sitting beside.
+    ended = handling(signal.SIGTERM, like_ctrl_c)
+    with LiveTable(rows, sorted({job.seed for job in jobs}), steps, console, at_once) as progress, ended:
         for job in jobs:
             if job.summary.is_file():
                 progress.kept(job.name, read_summary(job.summary))
@@ -158,24 +160,6 @@ def _run(waiting: list[Job], at_once: int, progress: LiveTable, console: Console
             console.print("\nthe running ones finish their step; Ctrl-C again stops them at once", markup=False)
             _stop(running)
     return failures
-
-
-@contextmanager
-def _ended_like_ctrl_c() -> Iterator[None]:
-    """SIGTERM too lets the runs finish their step: without us they would go on alone, and a second sitting beside."""
-
-    def on_signal(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        old = signal.signal(signal.SIGTERM, on_signal)
-    except ValueError:  # not in the main thread: whoever started us there sees to it
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
 
 
 def default_jobs(jobs: Sequence[Job]) -> int:

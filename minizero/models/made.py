@@ -51,7 +51,7 @@ def write_random_model(folder: Path, sizes: Mapping[str, int] = SMALL, *, seed: 
         "torch_dtype": str(dtype).removeprefix("torch."),
     }  # fmt: skip
     (folder / "config.json").write_text(json.dumps(config, indent=1))
-    _write_tokenizer(folder)
+    write_byte_tokenizer(folder)
     return folder
 
 
@@ -74,7 +74,8 @@ def _shapes(sizes: Mapping[str, int]) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield "model.norm.weight", (h,)
 
 
-def _write_tokenizer(folder: Path) -> None:
+def write_byte_tokenizer(folder: Path) -> None:
+    """A tokenizer of single bytes into a model's directory: ids 0 to 255, EOS 256, PAD 257."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())

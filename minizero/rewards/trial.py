@@ -45,7 +45,7 @@ def _proposal(task: Task) -> ProposalOutcome:
 
 
 def _answers(task: Task) -> Iterator[AnswerOutcome]:
-    text = {TaskType.ABDUCTION: task.input, TaskType.INDUCTION: task.program}.get(task.type, task.output)
+    text = task.own_answer
     for verdict in (RIGHT, WRONG):
         yield AnswerOutcome(task, text, True, verdict, Answer(task.type, text))
 

@@ -145,8 +145,7 @@ class Verifier:
     def holds(self, id: str) -> bool:
         """Whether the task's own answer is right: what a machine has to show before anything is trained on it."""
         task = self._question(id).task
-        own = {TaskType.ABDUCTION: task.input, TaskType.INDUCTION: task.program}.get(task.type, task.output)
-        return run_all([check(task, Answer(task.type, own), self._box(), self.rules.admission)])[0].correct
+        return run_all([check(task, Answer(task.type, task.own_answer), self._box(), self.rules.admission)])[0].correct
 
     def reward(self, completions: Sequence[Any], id: Sequence[str], **columns: object) -> list[float]:
         """A reward function as TRL's trainers call it: completions are texts or lists of messages, `id` a column."""

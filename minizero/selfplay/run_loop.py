@@ -12,7 +12,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from minizero.selfplay.manifest import code_digest, commit, make_manifest
 from minizero.selfplay.run_directory import RunDirectory, State
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
+from minizero.selfplay.signals import handling
 from minizero.selfplay.trackers import Tracker, open_trackers
 from minizero.selfplay.validation import Validation, check_pairing, held_out_tasks, validate
 from minizero.selfplay.version import VERSION, code_change, refuse_another
@@ -315,23 +316,14 @@ class RunLoop:
     def _is_validated(self, step: int) -> bool:
         return any(row["step"] == step and "eval/greedy" in row for row in self.directory.metrics())
 
-    @contextmanager
-    def _interruptible(self) -> Iterator[None]:
+    def _interruptible(self) -> AbstractContextManager[None]:
         def on_signal(*_: Any) -> None:
             if self._interrupted:
                 raise KeyboardInterrupt
             self._interrupted = True
             self.progress.say("finishing this step; press Ctrl-C again to stop at once (the run resumes either way)")
 
-        try:
-            old = signal.signal(signal.SIGINT, on_signal)
-        except ValueError:  # not in the main thread: whoever started us there handles Ctrl-C
-            yield
-            return
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGINT, old)
+        return handling(signal.SIGINT, on_signal)
 
 
 def default_path(config: Config) -> Path:

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
 from minizero.prompts import compact
 from minizero.prompts.compact import Think
+from minizero.tasks.blocks import is_reasoned
 from minizero.tasks.parsing import parse_answer
 from minizero.tasks.programs import statement_lines
 from minizero.tiny.generate import generate
@@ -29,7 +30,6 @@ class QuickScore:
 
     right: float
     reasoned: float
-    tokens: float  # characters would do; tokens of an answer are what a step pays for
 
 
 def quick_scores(
@@ -45,12 +45,12 @@ def quick_scores(
     """By "all", by type, by lines, and by type/lines."""
     prompts = [compact.solve(task, think=think) for task in tasks]
     texts = generate(model, tokenizer, list(map(render, prompts)), samples=samples, temperature=temperature, seed=seed)
-    rows: dict[str, list[tuple[bool, bool, int]]] = {}
+    rows: dict[str, list[tuple[bool, bool]]] = {}
     for task, prompt, answers in zip(tasks, prompts, texts, strict=True):
         lines = statement_lines(task.program)
         for text in answers:
             whole = prompt.prefill + text
-            row = (is_solved(task, whole), whole.startswith(compact.THINK), len(tokenizer.encode(text)))
+            row = is_solved(task, whole), is_reasoned(whole)
             for key in ("all", task.type.value, f"{lines:02d}", f"{task.type.value}/{lines:02d}"):
                 rows.setdefault(key, []).append(row)
     return {key: QuickScore(*(sum(part) / len(part) for part in zip(*rows[key], strict=True))) for key in sorted(rows)}

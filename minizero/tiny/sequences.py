@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -147,12 +147,7 @@ def render(prompt: Prompt) -> str:
 
 def solution(task: Task) -> str:
     """The answer at once, or what ends a reasoned one."""
-    answers: dict[TaskType, Callable[[], str]] = {
-        TaskType.DEDUCTION: lambda: task.output,
-        TaskType.ABDUCTION: lambda: task.input,
-        TaskType.INDUCTION: lambda: task.program,
-    }
-    return compact.ANSWER[task.type] + answers[task.type]() + compact.CLOSE
+    return compact.ANSWER[task.type] + task.own_answer + compact.CLOSE
 
 
 def completed(thought: Sequence[Piece], task: Task) -> tuple[Piece, ...]:

@@ -24,10 +24,9 @@ def _load(where: Path | None) -> list[Problem]:
 
 
 def _problem(task: Task) -> Problem:
-    solutions = {TaskType.DEDUCTION: task.output, TaskType.ABDUCTION: task.input, TaskType.INDUCTION: task.program}
     pairs = "\n".join(f"f({pair.input}) == {pair.output}" for pair in task.pairs[: task.shown])
     prompt = f"{task.message}\n{pairs}" if task.type is TaskType.INDUCTION else task.program
-    return Problem(f"{task.type}/{task.id}", prompt, solutions[task.type], "f", {"task": task})
+    return Problem(f"{task.type}/{task.id}", prompt, task.own_answer, "f", {"task": task})
 
 
 SUITES = {

@@ -11,9 +11,8 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from minizero.report.first_light.child import Job
 from minizero.report.first_light.constants import UNKNOWN, constants
 from minizero.report.first_light.page import Report, write
 from minizero.report.first_light.stage import Outcome, Stage, end_all, run_stage, skipped
+from minizero.selfplay.signals import handling, like_ctrl_c
 from minizero.types import RunError
 
 # Name: purpose, seconds that it may take, and with --quick. They end what hangs; most take a tenth of it.
@@ -71,7 +71,8 @@ def first_light(asked: Asked, *, say: Callable[[str], None], run: Run = run_stag
         raise RunError(f"--only {', '.join(unknown)}: no such stage. There are {', '.join(STAGES)}.")
     started = time.time() if now is None else now
     folder = _work_folder(started)
-    with ThreadPoolExecutor(max_workers=1) as second, _ended_by_sigterm():
+    # SIGTERM, of a time limit around all of this, is as Ctrl-C: the stages end too, and the report is written.
+    with ThreadPoolExecutor(max_workers=1) as second, handling(signal.SIGTERM, like_ctrl_c):
         try:
             report = _all_stages(asked, folder, started, say, run, second)
         except BaseException:
@@ -139,24 +140,6 @@ def _stage(name: str, asked: Asked, job: Job, folder: Path, skip: str = "") -> S
         job.write(path)
     seconds = asked.patience * (quick_limit if asked.quick else limit)
     return Stage(name, purpose, seconds, (sys.executable, *BODY, str(path), name), skip)
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM, of a time limit around all of this, is as Ctrl-C: the stages end too, and the report is written."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    try:
-        old = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not in the main thread: whoever started us there handles it
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
 
 
 def _why_not(name: str, asked: Asked, job: Job, outcomes: Sequence[Outcome]) -> str:
