@@ -18,33 +18,55 @@ _SPREAD: Final = (0, 21, 10, 31, 5, 26, 15, 16)
 """Of small objects, eight more each: every one of five bits is set in some of these and not in others."""
 _SMALL, _LARGEST = 128, 512
 """Bytes: sizes that are spread widely, and the largest that CPython's allocator hands out from pools of one size."""
+_CLASS, _ODD = 1700, 485
+"""Bytes of content: about a class, and the least that takes an odd number of 16 bytes from the C library."""
 _HOLES: Final = 16
 """More places of one size than the zygote has left free since its addresses were settled."""
 
-_FREE_FLOATS: Final = 100
-"""Places of floats that CPython keeps for the next ones: only a float beyond them, such as a nan that is known by its
-address, comes to lie where the layout says."""
+_KEPT_FREE: Final = 100
+"""Places of floats, of lists and of dictionaries that CPython keeps for the next ones, of each: only what comes after
+them, such as a nan that is known by its address, comes to lie where the layout says."""
+_POOL_HEAD: Final = 3
+"""Where the first place of a pool lies, in units of 16 bytes modulo eight."""
 
 _MANY: Final = 2000
 """More holes of one size than loading leaves."""
 
 _kept: list[object] = []
+_real_id = id  # as it is before mask replaces it
 
 
 def shift(layout: int, chance: bytes) -> None:
     """Take places of each size, so that the program's objects come to lie elsewhere than in other layouts."""
     step = layout % LAYOUTS
+    for number in range(_KEPT_FREE):
+        _kept.append([])
+        _kept.append({})
+        _kept.append(number + 0.5)
     for size in range(16, _LARGEST + 1, 16):
-        count = _HOLES + step + (8 * _SPREAD[step] if size <= _SMALL else 0)
-        if size == 16:
-            _kept.extend([object() for _ in range(count)])
-        elif size == 32:
-            _kept.extend([number + 0.5 for number in range(_FREE_FLOATS)])
-            _kept.extend([(1 << 31) + number for number in range(count)])
-        else:
-            _kept.extend([bytes(size - 33) for _ in range(count)])
-    _kept.append(b"." * (_LARGEST + 16 * step))  # what is larger comes from the C library, side by side
+        _take(size, _HOLES + step + (8 * _SPREAD[step] if size <= _SMALL else 0), step)
+    _take_large(step)
     _mask[0] = int.from_bytes(chance[:6], "big") & ~0xF
+
+
+def _take(size: int, count: int, step: int) -> None:
+    """Take so many places of this size, and then up to the first of those that lie as the step says, modulo the slots
+    of a small set. What is let go last is taken first: the program's next object of the size comes to lie there."""
+    wanted = (_POOL_HEAD + size // 16 * step) % 8  # counted from where a pool begins, other places do not come up
+    for number in range(count + 2 * LAYOUTS):
+        taken = object() if size == 16 else number + 0.5 if size == 32 else bytes(size - 33)
+        if number >= count and _real_id(taken) // 16 % 8 == wanted:
+            return
+        _kept.append(taken)
+
+
+def _take_large(step: int) -> None:
+    """The same for what comes from the C library, side by side, such as classes."""
+    for _ in range(2 * LAYOUTS):
+        place = _real_id(b"." * _CLASS)
+        if place // 16 % 8 == step:
+            return
+        _kept.append(b"." * _ODD)
 
 
 def settle() -> None:
