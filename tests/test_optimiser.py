@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from torch import nn
 
 from minizero.config.schema import OptimConfig
 from minizero.learn.optimiser import MasterAdamW
+from minizero.types import ConfigError, MissingPackage
 
 
 def stepped(optimiser: MasterAdamW, gradient: float) -> float:
@@ -90,3 +93,62 @@ def test_norm_gains_move_by_a_rate_of_their_own() -> None:
     moved = {name: 1 - parameter.detach().mean().item() for name, parameter in parameters.items()}
     # the first step of Adam is the rate itself, here half of it for the warm-up
     assert moved == pytest.approx(dict(zip(names, (0.25, 0.0625, 0.0625), strict=True)), rel=1e-5)
+
+
+def eight(parameter: torch.Tensor) -> MasterAdamW:
+    pytest.importorskip("bitsandbytes", reason="pip install 'minizero[qlora]'")
+    parameters = {"w": nn.Parameter(parameter.clone()), "gain": nn.Parameter(torch.ones(8))}
+    return MasterAdamW(parameters, OptimConfig(lr=0.01, adam_bits=8, norm_lr=0.02))
+
+
+def update(optimiser: MasterAdamW, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in optimiser.parameters.values():
+        parameter.grad = torch.randn(parameter.shape, generator=generator) + 0.3
+    optimiser.accumulate()
+    optimiser.step()
+
+
+def test_moments_of_eight_bits_learn_as_those_of_thirty_two_do_in_a_quarter_of_the_memory() -> None:
+    start = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
+    small = eight(start)
+    parameters = {"w": nn.Parameter(start.clone()), "gain": nn.Parameter(torch.ones(8))}
+    large = MasterAdamW(parameters, OptimConfig(lr=0.01, norm_lr=0.02))
+    for seed in range(20):
+        update(small, seed)
+        update(large, seed)
+    way, apart = large.masters["w"] - start, small.masters["w"] - large.masters["w"]
+    assert apart.norm() < 0.05 * way.norm()
+    assert small.masters["gain"].allclose(large.masters["gain"], atol=1e-6)  # too few numbers to be rounded
+    sizes = [sum(t.numel() * t.element_size() for t in o.moments(o.masters["w"]).values()) for o in (small, large)]
+    assert sizes[0] < 0.26 * sizes[1]
+
+
+def test_moments_of_eight_bits_are_saved_and_go_on_to_the_bit() -> None:
+    start = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
+    one, two = eight(start), eight(start)
+    assert "first/w" not in one.tensors()
+    update(one, 0)
+    update(one, 1)
+    saved = {name: tensor.clone() for name, tensor in one.tensors().items()}
+    assert saved["first/w"].dtype == torch.uint8
+    assert {"first_scale/w", "count/w", "first/gain"} <= set(saved)
+    assert "first_scale/gain" not in saved
+    two.load(saved, one.updates)
+    update(one, 2)
+    update(two, 2)
+    assert all(torch.equal(one.masters[name], two.masters[name]) for name in one.masters)
+
+
+def test_moments_of_another_number_of_bits_are_refused() -> None:
+    start = torch.randn(64, 128, generator=torch.Generator().manual_seed(0))
+    one = MasterAdamW({"w": nn.Parameter(start.clone()), "gain": nn.Parameter(torch.ones(8))}, OptimConfig(lr=0.01))
+    update(one, 0)
+    with pytest.raises(ConfigError, match="expected moments of 8 bits"):
+        eight(start).load(one.tensors(), one.updates)
+
+
+def test_without_bitsandbytes_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    with pytest.raises(MissingPackage, match=r"optim\.adam_bits = 8"):
+        MasterAdamW({"w": nn.Parameter(torch.ones(1))}, OptimConfig(adam_bits=8))

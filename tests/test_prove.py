@@ -51,6 +51,17 @@ def test_the_plan_agrees_with_what_is_counted_within_five_percent(
     assert memory(config, shape, device="cuda", vllm=True)[STATE] == pytest.approx(proof.state, rel=0.05)
 
 
+def test_moments_of_eight_bits_are_planned_as_counted() -> None:
+    pytest.importorskip("bitsandbytes", reason="pip install 'minizero[qlora]'")
+    states = []
+    for bits in (32, 8):
+        config, shape = asked("qwen2.5-3b", True, f"optim.adam_bits={bits}", "adapter.rank=64")
+        proof = prove(config, shape)
+        assert memory(config, shape, device="cuda", vllm=True)[STATE] == pytest.approx(proof.state, rel=0.05)
+        states.append(proof.state)
+    assert states[1] < 0.7 * states[0]
+
+
 @pytest.mark.slow
 def test_the_whole_of_a_3b_model_is_counted_within_two_minutes() -> None:
     config, _ = asked("qwen2.5-3b", True, "optim.micro_batch_tokens=16384")

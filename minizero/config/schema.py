@@ -128,6 +128,9 @@ class OptimConfig(Section):
     """Control: true computes everything but moves nothing (a learning rate of zero)."""
     betas: tuple[float, float] = (0.9, 0.999)
     """AdamW moment decay (AZR: veRL's default)."""
+    adam_bits: Literal[32, 8] = 32
+    """Bits of each of AdamW's moments. 8: a quarter of their memory, in blocks of 256 numbers with a scale each
+    (arXiv 2110.02861), by bitsandbytes; parameters of fewer than 4,096 numbers keep 32 (AZR: 32)."""
     weight_decay: float = Field(0.0, ge=0)
     """AdamW weight decay (AZR master: 0)."""
     warmup_steps: int = Field(0, ge=0)

@@ -1,18 +1,29 @@
 """AdamW on float32 master weights: the trained parameters may be bfloat16; gradient sums, moments and masters are not.
 
 Reading order: MasterAdamW.accumulate (after each backward), step, averaged (the mean of the weights along the way),
-then tensors and load (what a checkpoint keeps).
+then tensors and load (what a checkpoint keeps). With optim.adam_bits = 8 the moments are bitsandbytes' 8-bit ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from minizero.config.schema import OptimConfig
+from minizero.types import ConfigError, MissingPackage
+
+# Name in a checkpoint -> name in the optimiser's state of a parameter. Each block of 8-bit moments has a scale;
+# parameters of fewer than 4,096 numbers have moments in float32 and no scales.
+MOMENTS = {
+    32: {"first": "exp_avg", "second": "exp_avg_sq", "count": "step"},
+    8: {
+        "first": "state1", "second": "state2", "first_scale": "absmax1", "second_scale": "absmax2", "count": "step",
+    },
+}  # fmt: skip
 
 
 class MasterAdamW:
@@ -24,25 +35,40 @@ class MasterAdamW:
         self.masters = {name: p.detach().to(torch.float32, copy=True) for name, p in self.parameters.items()}
         self.means: dict[str, Tensor] = {}  # of the masters after each update; empty without optim.ema_decay
         self._sums: dict[str, Tensor] = {}
-        self.adam = torch.optim.AdamW(
-            [{"params": group, "rate": rate} for rate, group in self._by_rate().items()],
-            betas=config.betas,
-            weight_decay=config.weight_decay,
-            # On a card one kernel updates all; the usual way there makes copies of a whole moment on its way.
-            fused=any(master.is_cuda for master in self.masters.values()) or None,
-        )
+        self.adam = self._make_adam()
         self._begin_moments()
         self.updates = 0
+
+    def _make_adam(self) -> torch.optim.Optimizer:
+        groups: list[dict[str, Any]] = [{"params": group, "rate": rate} for rate, group in self._by_rate().items()]
+        given: dict[str, Any] = {"betas": self.config.betas, "weight_decay": self.config.weight_decay}
+        if self.config.adam_bits == 8:
+            return _adam_of_8_bits()(groups, **given)  # type: ignore[no-any-return]
+        # On a card one kernel updates all; the usual way there makes copies of a whole moment on its way.
+        fused = any(master.is_cuda for master in self.masters.values()) or None
+        return torch.optim.AdamW(groups, **given, fused=fused)
 
     def _begin_moments(self) -> None:
         """Adam's moments, zero, from the start: the memory that a run needs is then all there before its first step,
         and not in pieces between what the first backward pass left in the allocator's cache."""
-        for master in self.masters.values():
-            self.adam.state[master] = {
-                "step": torch.zeros((), device=master.device if master.is_cuda else "cpu"),
-                "exp_avg": torch.zeros_like(master),
-                "exp_avg_sq": torch.zeros_like(master),
-            }
+        adam: Any = self.adam
+        for place, group in enumerate(adam.param_groups):
+            for index, master in enumerate(group["params"]):
+                if self.config.adam_bits == 8:
+                    adam.state[master] = {}
+                    adam.init_state(group, master, place, index)
+                    continue
+                adam.state[master] = {
+                    "step": torch.zeros((), device=master.device if master.is_cuda else "cpu"),
+                    "exp_avg": torch.zeros_like(master),
+                    "exp_avg_sq": torch.zeros_like(master),
+                }
+
+    def moments(self, master: Tensor) -> dict[str, Tensor]:
+        """Adam's state of one parameter, by the names that a checkpoint has for it; the count of updates is in it."""
+        state = self.adam.state[master]
+        named = {name: state[key] for name, key in MOMENTS[self.config.adam_bits].items() if key in state}
+        return named | {"count": torch.as_tensor(named["count"], dtype=torch.float32)}
 
     def accumulate(self) -> None:
         """Move the parameters' gradients into the float32 sums."""
@@ -127,35 +153,51 @@ class MasterAdamW:
 
     def tensors(self) -> dict[str, Tensor]:
         """All state by name: master/<p>, mean/<p> where one is kept, and after an update Adam's moments first/<p>,
-        second/<p>, count/<p>."""
+        second/<p>, count/<p>, with first_scale/<p> and second_scale/<p> where they have 8 bits."""
         state = {f"master/{name}": master for name, master in self.masters.items()}
         state |= {f"mean/{name}": mean for name, mean in self.means.items()}
         for name, master in self.masters.items():
-            moments = self.adam.state[master]
-            if moments["step"] > 0:
-                state |= {
-                    f"first/{name}": moments["exp_avg"],
-                    f"second/{name}": moments["exp_avg_sq"],
-                    f"count/{name}": moments["step"],
-                }
+            moments = self.moments(master)
+            if moments["count"] > 0:
+                state |= {f"{what}/{name}": tensor for what, tensor in moments.items()}
         return state
 
     def load(self, state: Mapping[str, Tensor], updates: int) -> None:
-        """Back to what `tensors` returned; the parameters are rewritten from the masters."""
+        """Back to what `tensors` returned; the parameters are rewritten from the masters.
+
+        Raises ConfigError for moments of another number of bits.
+        """
         self.updates = updates
         self._begin_moments()
         for name, master in self.masters.items():
             master.copy_(state[f"master/{name}"])
             if f"mean/{name}" in state:
                 self.means[name] = state[f"mean/{name}"].to(master.device).clone()
-            if f"first/{name}" in state:
-                moments = self.adam.state[master]
-                moments["step"].copy_(state[f"count/{name}"])
-                moments["exp_avg"].copy_(state[f"first/{name}"])
-                moments["exp_avg_sq"].copy_(state[f"second/{name}"])
+            own = self.adam.state[master]
+            for what, key in MOMENTS[self.config.adam_bits].items():
+                if f"{what}/{name}" not in state:
+                    continue
+                given = state[f"{what}/{name}"]
+                if not isinstance(own.get(key), Tensor):
+                    own[key] = int(given)
+                elif own[key].dtype != given.dtype or own[key].shape != given.shape:
+                    raise ConfigError(
+                        f"optim.adam_bits: expected moments of {self.config.adam_bits} bits as this run has them, saw "
+                        f"{given.dtype} for {name}; go on with the run's own optim.adam_bits."
+                    )
+                else:
+                    own[key].copy_(given)
         self._write(self.masters)
 
     @torch.no_grad()
     def _write(self, values: Mapping[str, Tensor]) -> None:
         for name, parameter in self.parameters.items():
             parameter.copy_(values[name])
+
+
+def _adam_of_8_bits() -> Any:
+    try:
+        from bitsandbytes.optim import AdamW8bit
+    except ImportError:
+        raise MissingPackage("bitsandbytes", "optim.adam_bits = 8", "pip install 'minizero[qlora]'") from None
+    return AdamW8bit

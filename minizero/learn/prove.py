@@ -84,8 +84,9 @@ def prove(config: Config, shape: Shape) -> Proof:
     head: Any = SimpleNamespace(is_matrix=True, weight=model.get_output_embeddings().weight, parameters=())
     model.__dict__["_minizero_architecture"] = replace(facts, model=model, head=head, layers=shape.layers)
     policy = Policy.of(model, SimpleNamespace(vocabulary=shape.vocabulary, pad_id=0), config)
-    for group in policy.optimiser.adam.param_groups:
-        group["fused"] = True  # as on a card
+    if config.optim.adam_bits == 32:
+        for group in policy.optimiser.adam.param_groups:
+            group["fused"] = True  # as on a card
     batches = [next(policy.micro_batches(rollouts)) for rollouts in largest_rollouts(config, shape.vocabulary)]
     ledger = Ledger([*model.parameters(), *model.buffers()])
     added, where = [], ""
@@ -99,7 +100,7 @@ def prove(config: Config, shape: Shape) -> Proof:
             added.append((ledger.peak - before + held, ledger.where))
         optimiser = policy.optimiser
         kept = [*optimiser.parameters.values(), *optimiser.masters.values(), *optimiser.means.values()]
-        kept += [moments[name] for moments in optimiser.adam.state.values() for name in ("exp_avg", "exp_avg_sq")]
+        kept += [part for master in optimiser.masters.values() for part in optimiser.moments(master).values()]
         state = ledger.alive + sum(map(_bytes, kept))
         ledger.begin()
         before = ledger.alive

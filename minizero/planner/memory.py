@@ -135,7 +135,8 @@ def memory(config: Config, shape: Shape, *, device: str, vllm: bool) -> dict[str
     size = value_bytes(config, shape, device)
     rank, full = config.adapter.rank, config.adapter.kind == "full"
     trained = shape.parameters if full else shape.lora(rank)
-    held = 20.0 if config.optim.ema_decay else 16.0  # gradient, master, two moments and perhaps a mean, in float32
+    moment = 4.0 if config.optim.adam_bits == 32 else 1 + 4 / 256  # 8 bits, and a float32 for 256 of them
+    held = 8 + 2 * moment + (4 if config.optim.ema_decay else 0)  # gradient, master, moments, perhaps a mean
     weights = sampled = float(size * shape.parameters)
     if config.model.quantization == "nf4":
         weights, sampled = (shape.linear * bits / 8 + size * shape.embedding for bits in (NF4_BITS, NF4_BITS_VLLM))
