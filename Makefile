@@ -11,6 +11,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?=
 STEPS ?=
+GPUS ?=
+PROCESSES ?=
+# One process, or as many as there are cards to use, or several on CPUs: all of them share each step.
+LAUNCH = $(if $(GPUS),$(BIN)/accelerate launch --multi_gpu --num_processes $(GPUS) --num_machines 1 --mixed_precision no \
+	--dynamo_backend no --module minizero,$(if $(PROCESSES),$(BIN)/torchrun --nproc_per_node $(PROCESSES) -m minizero,$(BIN)/minizero))
 # In a variable, because a comma in a call would end its argument.
 DEV := [dev,rewards]
 UV := $(shell command -v uv 2>/dev/null)
@@ -79,10 +84,10 @@ $(VENV)/installed-$(EXTRA): $(VENV)/installed
 	@touch $@
 
 selfplay: $(if $(CARD),$(VENV)/installed-$(EXTRA),$(VENV)/installed)  ## Train MODEL by self-play (default: the built-in tiny model, on the CPU, minutes)
-	@$(BIN)/minizero selfplay $(MODEL) $(ARGS)
+	@$(LAUNCH) selfplay $(MODEL) $(ARGS)
 
 resume: $(VENV)/installed  ## Continue RUN (default: the newest)
-	@$(BIN)/minizero selfplay --resume $(RUN) $(ARGS)
+	@$(LAUNCH) selfplay --resume $(RUN) $(ARGS)
 
 replay: $(VENV)/installed  ## Read what the model wrote in RUN
 	@$(BIN)/minizero replay $(RUN) $(ARGS)

@@ -58,7 +58,7 @@ def gradients(policy: Policy, batch: list[Rollout]) -> dict[str, torch.Tensor]:
     caught: dict[str, torch.Tensor] = {}
     step = policy.optimiser.step
 
-    def catch() -> dict[str, float]:
+    def catch(*_: object) -> dict[str, float]:
         caught.update({name: g.clone() for name, g in policy.optimiser._sums.items()})
         return step()
 

@@ -44,7 +44,8 @@ def main() -> None:
             description="Absolute-Zero self-play for one person with one graphics card.",
         )
     except (MiniZeroError, SandboxError) as error:
-        print(f"minizero: {visible(str(error))}", file=sys.stderr)  # it may quote a file that a model wrote
+        who = f"minizero, rank {rank}" if (rank := os.environ.get("RANK", "0")) != "0" else "minizero"
+        print(f"{who}: {visible(str(error))}", file=sys.stderr)  # it may quote a file that a model wrote
         raise SystemExit(1) from None
     except BrokenPipeError:  # `minizero settings | head`: whoever reads has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

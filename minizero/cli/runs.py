@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import textwrap
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -42,6 +43,7 @@ def selfplay(
     """
     from minizero.config import difference
     from minizero.config.named import known_models
+    from minizero.learn.ranks import leads
     from minizero.models.names import check_name
     from minizero.report.console import Console, as_table
     from minizero.report.run_page import write_report
@@ -65,6 +67,13 @@ def selfplay(
         )
     if steps is not None and not resume:
         raise RunError(f"--steps goes with --resume; a new run takes  --set selfplay.steps={steps}")
+    if not leads():
+        with suppress(Stopped):
+            if resume:
+                continue_run(resume)
+            else:
+                start(_settings(model, config, set, from_checkpoint)[0])
+        return
     console, path = Console(), resume
     try:
         if resume:

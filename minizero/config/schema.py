@@ -23,8 +23,9 @@ class ModelConfig(Section):
     name: str = "tiny"
     """A built-in model (tiny), a local directory in Hugging Face format, a GGUF file, or a hub name such as
     Qwen/Qwen2.5-Coder-3B."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Compute type of the weights. auto: float32 on the CPU for models under 0.2 B parameters, else bfloat16."""
+    dtype: Literal["auto", "float64", "float32", "bfloat16", "float16"] = "auto"
+    """Compute type of the weights. auto: float32 on the CPU for models under 0.2 B parameters, else bfloat16. float64:
+    to compare runs whose sums have another order, by the transformers sampler."""
     quantization: Literal["none", "nf4"] = "none"
     """nf4 holds the frozen base in 4 bits (QLoRA, arXiv 2305.14314); needs adapter.kind = "lora" and bitsandbytes."""
     checkpoint: str = ""

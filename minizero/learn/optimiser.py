@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from minizero.config.schema import OptimConfig
+from minizero.learn.ranks import ALONE, Ranks
 from minizero.types import ConfigError, MissingPackage
 
 # Name in a checkpoint -> name in the optimiser's state of a parameter. Each block of 8-bit moments has a scale;
@@ -32,7 +33,7 @@ class MasterAdamW:
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], config: OptimConfig) -> None:
         self.parameters, self.config = dict(parameters), config
-        self.masters = {name: p.detach().to(torch.float32, copy=True) for name, p in self.parameters.items()}
+        self.masters = {name: p.detach().to(_precise(p.dtype), copy=True) for name, p in self.parameters.items()}
         self.means: dict[str, Tensor] = {}  # of the masters after each update; empty without optim.ema_decay
         self._sums: dict[str, Tensor] = {}
         self.adam = self._make_adam()
@@ -78,7 +79,7 @@ class MasterAdamW:
             if name in self._sums:
                 self._sums[name] += parameter.grad
             else:
-                self._sums[name] = parameter.grad.to(torch.float32, copy=True)
+                self._sums[name] = parameter.grad.to(self.masters[name].dtype, copy=True)
             parameter.grad = None
 
     @property
@@ -92,9 +93,10 @@ class MasterAdamW:
         for parameter in self.parameters.values():
             parameter.grad = None
 
-    def step(self) -> dict[str, float]:
-        """Clip and apply the summed gradients; a non-finite norm skips the update. Returns grad_norm, lr, skipped."""
-        sums, self._sums = self._sums, {}
+    def step(self, ranks: Ranks = ALONE) -> dict[str, float]:
+        """Clip and apply the gradients, summed over all ranks; a non-finite norm skips the update. Returns grad_norm,
+        lr, skipped."""
+        sums, self._sums = self._over(ranks), {}
         warm = min(1.0, (self.updates + 1) / max(1, self.config.warmup_steps))
         if not sums:
             return {"grad_norm": 0.0, "lr": warm * self.config.lr, "skipped": 0.0}
@@ -103,6 +105,27 @@ class MasterAdamW:
         if finite:
             self.apply(sums, min(1.0, self.config.grad_clip / (float(norm) + 1e-6)), warm)
         return {"grad_norm": float(norm), "lr": warm * self.config.lr, "skipped": float(not finite)}
+
+    def _over(self, ranks: Ranks) -> dict[str, Tensor]:
+        """The gradient sums of all ranks by name; a rank may have had nothing to learn some of them from."""
+        if ranks.count == 1:
+            return self._sums
+        named = {name for names in ranks.gather(list(self._sums)) for name in names}
+        sums = {
+            name: self._sums[name] if name in self._sums else torch.zeros_like(master)
+            for name, master in self.masters.items()
+            if name in named
+        }
+        ranks.add_up(sums.values())
+        return sums
+
+    def checksum(self) -> int:
+        """Of the master weights, bit for bit: what all ranks must agree on."""
+        bits = {4: torch.int32, 8: torch.int64}
+        return sum(
+            place * int(master.view(bits[master.element_size()]).sum(dtype=torch.int64))
+            for place, master in enumerate(self.masters.values(), 1)
+        )
 
     def apply(self, sums: Mapping[str, Tensor], scale: float, warm: float = 1.0) -> None:
         """One update from these gradients by name, times `scale`, at `warm` times the learning rate."""
@@ -189,10 +212,31 @@ class MasterAdamW:
                     own[key].copy_(given)
         self._write(self.masters)
 
+    def share(self, ranks: Ranks) -> None:
+        """All ranks go on with the state of rank 0."""
+        own = {name: tensor.to(self._device, copy=True) for name, tensor in self.tensors().items()}
+        forms, updates = ranks.given(({name: (t.shape, t.dtype) for name, t in own.items()}, self.updates))
+        state = {
+            name: own[name] if ranks.leads else torch.empty(shape, dtype=dtype, device=self._device)
+            for name, (shape, dtype) in forms.items()
+        }
+        ranks.share(state[name] for name in sorted(state))
+        if not ranks.leads:
+            self.load(state, updates)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(iter(self.masters.values())).device
+
     @torch.no_grad()
     def _write(self, values: Mapping[str, Tensor]) -> None:
         for name, parameter in self.parameters.items():
             parameter.copy_(values[name])
+
+
+def _precise(dtype: torch.dtype) -> torch.dtype:
+    """What is summed and kept of parameters of this type: float32 at least."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _adam_of_8_bits() -> Any:

@@ -28,6 +28,7 @@ from minizero.learn.kl_base import to_measure
 from minizero.learn.log_probs import chunked_log_probs, head_log_probs
 from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
 from minizero.learn.optimiser import MasterAdamW
+from minizero.learn.ranks import ALONE, Ranks, on_this_machine
 from minizero.learn.recompute import can_recompute, recomputing
 from minizero.models import load as models
 from minizero.models.adapter import add_adapter, freeze_other_parts
@@ -39,12 +40,15 @@ from minizero.types import CheckpointError, ConfigError, ModelError, Role, Rollo
 
 
 class Policy:
-    """One model that plays both roles. `model` is the transformers model that is also sampled from."""
+    """One model that plays both roles. `model` is the transformers model that is also sampled from. Of several ranks
+    each has a policy of its own, which learns from its part of the rollouts and makes the same updates."""
 
-    def __init__(self, config: Config, *, tick: Callable[[], None] = lambda: None) -> None:
-        self._tick = tick
+    ranks: Ranks = ALONE
+
+    def __init__(self, config: Config, *, tick: Callable[[], None] = lambda: None, ranks: Ranks = ALONE) -> None:
+        self._tick, self.ranks = tick, ranks
         check_driver(config)
-        torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
+        torch.set_num_threads(config.run.threads or max(1, (os.cpu_count() or 1) // on_this_machine()))
         # On a CPU torch and oneDNN keep what they prepared for the last 1,024 shapes, and every packed micro-batch has
         # its own: memory grew with every step. One micro-batch has fewer shapes than this. Read at their first use.
         for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):
@@ -88,7 +92,8 @@ class Policy:
     # -- learning -----------------------------------------------------------------------------------------------------
 
     def update(self, rollouts: Sequence[Rollout]) -> dict[str, float]:
-        """Advantages, then optim.updates_per_step optimiser steps over equal shares of the rollouts."""
+        """Advantages, then optim.updates_per_step optimiser steps over equal shares of the rollouts, those of all
+        ranks."""
         if not rollouts:
             return {}
         advantages = estimate(rollouts, self.config.advantage)
@@ -99,7 +104,7 @@ class Policy:
         shares = self.config.optim.updates_per_step
         # In (role, task type) order, every n-th rollout: each share holds all groups in equal parts.
         order = sorted(range(len(rollouts)), key=lambda i: (rollouts[i].role, rollouts[i].task_type, i))
-        old = self.log_probs(rollouts) if shares > 1 and self.config.loss.old_policy == "trainer" else None
+        old = self._all_log_probs(rollouts) if shares > 1 and self.config.loss.old_policy == "trainer" else None
         skipped = 0.0
         for share in range(shares):
             places = order[share::shares]
@@ -128,7 +133,7 @@ class Policy:
         chosen = teaches.nonzero()[:, 0].tolist()
         values_by_name: dict[str, list[Tensor]] = defaultdict(list)
         total = 0.0
-        for batch in self._micro_batches(rollouts, chosen):
+        for batch in self._micro_batches(rollouts, chosen, dealt=True):
             new, entropy = self._forward(batch)
             places = batch.index.tolist()
             row, index = batch.row, batch.index.cpu()
@@ -150,9 +155,14 @@ class Policy:
             for name, values in (metrics | kept | {"entropy": entropy.detach()}).items():
                 values_by_name[name].append(values.cpu())
             self._tick()
-        stepped = self.optimiser.step()
+        stepped = self.optimiser.step(self.ranks)
         of_step = {f"policy/{name}": stepped[key] for name, key in _STEP_NAMES.items()}
-        per_token_values = {name: torch.cat(parts) for name, parts in values_by_name.items()}
+        parts_by_rank = self.ranks.gather({name: torch.cat(parts) for name, parts in values_by_name.items()})
+        total = sum(self.ranks.gather(total))
+        per_token_values = {
+            name: torch.cat([parts[name] for parts in parts_by_rank if name in parts])
+            for name in dict.fromkeys(name for parts in parts_by_rank for name in parts)
+        }
         if loss.mask_cut:
             of_step["policy/masked_frac"] = float(masked.float().mean())
         return of_step | {"policy/loss": total} | _metrics(per_token_values)
@@ -190,6 +200,12 @@ class Policy:
             self._tick()
         return per_rollout
 
+    def _all_log_probs(self, rollouts: Sequence[Rollout]) -> list[Tensor]:
+        """The same, each rank computing its part."""
+        count = self.ranks.count
+        parts = self.ranks.gather(self.log_probs(rollouts[self.ranks.number :: count]))
+        return [parts[place % count][place // count] for place in range(len(rollouts))]
+
     @torch.no_grad()
     def _reference_log_probs(self, batch: Batch) -> Tensor:
         with self.adapter_off() if self.has_adapter else nullcontext():
@@ -202,10 +218,13 @@ class Policy:
         if not self.has_adapter and self._reference is None:
             return {}
         total, tokens = 0.0, 0
-        for batch in self._micro_batches(rollouts, to_measure(rollouts, self.config.eval.kl_base_tokens)):
+        measured = to_measure(rollouts, self.config.eval.kl_base_tokens)
+        for batch in self._micro_batches(rollouts, measured, dealt=True):
             apart = kl_penalty(self._forward(batch)[0], self._reference_log_probs(batch), "k3")
             total, tokens = total + float(apart.double().sum()), tokens + len(apart)
             self._tick()
+        sums = self.ranks.gather((total, tokens))
+        total, tokens = sum(total for total, _ in sums), sum(tokens for _, tokens in sums)
         return {"policy/kl_base": total / tokens} if tokens else {}
 
     def micro_batches(self, rollouts: Sequence[Rollout]) -> Iterator[Batch]:
@@ -220,10 +239,15 @@ class Policy:
         self.optimiser.accumulate()
         self._tick()
 
-    def _micro_batches(self, rollouts: Sequence[Rollout], places: Sequence[int]) -> Iterator[Batch]:
+    def _micro_batches(
+        self, rollouts: Sequence[Rollout], places: Sequence[int], *, dealt: bool = False
+    ) -> Iterator[Batch]:
+        """Of the rollouts at these places; `dealt`: of this rank's part of them."""
         budget = self.config.optim.micro_batch_tokens
         shares = describe(self.model).shares_rows
         rows = share_prompts(rollouts, places, budget) if shares else [[i] for i in places]
+        if dealt:
+            rows = self.ranks.deal(rows, [row_tokens(rollouts, row) for row in rows])
         for part in plan_micro_batches([row_tokens(rollouts, row) for row in rows], budget):
             batch = collate_rows(rollouts, [rows[k] for k in part], self.tokenizer.pad_id)
             yield (batch if self.device == "cpu" else aligned(batch)).to(self.device)
@@ -276,6 +300,20 @@ class Policy:
         with safe_open(directory / STATE, framework="pt") as file:
             updates = int(file.metadata()["updates"])
         self.optimiser.load(tensors, updates)
+
+    def share_state(self) -> None:
+        """All ranks go on with the state that rank 0 has loaded."""
+        self.optimiser.share(self.ranks)
+
+    def check_ranks(self) -> None:
+        """Raise ModelError unless all ranks hold the same weights, bit for bit."""
+        sums = self.ranks.gather(self.optimiser.checksum())
+        if len(set(sums)) > 1:
+            odd = [number for number, of_rank in enumerate(sums) if of_rank != sums[0]]
+            raise ModelError(
+                f"the trained weights of rank {odd[0]} are not those of rank 0, so this is no longer one policy. "
+                "Continue from the last saved state with --resume; if it happens again, a machine or a card is faulty."
+            )
 
 
 STATE = "policy.safetensors"

@@ -67,10 +67,9 @@ class Architecture:
         return hidden_states(out)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """[C, V] float32 of hidden states [C, H]."""
-        if self.head.is_matrix:
-            return torch.nn.functional.linear(hidden, self.head.weight).float()
-        return self.head(hidden).float()
+        """[C, V] of hidden states [C, H], in float32 (of a model in float64 in that)."""
+        found = torch.nn.functional.linear(hidden, self.head.weight) if self.head.is_matrix else self.head(hidden)
+        return found.to(torch.promote_types(found.dtype, torch.float32))
 
 
 @torch.no_grad()

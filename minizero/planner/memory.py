@@ -60,7 +60,7 @@ def value_bytes(config: Config, shape: Shape, device: str) -> int:
     """Bytes of a weight in the compute type: model.dtype, and what auto makes of it."""
     if config.model.dtype == "auto":
         return 4 if device == "cpu" and shape.hidden <= 512 else 2
-    return 4 if config.model.dtype == "float32" else 2
+    return {"float64": 8, "float32": 4}.get(config.model.dtype, 2)
 
 
 def cache_value_bytes(config: Config, shape: Shape, device: str) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from minizero.config import Config
+from minizero.learn.ranks import ALONE, Ranks, on_this_machine
 from minizero.models.names import check_positions
 from minizero.rollout.protocol import Sampler
 from minizero.selfplay.buffer import TaskBuffer
@@ -39,11 +40,12 @@ class Parts:
     held_out: list[Task]  # the tasks of validations
     expected: Expected  # what the plan says of a step, to measure it against
     agreement: Agreement  # of sampler and trainer with the model's own forward pass
+    ranks: Ranks  # the processes that share each step
     memory: dict[str, float] = field(default_factory=dict)  # memory/ metrics of the check of the largest micro-batch
 
 
-def build(config: Config, box: Sandbox, *, progress: Progress | None = None) -> Parts:
-    """Load the model and put the parts together. The caller closes the sampler.
+def build(config: Config, box: Sandbox, *, progress: Progress | None = None, ranks: Ranks = ALONE) -> Parts:
+    """Load the model and put the parts together, on each of the `ranks`. The caller closes the sampler.
 
     Raises ConfigError, ModelError, SamplerError, OutOfMemory or MissingPackage when the config cannot be served.
     """
@@ -61,7 +63,7 @@ def build(config: Config, box: Sandbox, *, progress: Progress | None = None) -> 
     check_sampler(config)
     check_fits(config)
     held_out = held_out_tasks(config)
-    policy = Policy(config, tick=lambda: progress.tick(0))
+    policy = Policy(config, tick=lambda: progress.tick(0), ranks=ranks)
     config = policy.config
     if backend(config, policy.device) == "vllm" and policy.device == "cuda":
         # vLLM itself says nothing of it at the level of its log that is set here.
@@ -81,11 +83,13 @@ def build(config: Config, box: Sandbox, *, progress: Progress | None = None) -> 
             style=policy.style if config.prompt.style == "auto" else config.prompt.style,
             held_out=held_out_keys(config),
             progress=progress,
+            ranks=ranks,
         )
     except BaseException:
         sampler.close()
         raise
-    return Parts(config, policy, sampler, box, buffer, selfplay, held_out, expected_of(config), agreement, memory)
+    expected = expected_of(config)
+    return Parts(config, policy, sampler, box, buffer, selfplay, held_out, expected, agreement, ranks, memory)
 
 
 def sandbox_settings(config: Config) -> dict[str, Any]:
@@ -98,7 +102,7 @@ def sandbox_settings(config: Config) -> dict[str, Any]:
     )
     from minizero.planner.driver import expects_card
 
-    cores = os.cpu_count() or 1
+    cores = max(1, (os.cpu_count() or 1) // on_this_machine())
     # On a card one core is the engine's: it launches every decoded token's kernels.
     workers = config.sandbox.workers or max(1, cores - expects_card(config))
     return {

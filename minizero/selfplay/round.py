@@ -2,7 +2,7 @@
 
 Reading order: Assignment (a prompt and what its completions are read against), Round.propose and solve (ask), then the
 two stories, each one coroutine: _proposal and _answer. Results are kept by request and index, so the order in which
-they arrive changes nothing.
+they arrive changes nothing. Of several ranks each follows its own part; what is asked for here are the outcomes of all.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from minizero import prompts
 from minizero.config.schema import Config
+from minizero.learn.ranks import ALONE, Ranks
 from minizero.rewards import solve_rate
 from minizero.rewards.attempts import is_settled, rate_of_some
 from minizero.rollout.protocol import stream_seed
@@ -72,8 +73,9 @@ class Round:
         buffer: TaskBuffer,
         style: str,
         held_out: frozenset[str],
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.config, self.number, self.scheduler = config, number, scheduler
+        self.config, self.number, self.scheduler, self.ranks = config, number, scheduler, ranks
         self.box, self.buffer, self.style, self.held_out = box, buffer, style, held_out
         self.reader = AnswerReader(scheduler, box, config.admission, style)
         self._proposals: dict[str, Promise[list[Proposed]]] = {}  # by request id, as are answers and greedy answers
@@ -97,19 +99,39 @@ class Round:
 
     def proposals(self) -> list[Proposed]:
         """Outcomes in request order; of equal proposals in this step all but the first are duplicates."""
-        return [(self._unless_repeated(*pair), pair[1]) for pair in _in_order(self._proposals)]
+        self.meet(False)
+        return [(self._unless_repeated(*pair), pair[1]) for pair in self._in_order(self._proposals)]
 
     def answers(self) -> list[Answered]:
         """Outcomes in request order."""
-        return _in_order(self._answers)
+        return self._in_order(self._answers)
 
     def attempts(self) -> list[Answered]:
         """Outcomes of the attempts at proposed tasks, in the order of the tasks' ids."""
-        return _in_order(self._attempts)
+        return self._in_order(self._attempts)
 
     def greedy_answers(self) -> dict[str, AnswerOutcome]:
         """By request id: the greedy answer to the same prompt (only where a baseline asks for it)."""
-        return {name: pairs[0][0] for name, promise in self._greedy.items() if (pairs := promise.result())}
+        return {name: pairs[0][0] for name, pairs in self._of_all_ranks(self._greedy).items() if pairs}
+
+    def meet(self, more: bool) -> bool:
+        """All ranks learn which proposal of each task is the first; whether any of them has more to ask."""
+        firsts = self.ranks.gather((self._first, more))
+        for first, _ in firsts:
+            for key, mine in first.items():
+                self._first[key] = min(self._first.get(key, mine), mine)
+        return any(more for _, more in firsts)
+
+    def _of_all_ranks(self, promises: Mapping[str, Promise[list[T]]]) -> dict[str, list[T]]:
+        """By name; a task that several ranks were asked to attempt is attempted by the one that proposed it first."""
+        merged: dict[str, list[T]] = {}
+        for part in self.ranks.gather({name: promise.result() for name, promise in promises.items()}):
+            merged |= {name: results for name, results in part.items() if results or name not in merged}
+        return merged
+
+    def _in_order(self, promises: Mapping[str, Promise[list[T]]]) -> list[T]:
+        merged = self._of_all_ranks(promises)
+        return [item for name in sorted(merged) for item in merged[name]]
 
     # -- a proposal, from its text to its solve rate ------------------------------------------------------------------
 
@@ -174,7 +196,7 @@ class Round:
             return []
 
         def is_repeated() -> bool:  # the earlier one is attempted instead
-            return bool(key) and self._first[key][1] != task.id
+            return bool(key) and (self._first[key][1] != task.id or self._first[key][0][0] not in self._proposals)
 
         if task.id not in self._attempts:
             self._attempts[task.id] = self.scheduler.start(self._attempts_at(task, is_repeated))
@@ -252,7 +274,3 @@ def to_solve(task: Task, name: str, style: str, config: Config) -> Assignment:
     """The assignment of finding a task's missing part."""
     prompt = prompts.solve(style, task, settings=config.prompt)
     return Assignment(name, Role.SOLVE, task.type, prompt, task=task)
-
-
-def _in_order(promises: Mapping[str, Promise[list[T]]]) -> list[T]:
-    return [item for name in sorted(promises) for item in promises[name].result()]

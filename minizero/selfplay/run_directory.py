@@ -339,3 +339,25 @@ def _ranges(numbers: list[int]) -> str:
         else:
             spans.append([number, number])
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+
+
+class NoDirectory(RunDirectory):
+    """What a rank other than the first has instead: nothing is written, and nothing is read."""
+
+    def __init__(self) -> None:
+        super().__init__(Path())
+
+    def note(self, **values: Any) -> None:
+        pass
+
+    def append(self, name: str, text: str) -> None:
+        pass
+
+    def metrics(self) -> list[dict[str, Any]]:
+        return []
+
+    def write_rollouts(self, step: int, rows: Iterable[Mapping[str, Any]]) -> None:
+        pass
+
+    def write_text(self, name: str, text: str) -> None:
+        pass

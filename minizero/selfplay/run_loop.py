@@ -1,36 +1,37 @@
 """A whole run: step after step, written down, validated and saved; continued where a killed one stopped.
 
-Reading order: start and resume (what the command line and minizero.train call), RunLoop.run, step and finish, validate;
-then saving and restoring. build.py makes the parts. The sandbox starts before torch is imported: its processes then
-stay small and inherit nothing of the trainer.
+Reading order: start and resume (what the command line and minizero.train call), follow (what they are on every rank but
+the first), RunLoop.run, step and finish, validate; then saving and restoring. build.py makes the parts. The sandbox
+starts before torch is imported: its processes then stay small and inherit nothing of the trainer.
 """
 
 from __future__ import annotations
 
 import resource
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from minizero.config import Config, config_from, to_toml
 from minizero.config.named import known_models
 from minizero.formatting import shell
+from minizero.learn.ranks import Ranks, leads
 from minizero.models.names import check_name
 from minizero.rewards import load_terms
 from minizero.rewards.plugins import look_in
 from minizero.rewards.trial import try_terms
-from minizero.selfplay.buffer import entry_line, read_entries
+from minizero.selfplay.buffer import Entry, entry_line, read_entries
 from minizero.selfplay.build import Parts, build, sandbox_settings
 from minizero.selfplay.manifest import code_digest, commit, make_manifest
-from minizero.selfplay.run_directory import RunDirectory, State
+from minizero.selfplay.meeting import met, tell_ranks
+from minizero.selfplay.run_directory import NoDirectory, RunDirectory, State
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
-from minizero.selfplay.signals import handling
-from minizero.selfplay.trackers import Tracker, open_trackers
+from minizero.selfplay.signals import stopping
+from minizero.selfplay.trackers import Tracker, Trackers, open_trackers
 from minizero.selfplay.validation import Validation, check_pairing, held_out_tasks, validate
 from minizero.selfplay.version import VERSION, code_change, refuse_another
 from minizero.types import EvaluationError, MiniZeroError, Progress, Quiet, RunError, Task
@@ -63,7 +64,10 @@ def start(
     """Run self-play from the start in a new directory (runs/<date>-<model>-<name>); returns the directory.
 
     `on_step` gets each row of metrics.jsonl. `origin`: where the settings come from, a sentence for the manifest.
+    Started in several processes by accelerate or torchrun, only the first writes, talks and calls `on_step`.
     """
+    if not leads():
+        return follow(config)
     path, progress = path or default_path(config), progress or Quiet()
     check_name(config.model.name, known_models())  # a wrong name and a broken reward file are told first
     sources = load_terms(config.reward)
@@ -75,7 +79,8 @@ def start(
             run.write_text(name, text)
         try:
             with run.locked():
-                _play(config, run, box, progress, on_step, seeds)
+                ranks = tell_ranks(config, config, seeds)
+                _play(config, run, box, progress, on_step, seeds, ranks)
         except MiniZeroError:
             if not run.has_steps() and run.newest_state(lambda text: None) is None:
                 shutil.rmtree(path)  # nothing was done yet, so there is nothing to continue
@@ -89,7 +94,10 @@ def resume(
     """Continue a run from its newest whole state, bit for bit (transformers sampler). `steps`: a new, larger total.
 
     Raises RunError for a run of another minor version. Other code of the same one goes on; console and manifest say so.
+    The number of processes may be another than before.
     """
+    if not leads():
+        return follow(None)
     run, progress = RunDirectory.open(path), progress or Quiet()
     refuse_another(path, run.manifest)
     look_in(path)
@@ -113,8 +121,22 @@ def resume(
                 progress.say(words)
                 now = {"after_step": state.step if state else 0, "minizero": VERSION, "commit": commit()}
                 run.note(resumed=[*run.manifest.get("resumed", []), now | {"code": code_digest()}])
-            _play(config, run, box, progress, on_step, state or try_first(config, box, progress))
+            begin = state or try_first(config, box, progress)
+            _play(config, run, box, progress, on_step, begin, tell_ranks(None, config, begin))
     return path
+
+
+def follow(config: Config | None) -> Path:
+    """The same steps on a rank that is not the first: it samples and learns its part, and writes nothing.
+
+    config: as this process was asked; None where the run directory has it, which only rank 0 needs to see.
+    """
+    ranks, (tree, begin) = met(config, None)
+    given = config_from(tree)
+    load_terms(given.reward)
+    with Sandbox(**sandbox_settings(given)) as box:
+        _play(given, NoDirectory(), box, Quiet(), None, begin, ranks)
+    return Path()
 
 
 def _play(
@@ -124,19 +146,21 @@ def _play(
     progress: Progress,
     on_step: OnStep | None,
     begin: State | list[Task],
+    ranks: Ranks,
 ) -> None:
     """From a saved state, or from the seed tasks of a new run."""
     from minizero.learn.advantages import load_estimators
 
     for name, text in load_estimators(config.advantage).items():
         run.write_text(name, text)
-    parts = build(config, box, progress=progress)
+    parts = build(config, box, progress=progress, ranks=ranks)
     style = parts.selfplay.style
     asked = parts.config.prompt.style != "auto"
     words = f"prompt style {style}, because {'prompt.style says so' if asked else parts.policy.style_reason}"
     progress.say(words)
     run.note(agreement=parts.agreement.as_dict(), style=words)
-    with closing(parts.sampler), closing(open_trackers(parts.config, run)) as trackers:
+    open_ones = open_trackers(parts.config, run) if ranks.leads else Trackers([])
+    with closing(parts.sampler), closing(open_ones) as trackers:
         loop = RunLoop(parts, run, progress=progress, trackers=trackers, on_step=on_step)
         if isinstance(begin, State):
             loop.restore(begin)
@@ -176,16 +200,16 @@ class RunLoop:
     ) -> None:
         self.parts, self.directory, self.config, self.done = parts, directory, parts.config, 0
         self.progress, self.trackers, self.on_step = progress, trackers, on_step
-        self._interrupted = False
         self._saved, self._saved_at, self._state_bytes = -1, time.monotonic(), 0  # step, time, size of the newest state
 
     def run(self) -> None:
         """Steps until the last one. Ctrl-C finishes the step and raises Stopped; pressed twice, KeyboardInterrupt."""
         self.progress.steps(self.done, self.config.selfplay.steps)
-        with self._interruptible():
+        ranks = self.parts.ranks
+        with stopping(self.progress.say, launched=ranks.count > 1) as stop:
             while self.done < self.config.selfplay.steps:
                 self.step()
-                if self._interrupted:
+                if ranks.any(stop.is_asked):
                     self._save_state()
                     raise Stopped(self.directory.path, self.done)
         self.finish()
@@ -195,6 +219,7 @@ class RunLoop:
         number, run, parts = self.done + 1, self.config.run, self.parts
         started = time.perf_counter()
         result = parts.selfplay.step(number)
+        parts.policy.check_ranks()
         pushing = time.perf_counter()
         parts.sampler.load(parts.policy)
         pushed_s = time.perf_counter() - pushing
@@ -219,7 +244,7 @@ class RunLoop:
 
     def finish(self) -> None:
         """After the last step: the checkpoint that is the run's result. Safe to repeat."""
-        if self.parts.held_out and self.done and not self._is_validated(self.done):
+        if self.parts.held_out and self.done and not self.parts.ranks.given(self._is_validated(self.done)):
             self._log(self.done, self.validate(self.done))
         self._checkpoint(self.done)
         self._save_state()
@@ -237,6 +262,7 @@ class RunLoop:
                 box=parts.box,
                 style=parts.selfplay.style,
                 tick=self.progress.tick,
+                ranks=parts.ranks,
             )
         parts.sampler.take_usage()
         self.directory.write_text(f"eval/step-{step:06d}.json", validation.to_json())
@@ -285,14 +311,18 @@ class RunLoop:
 
     def restore(self, state: State) -> None:
         """Everything as it was when the state was saved."""
+        parts = self.parts
         self.progress.say(f"continuing {self.directory.path} after step {state.step}")
         self.done = state.step
-        self.parts.policy.load_state(state.path)
+        entries: list[Entry] = []
+        if parts.ranks.leads:
+            parts.policy.load_state(state.path)
+            entries = read_entries(self.directory.path / "tasks.jsonl", int(state.data["sizes"]["tasks.jsonl"]))
+        parts.policy.share_state()
         version, words, gauss = state.data["rng"]
-        self.parts.selfplay.rng.setstate((version, tuple(words), gauss))
-        size = int(state.data["sizes"]["tasks.jsonl"])
-        self.parts.buffer.add(read_entries(self.directory.path / "tasks.jsonl", size))
-        self.parts.sampler.load(self.parts.policy)
+        parts.selfplay.rng.setstate((version, tuple(words), gauss))
+        parts.buffer.add(parts.ranks.given(entries))
+        parts.sampler.load(parts.policy)
 
     def _state_is_due(self, number: int) -> bool:
         every = self.config.run.state_every
@@ -301,7 +331,7 @@ class RunLoop:
         return self._state_bytes <= SMALL_STATE or time.monotonic() - self._saved_at >= MOST_LOST_S
 
     def _save_state(self) -> None:
-        if self._saved == self.done:
+        if self._saved == self.done or not self.parts.ranks.leads:
             return
         version, words, gauss = self.parts.selfplay.rng.getstate()
         data = {"rng": [version, list(words), gauss]}
@@ -310,20 +340,13 @@ class RunLoop:
         self._state_bytes = sum(file.stat().st_size for file in path.iterdir())
 
     def _checkpoint(self, step: int) -> None:
+        if not self.parts.ranks.leads:
+            return
         with self.parts.policy.averaged():
             self.directory.checkpoint(step, self.parts.policy.save_adapter)
 
     def _is_validated(self, step: int) -> bool:
         return any(row["step"] == step and "eval/greedy" in row for row in self.directory.metrics())
-
-    def _interruptible(self) -> AbstractContextManager[None]:
-        def on_signal(*_: Any) -> None:
-            if self._interrupted:
-                raise KeyboardInterrupt
-            self._interrupted = True
-            self.progress.say("finishing this step; press Ctrl-C again to stop at once (the run resumes either way)")
-
-        return handling(signal.SIGINT, on_signal)
 
 
 def default_path(config: Config) -> Path:

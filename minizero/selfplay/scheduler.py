@@ -3,7 +3,8 @@
 Streaming: a completion is parsed and executed while others still decode, and what follows from it is asked at once.
 With a sampler that promises reproducibility, new requests wait until the sampler and the sandbox are idle and are then
 submitted in order of their ids: the sandbox answers in no fixed order, and the composition of a batch can change the
-last bit of a logit.
+last bit of a logit. Where several ranks share a step, they meet at these moments: what one has admitted is known to
+all before anything follows from it.
 """
 
 from __future__ import annotations
@@ -23,9 +24,17 @@ Tick = Callable[[int, str], None]  # given the number of pending completions, an
 class Scheduler(EventLoop):
     """An event loop whose coroutines may also wait for completions of one sampler."""
 
-    def __init__(self, sampler: Sampler, *, tick: Tick = lambda pending, words: None) -> None:
+    def __init__(
+        self,
+        sampler: Sampler,
+        *,
+        tick: Tick = lambda pending, words: None,
+        meet: Callable[[bool], bool] = lambda more: more,
+    ) -> None:
+        """meet: called when the sampler and the sandbox are idle, with whether requests wait to be submitted; says
+        whether to go on, which it does for the requests of other ranks too."""
         super().__init__()
-        self._sampler, self._tick = sampler, tick
+        self._sampler, self._tick, self._meet = sampler, tick, meet
         self._turns: list[tuple[str, Promise[None]]] = []  # request id, what its coroutine waits for
         self._completions: dict[tuple[str, int], Promise[Completion]] = {}
         self.completed = 0
@@ -66,8 +75,11 @@ class Scheduler(EventLoop):
 
     def run(self) -> None:
         """Until every request is completed and every coroutine has returned."""
-        while self._turns or self._outside or self._sampler.pending:
-            if not self._sampler.is_reproducible or not (self._sampler.pending or self._outside):
+        while True:
+            is_idle = not (self._sampler.pending or self._outside)
+            if is_idle and not self._meet(bool(self._turns)):
+                break
+            if is_idle or not self._sampler.is_reproducible:
                 self._submit()
                 self._tick(self._sampler.pending, self.so_far())  # reading the prompts may take a minute by itself
             self._decode()

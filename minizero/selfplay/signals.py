@@ -1,10 +1,17 @@
-"""A signal handled otherwise for a while: what Ctrl-C and SIGTERM mean to a run, a set of runs, and first light."""
+"""A signal handled otherwise for a while: what Ctrl-C and SIGTERM mean to a run, a set of runs, and first light.
+
+Reading order: handling, like_ctrl_c, then stopping (a run's Ctrl-C).
+"""
 
 from __future__ import annotations
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+ECHO_S, PATIENCE_S = 5.0, 25  # of a launcher: it passes Ctrl-C on within the one, and kills a little after the other
 
 
 @contextmanager
@@ -25,3 +32,39 @@ def handling(number: signal.Signals, handler: Callable[..., None]) -> Iterator[N
 def like_ctrl_c(*_: object) -> None:
     """A handler that makes any signal a Ctrl-C."""
     raise KeyboardInterrupt
+
+
+@dataclass
+class Stop:
+    """Whether someone has asked to stop."""
+
+    is_asked: bool = False
+
+
+@contextmanager
+def stopping(say: Callable[[str], None], *, launched: bool = False) -> Iterator[Stop]:
+    """Inside, Ctrl-C asks to stop after the step; pressed twice, it is a KeyboardInterrupt.
+
+    launched: by accelerate or torchrun, which sends the signal again to all that it has started, and kills what is
+    still there half a minute later. So the second one within some seconds is no other, and a step that takes longer is
+    given up before.
+    """
+    stop, pressed = Stop(), 0.0
+
+    def on_signal(*_: object) -> None:
+        nonlocal pressed
+        if stop.is_asked and not (launched and time.monotonic() - pressed < ECHO_S):
+            raise KeyboardInterrupt
+        if stop.is_asked:
+            return
+        stop.is_asked, pressed = True, time.monotonic()
+        if launched:
+            signal.alarm(PATIENCE_S)
+        say("finishing this step; press Ctrl-C again to stop at once (the run resumes either way)")
+
+    with handling(signal.SIGINT, on_signal), handling(signal.SIGALRM, like_ctrl_c):
+        try:
+            yield stop
+        finally:
+            if launched:
+                signal.alarm(0)

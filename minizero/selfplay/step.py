@@ -20,6 +20,7 @@ from typing import Protocol
 from minizero import prompts
 from minizero.config.schema import Config
 from minizero.config.tasks import think_problem
+from minizero.learn.ranks import ALONE, Ranks
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.buffer import Entry, TaskBuffer
 from minizero.selfplay.round import Assignment, Round, to_solve
@@ -64,6 +65,7 @@ class SelfPlay:
     policy: what learns; without one, nothing does. sampler: what writes. box: where programs run. buffer: earlier
     tasks; without one, the seed tasks that the config names. style: of the prompts; without one, the config's.
     held_out: keys (tasks.programs.program_key) of programs that never become tasks. progress: where phases are told.
+    ranks: the processes that share each step; what a step returns is the same on all.
     Raises ConfigError when the config leaves the style to the model and none is given.
 
     A step without a model, on texts of your own:
@@ -84,7 +86,9 @@ class SelfPlay:
         style: str = "",
         held_out: frozenset[str] = frozenset(),
         progress: Progress | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
+        self.ranks = ranks
         self.config, self.policy, self.sampler, self.box = config, policy or NoLearning(), sampler, box
         self.buffer = _seeded(config, box) if buffer is None else buffer
         self.style, self.held_out, self.progress = style or _style_of(config), held_out, progress or Quiet()
@@ -97,7 +101,10 @@ class SelfPlay:
         play, started = self.config.selfplay, time.perf_counter()
         self.progress.phase(f"step {number}: sampling")
         scheduler = Scheduler(
-            self.sampler, tick=lambda pending, words: self.progress.tick(pending, words + admission(round_))
+            self.sampler,
+            tick=lambda pending, words: self.progress.tick(pending, words + admission(round_)),
+            # Where requests are submitted as they come, a rank does not wait for the others before all is done.
+            meet=lambda more: round_.meet(more) if self.sampler.is_reproducible else more,
         )
         round_ = Round(
             self.config,
@@ -107,21 +114,19 @@ class SelfPlay:
             buffer=self.buffer,
             style=self.style,
             held_out=self.held_out,
+            ranks=self.ranks,
         )
 
-        if number > play.solver_warmup_steps:
-            for asked in self._proposals(number):
-                round_.propose(asked)
+        asked = list(self._proposals(number)) if number > play.solver_warmup_steps else []
         if play.solve_from == "previous":
-            for asked in self._solves(number):
-                round_.solve(asked)
+            asked += self._solves(number)
+        self._ask(round_, asked)
         scheduler.run()
         proposals = round_.proposals()
         entries = [(o.task, o.solve_rate) for o, _ in proposals if o.task and not o.reason]
         if play.solve_from == "same":
             stored = self.buffer.add(entries)
-            for asked in self._solves(number):
-                round_.solve(asked)
+            self._ask(round_, list(self._solves(number)))
             scheduler.run()
         sampled = time.perf_counter()
 
@@ -134,10 +139,31 @@ class SelfPlay:
         if play.solve_from == "previous":
             stored = self.buffer.add(entries)
 
-        metrics = step_metrics(scored, self.held_out) | learned | _usage(self.sampler, scheduler)
+        metrics = step_metrics(scored, self.held_out) | learned | self._usage(scheduler)
         metrics |= {"buffer/tasks": float(len(self.buffer)), "time/step_s": updated - started}
         metrics |= {"time/step_s/sample": sampled - started, "time/step_s/update": updated - sampled}
         return StepResult(metrics, scored, stored)
+
+    def _ask(self, round_: Round, asked: list[Assignment]) -> None:
+        """Ask this rank's part of it: as many expected tokens as the others."""
+        play = self.config.selfplay
+        costs = {
+            Role.PROPOSE: play.propose_samples * play.propose_max_tokens,
+            Role.SOLVE: play.solve_samples * play.solve_max_tokens,
+        }
+        for each in self.ranks.deal(asked, [costs[each.role] for each in asked]):
+            (round_.propose if each.role is Role.PROPOSE else round_.solve)(each)
+
+    def _usage(self, scheduler: Scheduler) -> dict[str, float]:
+        """Of all ranks: tokens and their rate added up, and the longest wait."""
+        tokens = self.sampler.take_usage()["completion_tokens"]
+        rate = tokens / scheduler.sampling_s if scheduler.sampling_s > 0 else 0.0
+        parts = self.ranks.gather((tokens, rate, scheduler.waiting_s))
+        return {
+            "rollout/generated_tokens": sum(tokens for tokens, _, _ in parts),
+            "rollout/tokens_per_s": sum(rate for _, rate, _ in parts),
+            "sandbox/wait_s": max(wait for _, _, wait in parts),
+        }
 
     # -- drawing prompts ----------------------------------------------------------------------------------------------
 
@@ -218,13 +244,3 @@ def admission(round_: Round) -> str:
         return ""
     often = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(3) if count)
     return f"; none of {total} admitted: {often}"
-
-
-def _usage(sampler: Sampler, scheduler: Scheduler) -> dict[str, float]:
-    usage = sampler.take_usage()
-    tokens = usage["completion_tokens"]
-    return {
-        "rollout/generated_tokens": tokens,
-        "rollout/tokens_per_s": tokens / scheduler.sampling_s if scheduler.sampling_s > 0 else 0.0,
-        "sandbox/wait_s": scheduler.waiting_s,
-    }

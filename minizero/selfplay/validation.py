@@ -13,6 +13,7 @@ from typing import Any
 
 from minizero import prompts
 from minizero.config.schema import Config
+from minizero.learn.ranks import ALONE, Ranks
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.answers import AnswerReader
 from minizero.selfplay.run_files import why
@@ -101,10 +102,12 @@ def validate(
     adapter: bool = True,
     temperature: float = 1.0,
     stream: int = STREAM,
+    ranks: Ranks = ALONE,
 ) -> Validation:
     """Ask every task greedily once and `eval.samples` times at a temperature; check the answers in the sandbox.
 
-    `stream` seeds the samples; another number gives another draw of the same quantity.
+    `stream` seeds the samples; another number gives another draw of the same quantity. Each of several `ranks` asks
+    its part of the tasks, and gets the results of all.
     """
     scheduler = Scheduler(sampler, tick=tick)
     reader = AnswerReader(scheduler, box, config.admission, style)
@@ -144,9 +147,11 @@ def validate(
             "nats": round(-sum(sum(completion.log_probs) for _, completion in samples), 6),
         }
 
-    rows = [scheduler.start(row(place, task)) for place, task in enumerate(held_out)]
+    places = range(ranks.number, len(held_out), ranks.count)
+    rows = {place: scheduler.start(row(place, held_out[place])) for place in places}
     scheduler.run()
-    return Validation(step, config.eval.samples, tuple(row.result() for row in rows))
+    parts = ranks.gather({place: row.result() for place, row in rows.items()})
+    return Validation(step, config.eval.samples, tuple(parts[n % ranks.count][n] for n in range(len(held_out))))
 
 
 def held_out_tasks(config: Config) -> list[Task]:
