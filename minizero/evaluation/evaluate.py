@@ -32,6 +32,7 @@ from minizero.types import EvaluationError, Progress
 from sandbox import Sandbox
 
 LEAST_PARSED = 0.8  # of the answers; fewer earn a warning
+LAST = 20  # one answer in so many is among the last
 SANITISER = "EvalPlus 0.3.1's rules (sanitise.py)"  # how answers were read, in results.json
 Loaded = Sequence[tuple[Suite, list[Problem]]]
 
@@ -110,8 +111,11 @@ def _counted(progress: Progress, done: int, total: int, eta_s: float) -> None:
 
 
 def _sampled(progress: Progress, started: float, done: int, total: int, eta_s: float, tokens: int) -> None:
-    """Also while no answer is finished: its tokens are counted as they are written."""
+    """Also while no answer is finished: its tokens are counted as they are written. The last answers are the longest,
+    so that no time can be told from those before."""
     left = f", about {duration(eta_s)} left" if 0 < done < total else ""
+    if left and (total - done) * LAST <= total:
+        left = ", the longest are left"
     passed = time.monotonic() - started
     rate = f", {tokens / passed:,.0f} tok/s" if passed > 1 else ""
     written = f", {tokens:,} tokens{rate}" if tokens else ", reading prompts"

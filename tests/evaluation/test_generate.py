@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import time
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from minizero.evaluation.evaluate import Options, evaluate, open_directory
+from minizero.evaluation.evaluate import Options, _sampled, evaluate, open_directory
 from minizero.evaluation.generate import SamplingSettings, generate, load_samples
 from minizero.evaluation.subject import Subject, find_subject
 from minizero.evaluation.suites import suite
@@ -244,3 +245,12 @@ def test_an_evaluation_counts_tokens_before_the_first_answer(data: Path, tmp_pat
         "0 of 3 answers, 6 tokens",
     ]
     assert any(detail.startswith("2 of 3 answers, ") and "left" in detail for detail in told.details)
+
+
+def test_of_the_last_answers_which_are_the_longest_no_time_is_told() -> None:
+    told = Told()
+    for done in (0, 50, 95, 100):
+        _sampled(told, time.monotonic(), done, 100, 7.0, 10 * done)
+    assert [detail.rpartition(", ")[2] for detail in told.details] == [
+        "reading prompts", "about 7.0 s left", "the longest are left", "1,000 tokens",
+    ]  # fmt: skip
