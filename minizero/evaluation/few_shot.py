@@ -2,8 +2,7 @@
 
 The structure is that of CRUXEval's own protocol (arXiv 2401.03065, appendix): instructions, two worked examples, the
 question, all as one text with [PYTHON], [THOUGHT] and [ANSWER] tags; the words and examples are ours. Departs from it:
-in the direct format the answer's assertion has begun, so that a small model need not copy the call, and a question for
-an input shows the output in a place of its own instead of in `assert f(??) == ...`: small models copied the ??.
+in the direct format the answer's assertion has begun, so that a small model need not copy the call.
 
 Reading order: ask, read; then the examples.
 """
@@ -61,9 +60,9 @@ Below are a Python function and the beginning of an assertion about one call of 
 value that the call returns when exactly this code runs, whatever it seems meant to do. Write the value as a literal: \
 no expression, no call of a function. {manner}"""
 _BACKWARDS = """\
-Below are a Python function and the value that one call of it returned. Complete an assertion about that call: find \
-arguments with which it returns the value. There may be several such; any will do. Write them as literals: no \
-expression, no call of a function. {manner}"""
+Below are a Python function and an assertion about one call of it whose arguments are missing. Find arguments for \
+which the call returns the value. There may be several such; any will do. Write them as literals: no expression, no \
+call of a function. {manner}"""
 _DESCRIBED = """\
 Below are the description of a Python function and the beginning of an assertion about one call of it. Complete the \
 assertion with the value that the call returns. Write the value as a literal: no expression, no call of a function. \
@@ -125,7 +124,9 @@ def _arguments(answer: str, problem: Problem) -> str:
 
 
 def _beginning(kind: str, problem: Problem) -> str:
-    return "assert f(" if kind == "input" else f"assert f({problem.data['input']}) =="
+    """Where the answer has begun. Not with "f(": a model's tokens join the parenthesis with the quote that may follow,
+    and after a parenthesis of its own it hardly ever writes one."""
+    return "assert f" if kind == "input" else f"assert f({problem.data['input']}) =="
 
 
 def _value(text: str) -> str:
@@ -145,6 +146,5 @@ def _is_value(text: str) -> bool:
 def _question(kind: str, shown: str, arguments: str, output: str) -> str:
     if kind == "statement":
         return f"[TEXT]\n{shown}\n[/TEXT]\nassert f({arguments}) == ??"
-    if kind == "input":
-        return f"[PYTHON]\n{shown}\n[/PYTHON]\n[OUTPUT]\n{output}\n[/OUTPUT]"
-    return f"[PYTHON]\n{shown}\nassert f({arguments}) == ??\n[/PYTHON]"
+    asked = f"assert f(??) == {output}" if kind == "input" else f"assert f({arguments}) == ??"
+    return f"[PYTHON]\n{shown}\n{asked}\n[/PYTHON]"

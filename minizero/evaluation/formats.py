@@ -82,7 +82,8 @@ def _direct(suite: Suite, problem: Problem) -> str:
     if suite.kind == "output":
         return f"{problem.prompt}\n\nassert f({problem.data['input']}) =="
     if suite.kind == "input":
-        return f"{problem.prompt}\n\n# A call that gives {problem.data['output']}:\nresult = f("
+        # Not "f(": tokens join the parenthesis with the quote that may follow it.
+        return f"{problem.prompt}\n\n# A call that gives {problem.data['output']}:\nresult = f"
     if suite.kind == "mathematics":
         return f"Question: {problem.prompt.strip()}\nAnswer: The final answer is \\boxed{{"
     return problem.prompt.strip() + "\n"
@@ -108,7 +109,7 @@ def read(suite: Suite, problem: Problem, style: str, text: str) -> str:
     if style == "direct":
         text = cut(text, ("\n",)).strip()
         if suite.kind == "input":
-            return text.rpartition(")")[0]
+            return text.rpartition(")")[0].removeprefix("(").strip()
         return boxed("\\boxed{" + text) if suite.kind == "mathematics" else text
     if suite.kind == "mathematics":
         return boxed(text) or last_number(text)

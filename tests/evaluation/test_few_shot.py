@@ -48,9 +48,16 @@ def test_the_prompt_has_two_examples_and_ends_where_the_model_goes_on(chosen: Su
     assert text.count("\n[THOUGHT]\n") == (2 if think else 0)
     assert text.count("[TEXT]\n" if chosen.kind == "statement" else "[PYTHON]\n") == 3
     assert text.endswith("[/TEXT]\nassert f('x', '==') == ??\n" if chosen.kind == "statement" else "[/PYTHON]\n")
-    begun = {"input": "assert f("}.get(chosen.kind, "assert f('x', '==') ==")
+    begun = {"input": "assert f"}.get(chosen.kind, "assert f('x', '==') ==")
     assert prompt.prefill == ("[THOUGHT]\n" if think else f"[ANSWER]\n{begun}")
     assert ("'x', '=='" in text.rpartition("[PYTHON]")[2]) is (chosen.kind != "input")
+
+
+def test_no_prompt_ends_with_a_parenthesis_whose_token_may_hold_a_quote_too() -> None:
+    """Qwen2.5-Coder-0.5B wrote f(123456789) and f(POO) after "f(", and no text in quotes."""
+    for style in (few_shot.DIRECT, "direct"):
+        prompt = formats.ask(INPUT, PROBLEM, style)
+        assert (prompt.messages[0].content + prompt.prefill).endswith(("assert f", "result = f"))
 
 
 def test_the_examples_are_right() -> None:
@@ -70,9 +77,11 @@ def test_the_examples_are_right() -> None:
         (OUTPUT, "few-shot-cot", "It is.\n[/THOUGHT]\n[ANSWER]\nf('x', '=') == 'x='\n", "'x='"),
         (OUTPUT, "few-shot-cot", "It is.\n[/THOUGHT]\n[ANSWER]\n'x=='", "'x=='"),
         (OUTPUT, "few-shot-cot", "It is 5, and it is 5, and", ""),
-        (INPUT, "few-shot", "'x', '==') == 'x=='\n[/ANSWER]", "'x', '=='"),
-        (INPUT, "few-shot", "'(', ')')", "'(', ')'"),
-        (INPUT, "few-shot", "'x', '==", ""),
+        (INPUT, "few-shot", "('x', '==') == 'x=='\n[/ANSWER]", "'x', '=='"),
+        (INPUT, "few-shot", "('(', ')')", "'(', ')'"),
+        (INPUT, "few-shot", "('x', '==", ""),
+        (INPUT, "direct", "('x', '==')  # as asked\nresult", "'x', '=='"),
+        (INPUT, "direct", "('x', '==", ""),
         (INPUT, "few-shot-cot", "So.\n[/THOUGHT]\n[ANSWER]\nassert f('x', '==') == 'x=='\n[/ANSWER]", "'x', '=='"),
         (STATEMENT, "few-shot", " 'x=='\n[/ANSWER]", "'x=='"),
     ],
