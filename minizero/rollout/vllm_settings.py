@@ -41,7 +41,7 @@ def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
         "enable_prefix_caching": True,
         "use_tqdm_on_load": False,
     }
-    if policy.ranks.count > 1:
+    if launched() > 1:
         # Each rank's engine is one of its own, on the card that the launcher gave to the rank.
         settings["distributed_executor_backend"] = "external_launcher"
     if config.model.quantization == "nf4":
