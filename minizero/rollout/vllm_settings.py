@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minizero.learn.ranks import launched
 from minizero.models.architecture import text_sizes
 from minizero.models.names import architecture, locate
 from minizero.planner import kv_bytes
