@@ -15,7 +15,7 @@ GPUS ?=
 PROCESSES ?=
 # One process, or as many as there are cards to use, or several on CPUs: all of them share each step.
 LAUNCH = $(if $(GPUS),$(BIN)/accelerate launch --multi_gpu --num_processes $(GPUS) --num_machines 1 --mixed_precision no \
-	--dynamo_backend no --module minizero,$(if $(PROCESSES),OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc_per_node $(PROCESSES) -m minizero,$(BIN)/minizero))
+	--dynamo_backend no --module minizero,$(if $(PROCESSES),OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --local_addr 127.0.0.1 --nproc_per_node $(PROCESSES) -m minizero,$(BIN)/minizero))
 # In a variable, because a comma in a call would end its argument.
 DEV := [dev,rewards]
 UV := $(shell command -v uv 2>/dev/null)

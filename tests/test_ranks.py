@@ -36,13 +36,16 @@ EXACT = [str(ROOT / "tests" / "exact_norms.py")]
 
 def command(count: int, *arguments: str, program: list[str]) -> list[str]:
     return [
-        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(count), "--master_port", "0",
-        "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", *program, "selfplay", *arguments,
+        sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(count),
+        "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "--local_addr", "127.0.0.1",
+        *program, "selfplay", *arguments,
     ]  # fmt: skip
 
 
 def started(count: int, cwd: Path, *arguments: str, program: list[str] = EXACT) -> subprocess.Popen[str]:
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    if Path("/sys/class/net/lo").exists():  # a machine's own name need not lead anywhere
+        env["GLOO_SOCKET_IFNAME"] = "lo"
     return subprocess.Popen(
         command(count, *arguments, program=program), cwd=cwd, env=env, text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -175,7 +175,14 @@ class Recorder:
         device = self.made[0][0].device if self.made else None
         zero = torch.zeros((), dtype=torch.long, device=device)
         far = zero + 10**9
-        unlimited = [made for made, function in self.made if bool(function(zero, zero, far, zero))]
+
+        def sees_far(function: Callable[..., Any]) -> bool:
+            try:
+                return bool(function(zero, zero, far, zero))
+            except IndexError:  # it looks tokens up one by one, as those of an image
+                return False
+
+        unlimited = [made for made, function in self.made if sees_far(function)]
         return all(any(mask is made for made in unlimited) for mask in self.attended)
 
 
