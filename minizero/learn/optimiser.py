@@ -214,7 +214,9 @@ class MasterAdamW:
 
     def share(self, ranks: Ranks) -> None:
         """All ranks go on with the state of rank 0."""
-        own = {name: tensor.to(self._device, copy=True) for name, tensor in self.tensors().items()}
+        if ranks.count == 1:
+            return
+        own = {name: tensor.to(self._device) for name, tensor in self.tensors().items()}
         forms, updates = ranks.given(({name: (t.shape, t.dtype) for name, t in own.items()}, self.updates))
         state = {
             name: own[name] if ranks.leads else torch.empty(shape, dtype=dtype, device=self._device)

@@ -157,15 +157,15 @@ class Policy:
             self._tick()
         stepped = self.optimiser.step(self.ranks)
         of_step = {f"policy/{name}": stepped[key] for name, key in _STEP_NAMES.items()}
-        parts_by_rank = self.ranks.gather({name: torch.cat(parts) for name, parts in values_by_name.items()})
-        total = sum(self.ranks.gather(total))
+        own_values = {name: torch.cat(parts) for name, parts in values_by_name.items()}
+        parts_by_rank, totals = zip(*self.ranks.gather((own_values, total)), strict=True)
         per_token_values = {
             name: torch.cat([parts[name] for parts in parts_by_rank if name in parts])
             for name in dict.fromkeys(name for parts in parts_by_rank for name in parts)
         }
         if loss.mask_cut:
             of_step["policy/masked_frac"] = float(masked.float().mean())
-        return of_step | {"policy/loss": total} | _metrics(per_token_values)
+        return of_step | {"policy/loss": sum(totals)} | _metrics(per_token_values)
 
     # -- log-probabilities --------------------------------------------------------------------------------------------
 
@@ -307,6 +307,8 @@ class Policy:
 
     def check_ranks(self) -> None:
         """Raise ModelError unless all ranks hold the same weights, bit for bit."""
+        if self.ranks.count == 1:
+            return
         sums = self.ranks.gather(self.optimiser.checksum())
         if len(set(sums)) > 1:
             odd = [number for number, of_rank in enumerate(sums) if of_rank != sums[0]]
