@@ -19,7 +19,7 @@ from minizero.report.charts import Series, binned, bins, line_chart
 from minizero.report.claims import in_points
 from minizero.report.pages import TEMPLATES, Section, page
 from minizero.report.run_page import write_report
-from minizero.report.runs_page import write_runs
+from minizero.report.runs_page import told_apart, write_runs
 from minizero.report.verdict import judge
 from minizero.selfplay.run_data import read_run, spread
 from minizero.types import RunError
@@ -273,6 +273,25 @@ def test_several_runs_lie_over_each_other_with_what_differs(tmp_path: Path) -> N
     admitted = next(f for f in out.read_text().split("<figure>") if "<code>propose/admitted_frac" in f)
     assert [len(points.split()) for points in re.findall(r'class="line c\d" points="([^"]*)"', admitted)] == [6, 4]
     write_runs([first.path, second.path], out)  # its own page is written anew
+
+
+def test_on_a_phone_every_number_of_a_wide_table_names_its_column(tmp_path: Path) -> None:
+    paths = [make_run(tmp_path / name, steps=4, tasks=60).path for name in ("one", "two")]
+    pages = [write_runs(paths, tmp_path / "runs.html"), write_report(paths[0])]
+    for text in (page.read_text() for page in pages):
+        tables = re.findall(r'<table class="numbers">.*?</table>', text, re.S)
+        assert tables
+        for row in (row for table in tables for row in re.findall(r"<tr><td.*?</tr>", table, re.S)):
+            bare = re.findall(r"<td(?: class=\"(?:bar-cell|says)\")?>", row)
+            assert len(set(bare)) == len(bare), row  # the row's name, its bar, and its words
+
+
+def test_runs_are_called_by_what_tells_them_apart() -> None:
+    paths = [Path("runs/first/tiny"), Path("runs/second/tiny")]
+    assert told_apart(paths) == ["first/tiny", "second/tiny"]
+    assert told_apart([Path("runs/one"), Path("runs/two")]) == ["one", "two"]
+    assert told_apart([Path("/one"), Path("/a/one")]) == ["//one", "a/one"]
+    assert told_apart([Path("runs/one")] * 2) == ["runs/one"] * 2
 
 
 def test_a_page_of_several_runs_overwrites_nothing_else_and_holds_two_to_eight(tmp_path: Path) -> None:

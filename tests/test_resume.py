@@ -28,6 +28,7 @@ ROOT = Path(__file__).parent.parent
 SMALL = [
     "selfplay.steps=4", "selfplay.proposals=4", "selfplay.solves=8", "selfplay.attempts=3", "eval.limit=9",
     "eval.samples=2", "run.threads=1", "run.checkpoint_every=2", "run.name=test",
+    "selfplay.propose_max_tokens=64", "selfplay.solve_max_tokens=48",
     "sandbox.workers=1", "sandbox.wall_s=60",
 ]  # fmt: skip
 UNSTEADY = ("time/", "memory/", "rollout/tokens_per_s", "sandbox/wait_s")  # the clock's, not the run's
@@ -65,8 +66,10 @@ def outcome(path: Path) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     run_dir = tmp_path_factory.mktemp("whole")
-    subprocess.run(command(run_dir), check=True, cwd=ROOT, capture_output=True, timeout=300)
-    return outcome(the_run(run_dir))
+    start(load_config([ROOT / "configs" / "tiny.toml"], [*SMALL, f"run.dir={str(run_dir)!r}"]))
+    path = the_run(run_dir)
+    assert sum(row.get("propose/admitted_frac", 0) > 0 for row in RunDirectory.open(path).metrics()) > 1
+    return outcome(path)
 
 
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])

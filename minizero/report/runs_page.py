@@ -29,7 +29,7 @@ def write_runs(paths: Sequence[Path], out: Path, *, notice: Callable[[str], None
     runs = [read_run(path) for path in paths]
     for problem in (problem for run in runs for problem in run.problems):
         notice(problem)
-    names, verdicts = [str(path) for path in paths], [judge(run) for run in runs]
+    names, verdicts = told_apart(paths), [judge(run) for run in runs]
     keys = [(f"c{i}", name) for i, name in enumerate(names)]
     main = [(verdict.solve_rate or verdict.greedy)[:1] for verdict in verdicts]
     differences = [change.difference for first in main for change in first]
@@ -48,8 +48,18 @@ def write_runs(paths: Sequence[Path], out: Path, *, notice: Callable[[str], None
             data = {"keys": keys, "shown": shown, "rest": rest}
             sections.append(Section(group.title.split()[0].lower(), group.title, "overlaid", data))
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(page("runs", TITLE, sections, names=names), encoding="utf-8")
+    out.write_text(page("runs", TITLE, sections, paths=[str(path) for path in paths]), encoding="utf-8")
     return out
+
+
+def told_apart(paths: Sequence[Path]) -> list[str]:
+    """As much of the end of each path as tells it from the others."""
+    parts = [path.absolute().parts for path in paths]
+    for length in range(1, max(map(len, parts))):
+        names = ["/".join(own[-length:]) for own in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]
 
 
 def _overlaid(name: str, runs: Sequence[Sequence[Row]], keys: Sequence[tuple[str, str]]) -> Figure | None:

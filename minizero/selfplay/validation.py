@@ -182,8 +182,8 @@ def held_out_keys(config: Config) -> frozenset[str]:
     if config.eval.tasks == "tiny":
         from minizero import tiny
 
-        found = [*tiny.load("validation"), *tiny.load("heldout")]
-    elif config.eval.tasks == "cruxeval":
+        return tiny.held_out_keys()
+    if config.eval.tasks == "cruxeval":
         from minizero.evaluation.suites.cruxeval import self_play_tasks
 
         found = self_play_tasks(800)

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import re
 import warnings
+from collections.abc import Iterator
 from typing import Literal
 
 MAX_CHARS = 20_000
@@ -236,11 +237,21 @@ def program_key(program: str, *, modulo_constants: bool = False) -> str:
 
 
 def _drop_docstrings(tree: ast.AST) -> None:
-    for node in ast.walk(tree):
+    for node in _blocks(tree):
         if isinstance(node, (ast.Module, ast.ClassDef, *_FUNCTIONS)) and len(node.body) > 1:
             first = node.body[0].value if isinstance(node.body[0], ast.Expr) else None
             if isinstance(first, ast.Constant) and isinstance(first.value, str):
                 del node.body[0]
+
+
+def _blocks(tree: ast.AST) -> Iterator[ast.AST]:
+    """The node and every statement, handler and case under it: whatever holds statements, without the expressions."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, name, ())
 
 
 def _assigns_f(node: ast.Assign) -> bool:

@@ -6,6 +6,7 @@ Reading order: `load`, then `write_sets`, which made the files
 
 from __future__ import annotations
 
+import functools
 import gzip
 import json
 import random
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from minizero.tasks.programs import program_key
 from minizero.tiny.world import LENGTHS, MOST_LINES, PAIRS, Split, draw_example, make_task
 from minizero.types import USUAL_TYPES, Pair, Task, TaskType
 
@@ -39,6 +41,12 @@ def load(name: SetName, directory: Path = DIRECTORY) -> list[Task]:
     """
     with gzip.open(directory / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
         return [_from_json(json.loads(line)) for line in file]
+
+
+@functools.cache
+def held_out_keys() -> frozenset[str]:
+    """The keys (tasks.programs.program_key) of all programs of heldout and validation."""
+    return frozenset(program_key(task.program) for name in _SPLITS for task in load(name))
 
 
 def write_sets(directory: Path = DIRECTORY) -> None:
