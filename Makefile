@@ -15,7 +15,8 @@ GPUS ?=
 PROCESSES ?=
 # One process, or as many as there are cards to use, or several on CPUs: all of them share each step.
 LAUNCH = $(if $(GPUS),$(BIN)/accelerate launch --multi_gpu --num_processes $(GPUS) --num_machines 1 --mixed_precision no \
-	--dynamo_backend no --module minizero,$(if $(PROCESSES),OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --local_addr 127.0.0.1 --nproc_per_node $(PROCESSES) -m minizero,$(BIN)/minizero))
+	--dynamo_backend no --module minizero,$(BIN)/minizero)
+SHARED = $(if $(GPUS),,$(if $(PROCESSES),--processes $(PROCESSES)))
 # In a variable, because a comma in a call would end its argument.
 DEV := [dev,rewards]
 UV := $(shell command -v uv 2>/dev/null)
@@ -83,11 +84,16 @@ $(VENV)/installed-$(EXTRA): $(VENV)/installed
 	$(call install,[$(EXTRA)])
 	@touch $@
 
+# Two processes train the tiny model 1.7 times as fast as one, where there are two cores for them.
+CORES := $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN)
+ALONE := $(NVIDIA)$(filter-out tiny,$(MODEL))$(findstring --resume,$(ARGS))$(findstring --processes,$(ARGS))$(filter 1,$(CORES))
+selfplay: PROCESSES := $(or $(PROCESSES),$(if $(ALONE),,2))
+
 selfplay: $(if $(CARD),$(VENV)/installed-$(EXTRA),$(VENV)/installed)  ## Train MODEL by self-play (default: the built-in tiny model, on the CPU, minutes)
-	@$(LAUNCH) selfplay $(MODEL) $(ARGS)
+	@$(LAUNCH) selfplay $(MODEL) $(SHARED) $(ARGS)
 
 resume: $(VENV)/installed  ## Continue RUN (default: the newest)
-	@$(LAUNCH) selfplay --resume $(RUN) $(ARGS)
+	@$(LAUNCH) selfplay --resume $(RUN) $(SHARED) $(ARGS)
 
 replay: $(VENV)/installed  ## Read what the model wrote in RUN
 	@$(BIN)/minizero replay $(RUN) $(ARGS)

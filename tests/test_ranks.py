@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,9 @@ from safetensors.torch import load_file
 
 from minizero.config import load_config
 from minizero.learn.ranks import ALONE, Ranks, check_equal, join, launched, leads, on_this_machine
+from minizero.selfplay.launch import launch
 from minizero.selfplay.meeting import same_on_all
+from minizero.selfplay.signals import ends_it_at_ctrl_c
 from minizero.types import ConfigError, RunError
 
 ROOT = Path(__file__).parent.parent
@@ -42,13 +45,15 @@ def command(count: int, *arguments: str, program: list[str]) -> list[str]:
     ]  # fmt: skip
 
 
-def started(count: int, cwd: Path, *arguments: str, program: list[str] = EXACT) -> subprocess.Popen[str]:
+def started(count: int, cwd: Path, *arguments: str, program: list[str] | None = EXACT) -> subprocess.Popen[str]:
+    """The processes of a run, by torchrun; program = None: by minizero's own --processes."""
+    own = [sys.executable, "-m", "minizero", "selfplay", *arguments, "--processes", str(count)]
+    asked = command(count, *arguments, program=program) if program else own
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     if Path("/sys/class/net/lo").exists():  # a machine's own name need not lead anywhere
         env["GLOO_SOCKET_IFNAME"] = "lo"
     return subprocess.Popen(
-        command(count, *arguments, program=program), cwd=cwd, env=env, text=True, start_new_session=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        asked, cwd=cwd, env=env, text=True, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )  # fmt: skip
 
 
@@ -136,13 +141,13 @@ def children(process: subprocess.Popen[str]) -> list[int]:
     return [found[rank] for rank in sorted(found) if rank >= 0]
 
 
-def alive(session: int) -> list[str]:
-    """What still runs in the session that the launcher began."""
+def alive(sessions: set[int]) -> list[str]:
+    """What still runs in the sessions of the launcher and of the processes that it started."""
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session and fields[0] != "Z":
+            if int(fields[3]) in sessions and fields[0] != "Z":
                 found.append((stat.parent / "cmdline").read_text())
         except OSError:
             continue
@@ -156,32 +161,68 @@ def until(holds: Callable[[], object], seconds: float = 200) -> None:
         time.sleep(0.1)
 
 
-def one_step_in(tmp_path: Path, name: str, steps: int = 50) -> tuple[subprocess.Popen[str], Path]:
+def one_step_in(tmp_path: Path, name: str, program: list[str] | None) -> tuple[subprocess.Popen[str], Path]:
     """A run of two processes that has finished a step, and goes on."""
-    process = started(2, tmp_path, *settings(name, steps, "eval.tasks=none"))
+    process = started(2, tmp_path, *settings(name, 50, "eval.tasks=none"), program=program)
     until(lambda: list((tmp_path / "runs").glob(f"*-{name}/state/step-000001")))
     return process, run_of(tmp_path, name)
 
 
+LAUNCHERS = pytest.mark.parametrize(
+    "program", [None, pytest.param(EXACT, marks=pytest.mark.slow)], ids=["own", "torchrun"]
+)
+
+
+@LAUNCHERS
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_a_rank_that_dies_ends_all_of_them_and_the_run_resumes(tmp_path: Path, rank: int) -> None:
-    process, run = one_step_in(tmp_path, "killed")
-    os.kill(children(process)[rank], signal.SIGKILL)
-    process.communicate(timeout=60)
+def test_a_rank_that_dies_ends_all_of_them_and_the_run_resumes(
+    tmp_path: Path, rank: int, program: list[str] | None
+) -> None:
+    process, run = one_step_in(tmp_path, "killed", program)
+    ranks = children(process)
+    os.kill(ranks[rank], signal.SIGKILL)
+    said, _ = process.communicate(timeout=60)
     assert process.returncode != 0
-    until(lambda: not alive(process.pid), 20)
+    if program is None:
+        assert f"minizero: process {rank} of 2 was ended by SIGKILL, so all stopped." in said
+        assert "Traceback" not in said
+    until(lambda: not alive({process.pid, *ranks}), 20)
     done = json.loads((sorted((run / "state").glob("step-*"))[-1] / "state.json").read_text())["step"]
-    finished(started(2, tmp_path, "--resume", str(run), "--steps", str(done + 1)))
+    finished(started(1, tmp_path, "--resume", str(run), "--steps", str(done + 1)))
     assert [row["step"] for row in rows_of(run)] == list(range(1, done + 2))
 
 
-def test_ctrl_c_stops_all_in_good_order(tmp_path: Path) -> None:
-    process, run = one_step_in(tmp_path, "stopped")
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the launcher and to what it started
+@LAUNCHERS
+def test_ctrl_c_stops_all_in_good_order(tmp_path: Path, program: list[str] | None) -> None:
+    process, run = one_step_in(tmp_path, "stopped", program)
+    ranks = children(process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it: to the launcher and what is in its session
     said, _ = process.communicate(timeout=60)
+    assert process.returncode == (0 if program is None else process.returncode), said
     assert "Stopped after step" in said, said
     assert f"--resume {run.relative_to(tmp_path)}" in said
-    until(lambda: not alive(process.pid), 20)
+    until(lambda: not alive({process.pid, *ranks}), 20)
+
+
+def test_a_mistake_is_told_once_and_before_anything_starts(tmp_path: Path) -> None:
+    for setting in ("optim.lrr=1", "eval.tasks=nowhere.jsonl"):
+        said = started(2, tmp_path, "tiny", "--set", setting, program=None).communicate(timeout=100)[0]
+        assert len(re.findall("^minizero", said, re.MULTILINE)) == 1, said
+        assert "Traceback" not in said
+    with pytest.raises(RunError, match="--processes 0: expected 1 or more"):
+        launch(0)
+
+
+def test_another_launchers_processes_start_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert launch(1) is False
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert launch(1) is False
+    with pytest.raises(RunError, match="--processes 2: 2 were started already"):
+        launch(2)
+    assert ends_it_at_ctrl_c({})
+    assert not ends_it_at_ctrl_c({"TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGTERM,SIGHUP"})
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "minizero-1")
+    assert launch(2) is False
 
 
 def test_processes_that_were_asked_for_different_things_are_refused_by_name(tmp_path: Path) -> None:

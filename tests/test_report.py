@@ -277,9 +277,8 @@ def test_several_runs_lie_over_each_other_with_what_differs(tmp_path: Path) -> N
 
 def test_on_a_phone_every_number_of_a_wide_table_names_its_column(tmp_path: Path) -> None:
     paths = [make_run(tmp_path / name, steps=4, tasks=60).path for name in ("one", "two")]
-    pages = [write_runs(paths, tmp_path / "runs.html"), write_report(paths[0])]
-    for text in (page.read_text() for page in pages):
-        tables = re.findall(r'<table class="numbers">.*?</table>', text, re.S)
+    for written in (write_runs(paths, tmp_path / "runs.html"), write_report(paths[0])):
+        tables = re.findall(r'<table class="numbers">.*?</table>', written.read_text(), re.S)
         assert tables
         for row in (row for table in tables for row in re.findall(r"<tr><td.*?</tr>", table, re.S)):
             bare = re.findall(r"<td(?: class=\"(?:bar-cell|says)\")?>", row)

@@ -16,6 +16,7 @@ from minizero.cli.first_light import first_light
 from minizero.cli.results import compare, evaluate, replay, report, settings, watch
 from minizero.cli.runs import ablate, doctor, export, export_environment, plan, seed, selfplay
 from minizero.formatting import visible
+from minizero.learn.ranks import leads
 from minizero.types import MiniZeroError
 from sandbox import SandboxError
 
@@ -59,5 +60,7 @@ def main() -> None:
         )
         raise SystemExit(1) from None
     except KeyboardInterrupt:
+        if not leads():
+            raise SystemExit(130) from None
         print("\nminizero: stopped. A run continues with  --resume RUN", file=sys.stderr)
         raise SystemExit(130) from None

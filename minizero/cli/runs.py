@@ -27,6 +27,7 @@ def selfplay(
     resume: Path | None = None,
     steps: int | None = None,
     from_checkpoint: Path | None = None,
+    processes: int = 1,
     dry_run: bool = False,
 ) -> None:
     """Train a model by Absolute-Zero self-play.
@@ -39,6 +40,7 @@ def selfplay(
         resume: A run directory to continue, bit for bit, with the settings that it has; only --steps may be given too.
         steps: With --resume: a new total number of steps.
         from_checkpoint: RUN/checkpoints/step-N: a new run with that run's settings, from those weights.
+        processes: So many processes of this machine share each step, one a card or a core: the same run, sooner.
         dry_run: Print the settings that differ from the defaults, and stop.
     """
     from minizero.config import difference
@@ -48,6 +50,7 @@ def selfplay(
     from minizero.report.console import Console, as_table
     from minizero.report.run_page import write_report
     from minizero.report.verdict import closing_words
+    from minizero.selfplay.launch import launch
     from minizero.selfplay.run_loop import Stopped, default_path, start
     from minizero.selfplay.run_loop import resume as continue_run
 
@@ -67,12 +70,16 @@ def selfplay(
         )
     if steps is not None and not resume:
         raise RunError(f"--steps goes with --resume; a new run takes  --set selfplay.steps={steps}")
+    if not resume:
+        settings, words = _settings(model, config, set, from_checkpoint)
+    if launch(processes):
+        return
     if not leads():
         with suppress(Stopped):
             if resume:
                 continue_run(resume)
             else:
-                start(_settings(model, config, set, from_checkpoint)[0])
+                start(settings)
         return
     console, path = Console(), resume
     try:
@@ -80,7 +87,6 @@ def selfplay(
             with console:
                 path = continue_run(resume, progress=console, steps=steps)
         else:
-            settings, words = _settings(model, config, set, from_checkpoint)
             path = default_path(settings)
             with console:
                 console.say(words)

@@ -30,7 +30,7 @@ from minizero.selfplay.meeting import met, tell_ranks
 from minizero.selfplay.run_directory import NoDirectory, RunDirectory, State
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
-from minizero.selfplay.signals import stopping
+from minizero.selfplay.signals import ends_it_at_ctrl_c, stopping
 from minizero.selfplay.trackers import Tracker, Trackers, open_trackers
 from minizero.selfplay.validation import Validation, check_pairing, held_out_tasks, validate
 from minizero.selfplay.version import VERSION, code_change, refuse_another
@@ -206,7 +206,7 @@ class RunLoop:
         """Steps until the last one. Ctrl-C finishes the step and raises Stopped; pressed twice, KeyboardInterrupt."""
         self.progress.steps(self.done, self.config.selfplay.steps)
         ranks = self.parts.ranks
-        with stopping(self.progress.say, launched=ranks.count > 1) as stop:
+        with stopping(self.progress.say, ended_soon=ends_it_at_ctrl_c()) as stop:
             while self.done < self.config.selfplay.steps:
                 self.step()
                 if ranks.any(stop.is_asked):
