@@ -115,9 +115,7 @@ def table(found: dict[str, Counter[str]], minutes: float) -> str:
         "forbids were not run and do not count.", "",
         "| kind | tries | admitted | not deterministic | rejected for something else |",
         "| --- | ---: | ---: | ---: | --- |", *rows, "",
-        "The order of strings does not depend on addresses but on the seed of their hashes, which differs between "
-        "three", "processes: of two strings in a set about one order in four is the same in all three, of three one in "
-        "36.", "",
+        "The order of strings follows the seed of their hashes: a program that names a set runs under thirteen.", "",
     ])  # fmt: skip
 
 

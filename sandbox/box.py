@@ -26,6 +26,10 @@ from sandbox.types import Determinism, Job, Limits, Result, SandboxError, Status
 
 ROUNDS: Final = addresses.LAYOUTS
 """How often each of the later processes goes through the inputs of a program that may depend on addresses."""
+ROUNDED: Final = 3
+"""So many kinds of zygotes check addresses; each has as many processes as there are workers."""
+HASH_SEEDS: Final = 13
+"""So many kinds of zygotes in all, of which each hashes strings by a seed of its own."""
 COMPARABLE: Final = (Status.OK, Status.ERROR)
 """What a program ends with on its own account; other ends depend on load or limits."""
 
@@ -101,7 +105,8 @@ class Sandbox:
         """Run a job in differently started processes and compare: status, value, error type.
 
         Two runs; three for a program that may depend on the order of a set or on the addresses of objects, the later
-        two of many rounds with other addresses in each, since two orders often agree by accident.
+        two of many rounds with other addresses in each, since two orders often agree by accident; thirteen for one with
+        a set, whose strings come in the same order under so many seeds once in four thousand times.
         """
         return self.submit_deterministic(job).result()
 
@@ -205,7 +210,7 @@ class Sandbox:
                 setup = replace(self._setup, imports=imports, at_hand=at_hand, variant=variant)
                 self._pools[kind] = Pool(
                     setup,
-                    self._workers * (1 if variant else 2),
+                    self._workers * (1 if variant else 2) if variant < ROUNDED else 1,
                     self._count,
                     lambda order: self._pool(imports, False, variant).put(order),
                 )
@@ -232,11 +237,14 @@ def _inputs(job: Job) -> list[str]:
 def _later_runs(job: Job) -> tuple[tuple[int, int], ...]:
     """(variant, rounds) of each process after the first: another one for all programs, a third for those that may
     depend on the order of a set or on the addresses of objects. These go through their inputs several times there, with
-    other addresses in each round: a set may hold anything that is known by its address, also an exception or a nan."""
-    if not (may_depend_on_order(job.program) or may_depend_on_addresses(job.program)):
+    other addresses in each round: a set may hold anything that is known by its address, also an exception or a nan.
+    Strings are placed by the seed of the process alone, so what names a set goes on to as many seeds as it takes."""
+    is_ordered = may_depend_on_order(job.program)
+    if not (is_ordered or may_depend_on_addresses(job.program)):
         return ((1, 1),)
     rounds = ROUNDS if job.args is not None else 1
-    return ((1, rounds), (2, rounds))
+    more = range(ROUNDED, HASH_SEEDS) if is_ordered else ()
+    return (*((variant, rounds) for variant in range(1, ROUNDED)), *((variant, 1) for variant in more))
 
 
 def _differences(firsts: list[Result], results: list[Result], order: Sequence[int], found: list[str]) -> list[str]:

@@ -121,6 +121,12 @@ def test_what_depends_on_chance_is_found_out_and_said(name: str, box: Sandbox) -
     assert verdict.difference.startswith(("value: ", "error: "))
 
 
+def test_the_order_of_two_strings_in_a_set_is_found_out_every_time(box: Sandbox) -> None:
+    programs = [f"def f(x): return list({{'a{k}', x + '{k}'}})" for k in range(100)]
+    verdicts = [box.submit_deterministic(Job(program, args="'b'")) for program in programs]
+    assert [verdict.result().agrees for verdict in verdicts] == [False] * 100
+
+
 @pytest.mark.parametrize("name", BY_ADDRESS)
 def test_what_depends_on_addresses_is_found_out_every_time(name: str, box: Sandbox) -> None:
     tries = [box.submit_deterministic(Job(BY_ADDRESS[name], args="")) for _ in range(30)]
