@@ -142,7 +142,7 @@ test-light:  ## Run the tests that need no torch, with PYTHON, in a small enviro
 	$(MAKE) -s --no-print-directory VENV=.venv-light-$$version test-light-here
 
 test-light-here: $(VENV)/installed-light
-	@PYTHONPATH="$(CURDIR)" $(PYTEST) --light -m "not slow and not real and not full" $(ARGS)
+	@PYTHONPATH="$(CURDIR)" $(PYTEST) --light -m "not slow and not real and not full and not once" $(ARGS)
 
 $(VENV)/installed-light: constraints.txt Makefile
 	$(environment)

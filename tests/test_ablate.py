@@ -193,6 +193,7 @@ def test_a_crashed_run_is_named_and_the_same_command_runs_only_what_is_missing(t
     assert "out of ideas" not in page.read_text()
 
 
+@pytest.mark.filterwarnings("ignore:unclosed scandir:ResourceWarning")  # stopped in the middle of a glob
 def test_a_set_that_is_stopped_leaves_no_run_behind(
     tmp_path: Path, children: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.light import LIGHT, TESTS, light_files
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +32,7 @@ def test_a_test_of_the_trainer_is_not_in_the_light_lane() -> None:
     assert not names & {"test_losses.py", "test_resume.py", "test_memory_check.py", "test_overlays.py"}
 
 
+@pytest.mark.once
 def test_the_light_lane_is_collected_where_only_its_packages_are() -> None:
     blocked = "torch transformers peft accelerate safetensors tokenizers huggingface_hub rich tyro"
     assert not set(blocked.split()) & LIGHT

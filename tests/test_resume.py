@@ -26,9 +26,9 @@ from minizero.types import RunExists
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
-    "selfplay.steps=4", "selfplay.proposals=4", "selfplay.solves=8", "selfplay.attempts=3", "eval.limit=9",
-    "eval.samples=2", "run.threads=1", "run.checkpoint_every=2", "run.name=test",
-    "selfplay.propose_max_tokens=64", "selfplay.solve_max_tokens=48",
+    "selfplay.steps=4", "selfplay.proposals=4", "selfplay.solves=4", "selfplay.solve_samples=4", "selfplay.attempts=3",
+    "eval.limit=3", "eval.samples=2", "run.threads=1", "run.checkpoint_every=2", "run.name=test",
+    "selfplay.propose_max_tokens=48", "selfplay.solve_max_tokens=24",
     "sandbox.workers=1", "sandbox.wall_s=60",
 ]  # fmt: skip
 UNSTEADY = ("time/", "memory/", "rollout/tokens_per_s", "sandbox/wait_s")  # the clock's, not the run's

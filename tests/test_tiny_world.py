@@ -135,6 +135,7 @@ def test_values_are_written_as_the_sandbox_writes_them():
             assert render(parse_value(pair.output)) == pair.output
 
 
+@pytest.mark.once
 def test_the_shipped_sets_are_what_the_script_writes(tmp_path):
     write_sets(tmp_path)
     for name in ("heldout", "validation", "seeds"):

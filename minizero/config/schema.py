@@ -242,7 +242,7 @@ class RunConfig(Section):
     rng_seed: int = 0
     """Every random choice derives from this number."""
     threads: int = Field(0, ge=0)
-    """CPU threads of torch; 0: all cores."""
+    """CPU threads of torch; 0: what OMP_NUM_THREADS says, or all cores."""
     state_every: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Steps between rolling resume states (the last two are kept); a killed run loses what came after. auto: every step
     while a state is below 128 MiB; a larger one (LoRA on 3 B parameters: 0.7 GB) once in half an hour, which bounds

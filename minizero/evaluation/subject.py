@@ -8,7 +8,6 @@ one side.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from minizero.config import Config, load_config, read_toml
+from minizero.learn.ranks import threads
 from minizero.models.files import ADAPTER_WEIGHTS, check_weights, read_adapter
 from minizero.rollout.protocol import Sampler
 from minizero.types import EvaluationError
@@ -136,7 +136,7 @@ def _plain(config: Config) -> Engine:
         from minizero.learn.policy import Policy
 
         return Engine(seeded(make_sampler(config, Policy(config))))
-    torch.set_num_threads(config.run.threads or os.cpu_count() or 1)
+    torch.set_num_threads(config.run.threads or threads())
     loaded = models.load(config.model)
     sampler = TransformersSampler(
         loaded.model,

@@ -28,7 +28,7 @@ from minizero.learn.kl_base import to_measure
 from minizero.learn.log_probs import chunked_log_probs, head_log_probs
 from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
 from minizero.learn.optimiser import MasterAdamW
-from minizero.learn.ranks import ALONE, Ranks, on_this_machine
+from minizero.learn.ranks import ALONE, Ranks, threads
 from minizero.learn.recompute import can_recompute, recomputing
 from minizero.models import load as models
 from minizero.models.adapter import add_adapter, freeze_other_parts
@@ -48,7 +48,7 @@ class Policy:
     def __init__(self, config: Config, *, tick: Callable[[], None] = lambda: None, ranks: Ranks = ALONE) -> None:
         self._tick, self.ranks = tick, ranks
         check_driver(config)
-        torch.set_num_threads(config.run.threads or max(1, (os.cpu_count() or 1) // on_this_machine()))
+        torch.set_num_threads(config.run.threads or threads())
         # On a CPU torch and oneDNN keep what they prepared for the last 1,024 shapes, and every packed micro-batch has
         # its own: memory grew with every step. One micro-batch has fewer shapes than this. Read at their first use.
         for cache in ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY"):

@@ -56,6 +56,7 @@ def test_a_run_validates_on_cruxeval_at_step_0_and_is_paired_with_it(
     monkeypatch.setenv("MINIZERO_DATA", str(data))
     settings = [
         "selfplay.steps=1", "selfplay.proposals=2", "selfplay.solves=8", "selfplay.attempts=2", "eval.tasks=cruxeval",
+        "selfplay.propose_max_tokens=32", "selfplay.solve_max_tokens=16",
         "eval.limit=6", "eval.samples=2", "run.threads=1", "sandbox.workers=1", f"run.dir={str(tmp_path)!r}",
     ]  # fmt: skip
     run = start(load_config([Path(__file__).parents[2] / "configs" / "tiny.toml"], settings))
