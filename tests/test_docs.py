@@ -24,6 +24,7 @@ REWARDS = ROOT / "docs" / "rewards.md"
 BASE = (ROOT / "configs" / "tiny.toml",)
 SMALL = (
     "selfplay.steps=1", "selfplay.proposals=4", "selfplay.solves=8", "selfplay.attempts=2", "eval.limit=9",
+    "selfplay.propose_max_tokens=64", "selfplay.solve_max_tokens=32",
     "eval.samples=2", "run.threads=1", "sandbox.workers=1",
 )  # fmt: skip
 

@@ -17,7 +17,7 @@ import torch
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SMALL = [
     "selfplay.proposals=2", "selfplay.solves=8", "selfplay.attempts=2", "run.threads=1", "sandbox.workers=1",
-    "sandbox.wall_s=60",
+    "sandbox.wall_s=60", "selfplay.propose_max_tokens=64", "selfplay.solve_max_tokens=32",
 ]  # fmt: skip
 
 

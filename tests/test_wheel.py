@@ -20,7 +20,8 @@ ROOT = Path(__file__).parent.parent
 SOURCES = ("minizero", "sandbox", "configs", "pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE")
 SMALL = (
     "selfplay.steps=1", "selfplay.proposals=4", "selfplay.solves=8", "selfplay.attempts=2", "eval.limit=9",
-    "eval.samples=2", "run.threads=1", "sandbox.workers=1",
+    "eval.samples=2", "run.threads=1", "sandbox.workers=1", "selfplay.propose_max_tokens=64",
+    "selfplay.solve_max_tokens=32",
 )  # fmt: skip
 
 
