@@ -25,7 +25,8 @@ from sandbox import Sandbox
 ROOT = Path(__file__).parent.parent
 SMALL = {
     "selfplay": {
-        "proposals": 4, "solves": 4, "solve_samples": 4, "attempts": 2, "propose_max_tokens": 64, "solve_max_tokens": 32,
+        "proposals": 4, "solves": 4, "solve_samples": 4, "attempts": 2,
+        "propose_max_tokens": 64, "solve_max_tokens": 32,
     },
     "eval.limit": 6, "eval.samples": 1, "eval.every": 2,
     "run.threads": 1, "sandbox": {"workers": 1, "wall_s": 60},

@@ -139,11 +139,13 @@ def test_a_word_that_no_list_takes_is_told_with_those_that_it_takes() -> None:
     )
 
 
-def test_lost_quotes_are_given_back() -> None:
-    assert problems("reward.propose.terms.my.py:short=0.2") == (
-        "reward.propose.terms.my.py:short is not a setting. A name with dots needs quotes: "
-        """--set 'reward.propose.terms."my.py:short"=0.2'""",
-    )
+@pytest.mark.parametrize("name", ["my.py:short", "../rewards/v1.2/my.py:short"])
+def test_the_name_of_a_files_function_needs_no_quotes(name: str) -> None:
+    quoted, bare = (load_config(overrides=[f"reward.propose.terms.{text}=0.2"]) for text in (f'"{name}"', name))
+    assert bare == quoted
+    assert bare.reward.propose.terms[name].weight == 0.2
+    inside = load_config(overrides=[f"reward.propose.terms.{name}.weight=0.2"])
+    assert inside == bare
 
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan"])

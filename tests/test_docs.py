@@ -156,6 +156,15 @@ def test_nothing_cites_what_lies_outside_the_repository() -> None:
     assert [name_of(path) for path in others if outside.search(path.read_text(encoding="utf-8"))] == []
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.ko.md"])
+def test_a_setting_in_the_readme_arrives_through_make_and_shell(page: str) -> None:
+    (line,) = re.findall(r"^make (selfplay ARGS=.*)$", (ROOT / page).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    done = subprocess.run(["bash", "-c", f"make -n {line}"], cwd=ROOT, capture_output=True, text=True, check=True)
+    words = shlex.split(done.stdout.splitlines()[-1])
+    config = load_config(overrides=[words[words.index("--set") + 1]])
+    assert config.reward.propose.terms["my_rewards.py:short_program"].weight == 0.2
+
+
 def test_the_readme_is_short() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert max(map(len, text.splitlines())) <= 120

@@ -40,7 +40,7 @@ def selfplay(
         resume: A run directory to continue, bit for bit, with the settings that it has; only --steps may be given too.
         steps: With --resume: a new total number of steps.
         from_checkpoint: RUN/checkpoints/step-N: a new run with that run's settings, from those weights.
-        processes: So many processes of this machine share each step, one a card or a core: the same run, sooner.
+        processes: So many processes of this machine share each step, a core or a card each: the same run, sooner.
         dry_run: Print the settings that differ from the defaults, and stop.
     """
     from minizero.config import difference

@@ -210,7 +210,11 @@ def _merge(base: Tree, over: Mapping[str, Any]) -> Tree:
 
 
 def _nest(dotted: str, value: Any) -> Tree:
-    """Dotted name -> nested dict. A part in double quotes may hold dots: reward.propose.terms."my.py:f"."""
+    """Dotted name -> nested dict. A part in double quotes may hold dots, and so may a file's function in a table of
+    free names, whose quotes a shell may have taken: reward.propose.terms.my.py:f."""
+    for table in (".".join(path) for path in _all_names() if _is_free([*path])):
+        if function := re.fullmatch(rf'{re.escape(table)}\.([^"]+\.py:\w+)((?:\.\w+)*)', dotted):
+            dotted = f'{table}."{function[1]}"{function[2]}'
     tree: Any = value
     for quoted, bare in reversed(re.findall(r'"([^"]*)"|([^."]+)', dotted)):
         tree = {quoted or bare: tree}
@@ -239,26 +243,16 @@ def _sentence(error: Any) -> str:
         hint = f"Did you mean {ELSEWHERE[last]}?" if last in ELSEWHERE else ""
         if not hint and everywhere:
             hint = f"Did you mean {' or '.join(everywhere)}?"
-        hint = _lost_quotes(where) or hint or (f"Did you mean {'.'.join([*parents, near[0]])}?" if near else "")
+        hint = hint or (f"Did you mean {'.'.join([*parents, near[0]])}?" if near else "")
         if not hint and known:
             hint = f"Known here: {', '.join(known)}."
         if not hint:
-            hint = f"{'.'.join(parents)} has no settings inside. A name with dots needs quotes: "
-            hint += """--set 'reward.propose.terms."my_rewards.py:short"=0.2'"""
+            hint = f"{'.'.join(parents)} has no settings inside."
         return f"{name} is not a setting. {hint}"
     shown = json.dumps(error["input"], default=str)[:80]
     if error["type"] == "tuple_type":
         return f"{name} = {shown}: {_a_list(where, str(error['input']))}"
     return f"{name} = {shown}: {error['msg'].removeprefix('Value error, ')}."
-
-
-def _lost_quotes(where: list[str]) -> str:
-    """How to write the name of a file's function inside a free table, where its dots were read as sections."""
-    table = next((i for i in range(1, len(where)) if _is_free(where[:i])), 0)
-    name = ".".join(where[table:])
-    if not table or ".py:" not in name or any(".py:" in part for part in where[table:]):
-        return ""
-    return f"""A name with dots needs quotes: --set '{".".join(where[:table])}."{name}"=0.2'"""
 
 
 def _is_free(path: list[str]) -> bool:

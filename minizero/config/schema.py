@@ -1,7 +1,7 @@
 """All settings, one section each: a sentence under every field says what it does and where its default comes from.
 
-Reading order: Config at the end names the sections; prompt, composites, admission are in tasks.py, reward, advantage,
-loss in learning.py.
+Reading order: Config at the end names the sections; prompt, composites, admission are in tasks.py, reward in
+reward.py, advantage, loss in learning.py.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ class ModelConfig(Section):
     """A built-in model (tiny), a local directory in Hugging Face format, a GGUF file, or a hub name such as
     Qwen/Qwen2.5-Coder-3B."""
     dtype: Literal["auto", "float64", "float32", "bfloat16", "float16"] = "auto"
-    """Compute type of the weights. auto: float32 on the CPU for models under 0.2 B parameters, else bfloat16. float64:
-    to compare runs whose sums have another order, by the transformers sampler."""
+    """Compute type of the weights. auto: bfloat16; on a CPU float32 for models under 0.2 B parameters, and for all
+    where the processor does not multiply bfloat16. float64: to compare runs whose sums have another order, by the
+    transformers sampler."""
     quantization: Literal["none", "nf4"] = "none"
     """nf4 holds the frozen base in 4 bits (QLoRA, arXiv 2305.14314); needs adapter.kind = "lora" and bitsandbytes."""
     checkpoint: str = ""

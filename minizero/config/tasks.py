@@ -127,7 +127,7 @@ class CompositesConfig(Section):
 
 
 class AdmissionConfig(Section):
-    """Which proposals become tasks. Every rejection has a named reason (minizero.parsing, minizero.tasks)."""
+    """Which proposals become tasks. Every rejection has a named reason (tasks.parsing, tasks.admission)."""
 
     several_functions: bool = True
     """Helpers, nested functions and methods are allowed. false: as the official Qwen scripts."""
@@ -161,7 +161,8 @@ class AdmissionConfig(Section):
     """Attributes a proposal may not use: ways into the interpreter. Ours."""
 
     check_determinism: bool = True
-    """Run each proposal twice, in processes with different hash seeds. false runs it once."""
+    """Run each proposal in several processes with different hash seeds and addresses: two, or up to thirteen where a
+    set may decide its result. false runs it once."""
     accept_none: bool = True
     """An output of None makes a task, as in AZR; a solve rate of 1 costs the proposer more surely than a rule."""
     vary_outputs: bool = True

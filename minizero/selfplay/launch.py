@@ -1,7 +1,7 @@
 """Several processes of this machine that share a run: torch's elastic agent starts them, and ends all when one fails.
 
-Reading order: launch. What they do together is learn/ranks.py's and meeting.py's; across machines, and on cards, they
-are started by accelerate or torchrun instead.
+Reading order: launch. What they do together is learn/ranks.py's and meeting.py's; across machines they are started by
+accelerate or torchrun instead.
 """
 
 from __future__ import annotations

@@ -1,10 +1,13 @@
 """The benchmarks, by name. Reading order: SUITES, suite; humaneval.py is the model of a file here.
 
-To add a benchmark write one file that ends in a `Suite`, and name it in _FILES below. It needs
-  - a DataFile: file name, number of rows, sha256 of the unzipped content (so that a wrong file is an error);
+To add a benchmark write one file that ends in SUITES = {"name": Suite(...)}, whose fields ../problems.py explains, and
+name it in _FILES below; in GROUPS, if one name shall stand for several. It needs
+  - a DataFile, unless the package holds the data: file name, number of rows, sha256 of the unzipped content (so that a
+    wrong file is an error); ../datafile.py says where it is looked for;
   - load(where) -> list[Problem]: the prompt as the benchmark gives it, and `data` for the judge;
   - a judge from minizero/evaluation/judges: functions (calls compared with a reference solution), programs (cases of
     input and output), values (CRUXEval's questions), mathematics; or one of your own with `judge` and `cost`.
+Then `minizero evaluate tiny --suite NAME --data DIRECTORY --limit 3`, and a line in tests/evaluation/test_suites.py.
 Formats (formats.py) make prompts of it for each kind of answer: program, input, output, statement, mathematics, task.
 """
 
