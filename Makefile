@@ -105,7 +105,7 @@ report: $(VENV)/installed  ## Write report.html of RUN
 	@$(BIN)/minizero report $(RUN)
 
 evaluate: $(VENV)/installed  ## Ask RUN's adapter and its base benchmark problems: ARGS="--suite humaneval+ --n 16"
-	@$(BIN)/minizero evaluate $(RUN) $(ARGS)
+	@$(BIN)/minizero evaluate $(RUN) $(SHARED) $(ARGS)
 
 chat: $(VENV)/installed  ## Ask RUN's base and trained model the same question
 	@$(BIN)/minizero chat $(RUN) $(ARGS)

@@ -266,6 +266,32 @@ def test_a_run_on_the_cpu_gets_one_thread_and_a_place_of_its_own(tmp_path: Path)
     assert jobs.default_jobs(planned) >= 1
 
 
+def test_on_a_machine_with_cards_every_run_sees_one_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    planned = plan_jobs(a_set(tmp_path / "set.toml"), seeds=1, home=tmp_path / "home", keep=tmp_path)
+    monkeypatch.setattr(jobs, "_wants_card", lambda config: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert jobs.default_jobs(planned) == 3
+    first, second, third, fourth = planned
+    running = [jobs._on_a_card(job, planned[:place]) for place, job in enumerate(planned[:3])]
+    assert [job.card for job in running] == ["0", "1", "2"]
+    assert jobs._on_a_card(fourth, [first, third]).card == "1"  # the second has ended
+    saw = "import os; print(os.environ['CUDA_VISIBLE_DEVICES'])"
+    monkeypatch.setattr(jobs, "child_command", lambda job: [sys.executable, "-S", "-c", saw])
+    process = jobs._started(third).process
+    assert process is not None
+    assert process.wait(60) == 0
+    assert third.log.read_text() == "2\n"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    assert jobs.default_jobs(planned) == 2
+    assert jobs._on_a_card(second, []).card == "5"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    fourth.card = ""
+    assert jobs._on_a_card(fourth, []).card == ""
+
+
 def test_a_summary_reads_back_equal_and_an_unfinished_run_has_none(tmp_path: Path) -> None:
     variant = a_set(tmp_path / "set.toml").variants[0]
     summary = summarise(make_run(tmp_path / "run", steps=3, tasks=30).path, variant)

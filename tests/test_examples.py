@@ -55,7 +55,7 @@ def test_absolute_zero_takes_at_most_200_lines() -> None:
 def test_its_step_runs(tmp_path: Path) -> None:
     lines = printed("azr_in_200_lines.py", "--steps", "1", "--tasks", "6", cwd=tmp_path).splitlines()
     assert re.fullmatch(r"before: \d+\.\d% of the answers to 6 held-out tasks are right", lines[0])
-    assert re.fullmatch(r"step  1: \d+ of 36 proposals are new tasks, \d+% of the answers right, \d+ s", lines[1])
+    assert re.fullmatch(r"step  1: \d+ of 24 proposals are new tasks, \d+% of the answers right, \d+ s", lines[1])
     assert re.fullmatch(r"after:  \d+\.\d%, [+-]\d+\.\d points \(95 % interval \+-\d+\.\d\)", lines[2])
 
 

@@ -10,11 +10,8 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +24,7 @@ from minizero.selfplay.launch import launch
 from minizero.selfplay.meeting import same_on_all
 from minizero.selfplay.signals import ends_it_at_ctrl_c
 from minizero.types import ConfigError, RunError
+from tests.thread_ranks import Threads
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
@@ -274,35 +272,6 @@ def test_more_processes_than_cards_are_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     with pytest.raises(RunError, match="4 processes on this machine, which has 2 cards"):
         join(cpu=False)
-
-
-@dataclass
-class Threads:
-    """A number of ranks as threads of this process: what they gather, without a launcher."""
-
-    count: int
-    barrier: threading.Barrier = field(init=False)
-    held: list[Any] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.barrier, self.held = threading.Barrier(self.count), [None] * self.count
-
-    def ranks(self) -> Iterator[Ranks]:
-        threads = self
-
-        class InThread(Ranks):
-            def gather(self, value: Any) -> list[Any]:
-                threads.held[self.number] = value
-                threads.barrier.wait(60)
-                found = list(threads.held)
-                threads.barrier.wait(60)
-                return found
-
-        return (InThread(number, self.count) for number in range(self.count))
-
-    def each(self, do: Callable[[Ranks], Any]) -> list[Any]:
-        with ThreadPoolExecutor(self.count) as pool:
-            return [future.result() for future in [pool.submit(do, ranks) for ranks in self.ranks()]]
 
 
 def test_what_differs_is_named() -> None:

@@ -1,4 +1,4 @@
-"""The runs of a set: each a `minizero selfplay` of its own, as many at once as cores; what is done stays done.
+"""The runs of a set: each a `minizero selfplay` of its own, as many at once as cores or cards; what is done stays done.
 
 Reading order: Job and plan_jobs (what is missing), run_jobs (seed by seed: start, poll, keep, look), Failure; then one
 child. A variant that crashes is named and the rest goes on. Ctrl-C lets every run finish its step; the same command
@@ -50,6 +50,7 @@ class Job:
     home: Path  # holds the run's directory, its settings and its log
     keep: Path
     process: subprocess.Popen[bytes] | None = field(default=None)
+    card: str = ""  # the one card that it sees, as CUDA_VISIBLE_DEVICES names it; "": whatever there is
 
     @property
     def name(self) -> str:
@@ -145,7 +146,7 @@ def _run(waiting: list[Job], at_once: int, progress: LiveTable, console: Console
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
-                running.append(_started(waiting.pop(0)))
+                running.append(_started(_on_a_card(waiting.pop(0), running)))
             time.sleep(POLL_S)
             for job in list(running):
                 assert job.process is not None
@@ -163,10 +164,25 @@ def _run(waiting: list[Job], at_once: int, progress: LiveTable, console: Console
 
 
 def default_jobs(jobs: Sequence[Job]) -> int:
-    """One on a card, where runs would share its memory; else one per core."""
+    """One on each card, where runs would share its memory; else one per core."""
     if any(_wants_card(job.config) for job in jobs):
-        return 1
+        return max(1, len(_cards()))
     return max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _on_a_card(job: Job, running: Sequence[Job]) -> Job:
+    """The job with the card that the fewest of the others use, where it wants one and there are several."""
+    if _wants_card(job.config) and len(cards := _cards()) > 1:
+        job.card = min(cards, key=lambda card: sum(other.card == card for other in running))
+    return job
+
+
+def _cards() -> list[str]:
+    """The cards of this machine that we may use, by the names that a child is given."""
+    import torch
+
+    allowed = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return allowed or [str(number) for number in range(torch.cuda.device_count())]
 
 
 def _placed(config: Config, home: Path) -> Config:
@@ -200,12 +216,13 @@ def _settings_in(path: Path) -> object:
 def _started(job: Job) -> Job:
     job.home.mkdir(parents=True, exist_ok=True)
     job.keep.mkdir(parents=True, exist_ok=True)
-    threads = {"OMP_NUM_THREADS": "1"} if job.config.run.threads == 1 else {}
+    own = {"OMP_NUM_THREADS": "1"} if job.config.run.threads == 1 else {}
+    own |= {"CUDA_VISIBLE_DEVICES": job.card} if job.card else {}
     with job.log.open("ab") as log:
         # In a session of its own: Ctrl-C reaches it once, from us, and not a second time from the terminal.
         job.process = subprocess.Popen(
             child_command(job), stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            env=os.environ | threads, start_new_session=True,
+            env=os.environ | own, start_new_session=True,
         )  # fmt: skip
     return job
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import textwrap
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from minizero.formatting import visible
+from minizero.types import Quiet
 
 
 def warn(text: str) -> None:
@@ -85,6 +87,7 @@ def evaluate(
     data: Path | None = None,
     samples: Path | None = None,
     scorer: str = "minizero",
+    processes: int = 1,
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
 ) -> None:
     """Ask a model benchmark problems and score the answers in the sandbox; an adapter is asked beside its base.
@@ -107,19 +110,25 @@ def evaluate(
         data: Directory or file of the benchmarks; without it, MINIZERO_DATA, EvalPlus's cache, the hub.
         samples: Score this samples.jsonl (EvalPlus's format) instead of asking a model.
         scorer: minizero, or evalplus: run EvalPlus's own scorer too and say what differs.
+        processes: So many processes of this machine share the sampling, a core or a card each.
         set: One engine setting, section.name=value; may be repeated.
     """
     from minizero.evaluation.command import evaluate_command, score_command
     from minizero.evaluation.generate import SamplingSettings
     from minizero.report.console import Console
+    from minizero.selfplay.launch import launch
+    from minizero.selfplay.meeting import meet
 
     if samples is not None:
         with Console() as console:
             score_command(samples, suite, data, scorer, console)
         return
     plan = SamplingSettings(tuple(suite.split(",")), format, n, temperature, top_p, max_tokens, limit, rng_seed)
-    with Console() as console:
-        evaluate_command(subject, plan, out, data, set, scorer, console)
+    if launch(processes):
+        return
+    ranks = meet()
+    with Console() if ranks.leads else nullcontext(Quiet()) as console:
+        evaluate_command(subject, plan, out, data, set, scorer, console, ranks=ranks)
 
 
 def compare(

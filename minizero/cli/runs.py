@@ -141,7 +141,7 @@ def ablate(
         variants: A directory of overlays such as configs/ablations/rewards, its name, or a TOML file with
             [variants.NAME] tables.
         seeds: At most so many runs of each variant, with run.rng_seed = 0, 1, ...; what is decided gets no more.
-        jobs: Runs at once; 0: one per core, or one on a card.
+        jobs: Runs at once; 0: one per core, or one on each card.
         model: As for selfplay.
         config: TOML files stacked over the model's own, under every variant.
         set: One setting for every run, section.name=value; may be repeated. Wins over the variants' own.

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from minizero.evaluation import external, few_shot
-from minizero.evaluation.evaluate import Options, evaluate
+from minizero.evaluation.evaluate import Options, evaluate, follow
 from minizero.evaluation.generate import SamplingSettings
 from minizero.evaluation.subject import Subject, find_subject
 from minizero.evaluation.suites import named
 from minizero.formatting import shell
+from minizero.learn.ranks import ALONE, Ranks
 from minizero.types import EvaluationError, Progress
 
 SCORERS = ("minizero", "evalplus")
@@ -27,8 +28,10 @@ def evaluate_command(
     settings: tuple[str, ...],
     scorer: str,
     progress: Progress,
+    *,
+    ranks: Ranks = ALONE,
 ) -> Path:
-    """Evaluate a run, model or adapter; the directory."""
+    """Evaluate a run, model or adapter; the directory. All ranks call this, the first one alone writes and scores."""
     _check(scorer)
     if not what:
         raise EvaluationError("name what to evaluate: a run, an adapter, a model, or --samples FILE.")
@@ -43,7 +46,10 @@ def evaluate_command(
     sampling = with_format(subject, sampling)
     directory = out or Path("evaluations") / "-".join([Path(subject.name).name, *sampling.suites, sampling.style])
     options = Options(data, settings=settings)
-    results = evaluate(subject, sampling, directory, progress, options)
+    if not ranks.leads:
+        follow(subject, sampling, directory, options, ranks)
+        return directory
+    results = evaluate(subject, sampling, directory, progress, options, ranks=ranks)
     for path in external.export(results, directory, data):
         if scorer == "evalplus":
             suite = path.name.partition("-base")[0].partition("-trained")[0]

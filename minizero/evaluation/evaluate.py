@@ -1,8 +1,8 @@
 """One evaluation, from a model to verdicts: sample what is missing, score it, write results.json.
 
-Reading order: Options, evaluate (the story), then the directory's files: manifest.json (what was asked, in which
-format, with which engine), samples.jsonl (generate.py), verdicts.jsonl (scoring.py's cache), results.json
-(results.py).
+Reading order: Options, evaluate (the story), sample_missing (what several processes share), then the directory's files:
+manifest.json (what was asked, in which format, with which engine), samples.jsonl (generate.py), verdicts.jsonl
+(scoring.py's cache), results.json (results.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from minizero.evaluation import formats
-from minizero.evaluation.generate import CONTENT, Key, SamplingSettings, generate, load_samples
+from minizero.evaluation.generate import CONTENT, Key, SamplingSettings, gather_parts, generate, load_samples
 from minizero.evaluation.problems import PASS, Judgement, Problem, Suite
 from minizero.evaluation.reliability import curves_of
 from minizero.evaluation.results import JudgedSample, LevelCounts, Results
@@ -27,8 +27,9 @@ from minizero.evaluation.scoring import JudgementCache, Submission, score
 from minizero.evaluation.subject import Subject, engines_of, open_engine
 from minizero.evaluation.suites import named
 from minizero.formatting import duration, percent
+from minizero.learn.ranks import ALONE, Ranks
 from minizero.rollout.protocol import Sampler
-from minizero.types import EvaluationError, Progress
+from minizero.types import EvaluationError, Progress, Quiet
 from sandbox import Sandbox
 
 LEAST_PARSED = 0.8  # of the answers; fewer earn a warning
@@ -55,24 +56,56 @@ def evaluate(
     options: Options,
     *,
     sampler: Sampler | None = None,
+    ranks: Ranks = ALONE,
 ) -> Results:
     """Sample, score, write; what results.json holds. Killed at any moment it continues where it was.
 
-    Raises EvaluationError when `out` holds an evaluation of something else.
+    Of several ranks the first calls this, and every other `follow`. Raises EvaluationError when `out` holds an
+    evaluation of something else.
     """
     loaded = load_suites(sampling, options.data)
     open_directory(out, subject, sampling, loaded)
+    gather_parts(out / "samples.jsonl")
     samples = load_samples(out / "samples.jsonl")
     check_samples(samples, loaded, out)
+    there = len(samples)
+    sample_missing(subject, sampling, loaded, out, progress, options, sampler=sampler, ranks=ranks)
+    samples = load_samples(out / "samples.jsonl")
+    if len(samples) > there:
+        progress.say(f"{len(samples) - there} answers sampled, {there} were there")
+    results = score_samples(subject, sampling, loaded, samples, out, progress, options)
+    write_json(out / "results.json", results.to_json())
+    return results
+
+
+def follow(subject: Subject, sampling: SamplingSettings, out: Path, options: Options, ranks: Ranks) -> None:
+    """What a rank other than the first does of `evaluate`: sample its part."""
+    sample_missing(subject, sampling, load_suites(sampling, options.data), out, Quiet(), options, ranks=ranks)
+
+
+def sample_missing(
+    subject: Subject,
+    sampling: SamplingSettings,
+    loaded: Loaded,
+    out: Path,
+    progress: Progress,
+    options: Options,
+    *,
+    sampler: Sampler | None = None,
+    ranks: Ranks = ALONE,
+) -> None:
+    """Sample what `out` lacks, and with an adapter compare what both sides think of the answers. A meeting of all
+    ranks; the first one alone needs to see `out`."""
     wanted = sum(len(problems) for _, problems in loaded) * (sampling.n + 1)
     compares = sampler is None and subject.adapter is not None  # a sampler given from outside comes without a policy
     surprise = out / "perplexity.json"
     longest = max(sampling.max_tokens or suite.max_tokens for suite, _ in loaded)
-    there = len(samples)
+    found = (list(load_samples(out / "samples.jsonl")), surprise.is_file()) if ranks.leads else ([], False)
+    there, is_compared = ranks.given(found)
     for part, sides in engines_of(subject):
-        have = [key for key in samples if key.side in sides and (key.draw == "greedy" or key.sample < sampling.n)]
+        have = [key for key in there if key.side in sides and (key.draw == "greedy" or key.sample < sampling.n)]
         missing = wanted * len(sides) - len(have)
-        if missing <= 0 and not (compares and not surprise.is_file()):
+        if missing <= 0 and (is_compared or not compares):
             continue
         policy: Any = None
         engine_sampler = sampler
@@ -81,14 +114,16 @@ def evaluate(
             engine = open_engine(part, (f"selfplay.solve_max_tokens={longest}", *options.settings))
             engine_sampler, policy = engine.sampler, engine.policy
         if missing > 0:
-            surprise.unlink(missing_ok=True)  # it is about fewer answers
-            progress.phase(f"{' and '.join(sides)}: sampling answers")
+            if ranks.leads:
+                surprise.unlink(missing_ok=True)  # it is about fewer answers
+            shared = f", shown is the part of 1 of {ranks.count} processes" if ranks.count > 1 else ""
+            progress.phase(f"{' and '.join(sides)}: sampling answers{shared}")
             engine_sampler.take_usage()
             sampled = partial(_sampled, progress, time.monotonic())
-            generate(sampling, loaded, sides, engine_sampler, out / "samples.jsonl", tick=sampled)
+            generate(sampling, loaded, sides, engine_sampler, out / "samples.jsonl", tick=sampled, ranks=ranks)
         if sampler is None:
             engine_sampler.close()
-        if compares:
+        if compares and ranks.leads:
             from minizero.evaluation.perplexity import cross_perplexity
 
             samples = load_samples(out / "samples.jsonl")
@@ -97,12 +132,6 @@ def evaluate(
             write_json(surprise, cross_perplexity(policy, list(samples.values()), tick=tick))
     if sampler is not None:
         sampler.close()
-    samples = load_samples(out / "samples.jsonl")
-    if len(samples) > there:
-        progress.say(f"{len(samples) - there} answers sampled, {there} were there")
-    results = score_samples(subject, sampling, loaded, samples, out, progress, options)
-    write_json(out / "results.json", results.to_json())
-    return results
 
 
 def _counted(progress: Progress, done: int, total: int, eta_s: float) -> None:

@@ -1,6 +1,6 @@
 """Sample answers, resumably: every sample is a row of a file that only grows, and no row is ever asked for twice.
 
-Reading order: SamplingSettings (what is to be sampled), Key, load_samples, missing, generate.
+Reading order: SamplingSettings (what is to be sampled), Key, load_samples, missing, generate, gather_parts.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Any, NamedTuple
 from minizero.evaluation import few_shot, formats
 from minizero.evaluation.problems import Problem, Suite
 from minizero.evaluation.store import append, read_whole_lines
+from minizero.learn.ranks import ALONE, Ranks
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.types import Completion, EvaluationError, Request
 
 TEMPERATURE = 0.6
+PART = "samples.rank-{}.jsonl"
 BLOCK = 32  # samples of one request: they share a prefill and an upper bound of memory
 SIDES = ("base", "trained")
 NAMES = {"suite": str, "task": str, "side": str, "draw": str, "sample": int}  # of a row, as of Key
@@ -99,11 +101,18 @@ def generate(
     path: Path,
     *,
     tick: Callable[[int, int, float, int], None] = lambda done, total, eta_s, tokens: None,
+    ranks: Ranks = ALONE,
 ) -> int:
-    """Sample whatever `path` lacks; the number of new samples. `tick` gets (done, total, seconds left, tokens written,
-    those of unfinished answers too), before the first and a few times a second."""
-    have = set(load_samples(path))
+    """Sample whatever `path` lacks; the number of this rank's new samples. `tick` gets (done, total, seconds left,
+    tokens written, those of unfinished answers too), before the first and a few times a second.
+
+    Of several ranks each samples its part and keeps it in a file beside `path`, until the first one has all of them.
+    """
+    have = ranks.given(set(load_samples(path)) if ranks.leads else set())
     requests = list(_requests(sampling, loaded, sides, have))
+    requests = ranks.deal(requests, [float(request.n * request.max_tokens) for request, _, _ in requests])
+    mine = path if ranks.leads else path.with_name(PART.format(ranks.number))
+    mine.parent.mkdir(parents=True, exist_ok=True)
     total, done, started = sum(len(places) for _, _, places in requests), 0, time.monotonic()
     known = {request.id: (key, places) for request, key, places in requests}
     for request, _, _ in requests:
@@ -115,11 +124,24 @@ def generate(
             key, places = known[completion.request_id]
             rows.append(_row(key._replace(sample=places[completion.index]), completion))
         if rows:
-            append(path, rows)
+            append(mine, rows)
             done += len(rows)
         # Also without news: what is left grows while nothing is finished, and a number that stands still looks stuck.
         tick(done, total, (time.monotonic() - started) / max(1, done) * (total - done), sampler.generated)
+    for rows in ranks.gather([] if ranks.leads else list(load_samples(mine).values())):
+        if rows and ranks.leads:
+            append(path, rows)
+    if not ranks.leads:
+        mine.unlink(missing_ok=True)
     return done
+
+
+def gather_parts(path: Path) -> None:
+    """Put into `path` what ranks sampled that were killed before the first one had it."""
+    for part in sorted(path.parent.glob(PART.format("*"))):
+        have = load_samples(path)
+        append(path, [row for key, row in load_samples(part).items() if key not in have])
+        part.unlink()
 
 
 def _requests(

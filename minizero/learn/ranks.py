@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from minizero.types import ConfigError, RunError
@@ -118,7 +119,8 @@ def join(*, cpu: bool) -> Ranks:
         _check_cards()
     from accelerate import PartialState
 
-    state = PartialState(cpu=cpu)
+    # The launcher ends all when one dies, so none has to suspect another that is only slow.
+    state = PartialState(cpu=cpu, timeout=timedelta(days=1))
     return Ranks(state.process_index, state.num_processes)
 
 

@@ -1,7 +1,7 @@
 """How the processes of a run find each other at its start, and agree on what they do.
 
-Reading order: tell_ranks (rank 0) and met (all), then same_on_all. Only rank 0 sees the run directory: settings, seed
-tasks and a saved state come from it.
+Reading order: tell_ranks (rank 0) and met (all), meet (where there is nothing to tell), then same_on_all. Only rank 0
+sees the run directory: settings, seed tasks and a saved state come from it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ def met(asked: Config | None, told: Any) -> tuple[Ranks, Any]:
     ranks = join(cpu=cpu)
     check_equal(ranks, same_on_all(asked))
     return ranks, ranks.given(told)
+
+
+def meet() -> Ranks:
+    """This process among those that were started together. Raises as `met` does."""
+    return met(None, None)[0]
 
 
 def same_on_all(config: Config | None) -> dict[str, Any]:

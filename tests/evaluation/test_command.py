@@ -54,6 +54,18 @@ def test_the_tiny_model_is_evaluated_continued_and_compared(data: Path, tmp_path
     assert "another temperature" in again.stderr
 
 
+@pytest.mark.slow
+def test_two_processes_share_an_evaluation_and_give_what_one_gives(data: Path, tmp_path: Path) -> None:
+    asked = ("evaluate", "tiny", "--suite", "cruxeval-o", "--limit", 4, "--n", 2, "--max-tokens", 24, "--data", data)
+    found = []
+    for count in (1, 2):
+        done = minizero(*asked, "--processes", count, "--out", tmp_path / str(count), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("12 answers sampled, 0 were there") == 1
+        found.append(json.loads((tmp_path / str(count) / "results.json").read_text()))
+    assert found[0]["rows"] == found[1]["rows"]
+
+
 def test_from_python_too(data: Path, tmp_path: Path) -> None:
     asked = {"suite": "cruxeval-o", "limit": 3, "max_tokens": 24, "data": data, "path": tmp_path / "tiny"}
     one = minizero_package.evaluate("tiny", n=1, **asked)

@@ -8,18 +8,21 @@ import shutil
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from minizero.evaluation.evaluate import Options, _sampled, evaluate, open_directory
+from minizero.evaluation.evaluate import Options, _sampled, evaluate, load_suites, open_directory
 from minizero.evaluation.generate import SamplingSettings, generate, load_samples
 from minizero.evaluation.subject import Subject, find_subject
 from minizero.evaluation.suites import suite
+from minizero.learn.ranks import Ranks
 from minizero.models.adapter import adapter_layers
 from minizero.report.console import Console
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.types import Completion, EvaluationError, Request, Rollout
 from tests.test_progress import Slow, Told
+from tests.thread_ranks import Threads
 
 PLAN = SamplingSettings(("cruxeval-o",), "direct", 3, limit=2)
 SUBJECT = Subject("made", "made")
@@ -56,6 +59,40 @@ def test_an_interrupted_sampling_goes_on_where_it_was(data: Path, tmp_path: Path
     assert generate(PLAN, loaded, ("base",), last, path) == 3
     assert len(load_samples(path)) == 2 * (1 + 3)
     assert sum(request.n for request in last.asked) == 3
+
+
+def test_ranks_share_the_sampling_and_the_first_has_all_of_it(data: Path, tmp_path: Path) -> None:
+    chosen = suite("cruxeval-o")
+    loaded = [(chosen, chosen.load(data)[:4])]
+    alone, shared = tmp_path / "alone.jsonl", tmp_path / "samples.jsonl"
+    generate(PLAN, loaded, ("base",), Dying(99), alone)
+    samplers = [Dying(99), Dying(99)]
+    counts = Threads(2).each(
+        lambda ranks: generate(PLAN, loaded, ("base",), samplers[ranks.number], shared, ranks=ranks)
+    )
+    assert load_samples(shared) == load_samples(alone)
+    assert [sum(request.n for request in sampler.asked) for sampler in samplers] == counts == [8, 8]
+    assert [path.name for path in tmp_path.iterdir() if path != alone] == ["samples.jsonl"]
+
+
+def test_what_a_rank_sampled_before_all_were_killed_is_kept(data: Path, tmp_path: Path) -> None:
+    class Second(Ranks):
+        def given(self, value: Any) -> Any:
+            return value
+
+        def gather(self, value: Any) -> list[Any]:
+            raise KeyboardInterrupt
+
+    loaded = load_suites(PLAN, data)
+    open_directory(tmp_path, SUBJECT, PLAN, loaded)
+    with pytest.raises(KeyboardInterrupt):
+        generate(PLAN, loaded, ("base",), Dying(99), tmp_path / "samples.jsonl", ranks=Second(1, 2))
+    kept = load_samples(tmp_path / "samples.rank-1.jsonl")
+    rest = Dying(99)
+    evaluate(SUBJECT, PLAN, tmp_path, Console(), Options(data), sampler=rest)
+    assert sum(request.n for request in rest.asked) == 2 * (1 + 3) - len(kept)
+    assert kept.items() <= load_samples(tmp_path / "samples.jsonl").items()
+    assert not list(tmp_path.glob("samples.rank-*"))
 
 
 def test_more_samples_reuse_those_there_are_with_streams_of_their_own(data: Path, tmp_path: Path) -> None:
