@@ -202,6 +202,7 @@ def plan(
     /,
     *,
     card: str = "",
+    cards: int = 1,
     prove: bool = False,
     config: tuple[Path, ...] = (),
     set: Annotated[tuple[str, ...], tyro.conf.UseAppendAction] = (),
@@ -211,6 +212,7 @@ def plan(
     Args:
         model: As for selfplay. Nothing is downloaded.
         card: A card such as rtx3090, rtx4090 or a100-80g; without it, this machine's.
+        cards: Also tell minutes and traffic of a step that so many of them share.
         prove: Also run one update of a model of this shape on tensors without numbers, and count its memory: a minute,
             no weights, no card.
         config: TOML files stacked over the model's own.
@@ -218,12 +220,15 @@ def plan(
     """
     from minizero.config import difference
     from minizero.planner import make_plan
+    from minizero.planner.scaling import in_words
     from minizero.report.console import as_table
 
     found = make_plan(resolve(model, config, set), card)
     print(origin(model, config))
     print(as_table({name: new for name, (_, new) in difference(found.config).items()}))
     print("\n".join(_on_a_terminal(line) for line in found.text().split("\n")))
+    if cards != 1:
+        print("\n".join(_on_a_terminal(line) for line in in_words(found, cards)))
     fits = found.fits
     if prove:
         from minizero.learn.prove import prove as count

@@ -191,6 +191,14 @@ def bounds(
     return {"arithmetic": operations / card.flops, "memory": moved / card.bandwidth}
 
 
+def chain_seconds(config: Config, card: Card | None, *, weights_gib: float, measured: Measured | None) -> float:
+    """Seconds of the longest proposal and then the longest attempt at it, with nothing decoded beside them: reading the
+    weights for each token. Among thousands of completions some reach their limits, and no number of cards helps."""
+    play, (bandwidth, *_) = config.selfplay, _rates(card, measured, False)
+    tokens = play.propose_max_tokens + (play.solve_max_tokens if play.attempts else 0)
+    return max(tokens, play.solve_max_tokens) * weights_gib * 2**30 / bandwidth
+
+
 def _passed(shape: Shape, *, fp8: bool) -> float:
     """Parameters that a token passes, the layers' at half their number where they are 8-bit floats."""
     return matmul_parameters(shape) - (shape.linear / 2 if fp8 else 0)

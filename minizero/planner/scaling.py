@@ -1,0 +1,100 @@
+"""What more cards bring, each with the whole model and its part of a step (docs/several-cards.md): minutes of a step,
+what is exchanged, and where the next card brings little.
+
+Reading order: Shared, shared (one number of cards), in_words (a row for each). Nothing of it has run on cards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from minizero.planner.pace import KINDS, Texts, Work, chain_seconds, seconds
+from minizero.planner.plan import Plan
+from minizero.types import ConfigError
+
+MOST = 64
+IN_A_BOX, BOX = 6e9, 8  # bytes a second over PCIe 3.0 x16 with half of it used, and cards in a box; assumed
+BETWEEN_BOXES = 1e9  # of 10 Gbit/s; assumed
+# Bytes of a pickled token with its log-probability and its text, and of a prompt's token, counted
+# (tests/test_scaling.py); seconds to pickle and read one, between two processes of a busy machine (several-cards.md).
+TOKEN_BYTES, PROMPT_BYTES, TOKEN_S = 18, 4, 0.64e-6
+GRADIENT_BYTES = 4
+WORTH = 1.25  # times the speed that doubling the cards has to bring
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A step on so many cards: seconds of its parts, and bytes that each card sends (and receives)."""
+
+    cards: int
+    parts: Mapping[str, float]
+    gradients: float
+    outcomes: float
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.parts.values())
+
+
+def shared(plan: Plan, cards: int) -> Shared:
+    """The plan's step on so many cards like its own. Raises ConfigError where nothing is known of its speed.
+
+    Sampling and learning take a card's part of the work: fewer sequences are decoded side by side, so that reading the
+    weights for each token weighs more, and none is done before the longest answers are. Gradients go round a ring,
+    2 (n - 1) / n of their bytes for each update; every card gets the outcomes of all.
+    """
+    if not 1 <= cards <= MOST:
+        raise ConfigError(f"--cards {cards}: expected 1 to {MOST}.")
+    if not plan.expected:
+        raise ConfigError("--cards: nothing is known of the speed here. Name a card, for example  --card rtx3090")
+    config, work, others = plan.config, plan.work, (cards - 1) / cards
+    trained = plan.shape.lora(config.adapter.rank) if config.adapter.kind == "lora" else plan.shape.parameters
+    prompt = work.mean_context - work.generated / max(1, work.sequences) / 2
+    gradients = 2 * others * GRADIENT_BYTES * trained * config.optim.updates_per_step
+    outcomes = others * (TOKEN_BYTES * work.generated + PROMPT_BYTES * prompt * work.sequences)
+    parts = seconds(
+        config, plan.shape, plan.card, _part_of(work, cards), kv_gib=plan.cache, weights_gib=plan.weights,
+        measured=plan.measured, floor=False,
+    )  # fmt: skip
+    link = IN_A_BOX if cards <= BOX else BETWEEN_BOXES
+    exchange = (gradients + outcomes) / link + others * work.generated * TOKEN_S
+    chain = chain_seconds(config, plan.card, weights_gib=plan.weights, measured=plan.measured)
+    waiting = max(0.0, chain - sum(parts[kind] for kind in KINDS))
+    return Shared(cards, parts | {"exchange": exchange, "waiting": waiting}, gradients, outcomes)
+
+
+def _part_of(work: Work, cards: int) -> Work:
+    kinds = {
+        name: Texts(texts.sequences / cards, texts.generated / cards, texts.prompts / cards)
+        for name, texts in work.kinds.items()
+    }
+    trained, computed = -(-work.trained // cards), -(-work.computed // cards)
+    return replace(
+        work, kinds=kinds, trained=trained, computed=computed, trained_sequences=-(-work.trained_sequences // cards)
+    )
+
+
+def in_words(plan: Plan, most: int) -> list[str]:
+    """A row for 1, 2, 4, ... cards up to so many, and where it stops being worth it."""
+    counts = [2**power for power in range(most.bit_length()) if 2**power < most] + [most]
+    rows = [shared(plan, cards) for cards in counts]
+    alone = rows[0].seconds
+    lines = ["cards, each with the whole model: minutes of a step, times as fast, MB that a card sends a step"]
+    for row in rows:
+        sent = f"{row.gradients / 1e6:,.0f} gradients, {row.outcomes / 1e6:,.0f} outcomes" if row.cards > 1 else "none"
+        lines.append(f"  {row.cards:3}  {row.seconds / 60:6.1f}  {alone / row.seconds:5.1f}  {sent}")
+    little = _brings_little(rows)
+    if little:
+        lines.append(f"from {little} cards on, twice as many are less than {WORTH} times as fast")
+    lines.append(
+        f"{IN_A_BOX / 1e9:.0f} GB/s between cards in a box of {BOX} and {BETWEEN_BOXES / 1e9:.0f} GB/s beyond are "
+        f"assumed; each card takes {plan.total:.1f} GiB, as one alone does."
+    )
+    return lines
+
+
+def _brings_little(rows: Sequence[Shared]) -> int:
+    """The first number of cards of which twice as many are hardly faster; 0 if there is none."""
+    doubled = {row.cards: row.seconds for row in rows}
+    return next((n for n, s in doubled.items() if 2 * n in doubled and s / doubled[2 * n] < WORTH), 0)
