@@ -70,6 +70,7 @@ def test_the_table_says_where_more_cards_bring_little(plan: Plan) -> None:
     assert [line.split()[0] for line in in_words(plan, 6)[1:5]] == ["1", "2", "4", "6"]
 
 
+@pytest.mark.full
 def test_what_cannot_be_told_is_refused(plan: Plan) -> None:
     with pytest.raises(ConfigError, match="--cards 65: expected 1 to 64"):
         shared(plan, 65)
