@@ -115,7 +115,10 @@ def test_two_processes_and_then_one_write_what_one_writes(tmp_path: Path) -> Non
 
 @pytest.mark.slow
 def test_five_steps_of_one_two_and_three_processes_and_a_resume_by_more(tmp_path: Path) -> None:
-    more = ("optim.updates_per_step=2", "buffer.keep=non_one", "selfplay.first_attempts=2")
+    more = (
+        "optim.updates_per_step=2", "buffer.keep=non_one", "selfplay.attempts=6", "selfplay.first_attempts=3",
+        "selfplay.train_on_attempts=false",
+    )  # fmt: skip
     finished(started(1, tmp_path, *settings("one", 5, *more)))
     finished(started(2, tmp_path, *settings("two", 3, *more)))
     finished(started(3, tmp_path, *settings("three", 5, *more)))
