@@ -28,8 +28,8 @@ from tests.thread_ranks import Threads
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
-    "selfplay.proposals=4", "selfplay.solves=8", "selfplay.solve_samples=4", "selfplay.attempts=4", "eval.limit=7",
-    "selfplay.solve_max_tokens=64", "selfplay.propose_max_tokens=64", "run.threads=1", "sandbox.workers=1",
+    "selfplay.proposals=4", "selfplay.solves=8", "selfplay.solve_samples=4", "selfplay.attempts=4", "eval.limit=3",
+    "selfplay.solve_max_tokens=32", "selfplay.propose_max_tokens=48", "run.threads=1", "sandbox.workers=1",
     "sandbox.wall_s=60", "sandbox.cpu_s=20", "run.rollouts_every=1", "model.dtype=float64",
 ]  # fmt: skip
 EXACT = [str(ROOT / "tests" / "exact_norms.py")]

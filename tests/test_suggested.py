@@ -116,7 +116,7 @@ def test_an_evaluation_says_how_to_compare_it(tmp_path: Path, monkeypatch: pytes
             told.append(text)
 
     told: list[str] = []
-    monkeypatch.setattr("minizero.evaluation.command.evaluate", lambda *given: None)
+    monkeypatch.setattr("minizero.evaluation.command.evaluate", lambda *given, **named: None)
     monkeypatch.setattr("minizero.evaluation.command.external.export", lambda *given: [])
     out = tmp_path / AWKWARD
     evaluate_command("tiny", SamplingSettings(("auto",), "auto", 0), out, None, (), "minizero", Told())
