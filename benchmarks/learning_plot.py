@@ -16,7 +16,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 HOME = ROOT / "benchmarks" / "learning"
 IMAGES = ROOT / "docs" / "images"
-VARIANTS = {"default": "self-play", "frozen": "nothing is learned", "shuffled": "rewards shuffled"}
+VARIANTS = {"default": "self-play", "frozen": "frozen", "shuffled": "rewards shuffled"}
 TYPES = ("deduction", "abduction", "induction")
 COLOURS = {  # Okabe and Ito's, told apart by colour-blind readers too; brighter on dark pages
     "light": {
