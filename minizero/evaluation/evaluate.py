@@ -69,7 +69,7 @@ def evaluate(
     samples = load_samples(out / "samples.jsonl")
     check_samples(samples, loaded, out)
     there = len(samples)
-    sample_missing(subject, sampling, loaded, out, progress, options, sampler=sampler, ranks=ranks)
+    sample_missing(subject, sampling, loaded, list(samples), out, progress, options, sampler=sampler, ranks=ranks)
     samples = load_samples(out / "samples.jsonl")
     if len(samples) > there:
         progress.say(f"{len(samples) - there} answers sampled, {there} were there")
@@ -80,13 +80,14 @@ def evaluate(
 
 def follow(subject: Subject, sampling: SamplingSettings, out: Path, options: Options, ranks: Ranks) -> None:
     """What a rank other than the first does of `evaluate`: sample its part."""
-    sample_missing(subject, sampling, load_suites(sampling, options.data), out, Quiet(), options, ranks=ranks)
+    sample_missing(subject, sampling, load_suites(sampling, options.data), [], out, Quiet(), options, ranks=ranks)
 
 
 def sample_missing(
     subject: Subject,
     sampling: SamplingSettings,
     loaded: Loaded,
+    there: Sequence[Key],
     out: Path,
     progress: Progress,
     options: Options,
@@ -94,14 +95,13 @@ def sample_missing(
     sampler: Sampler | None = None,
     ranks: Ranks = ALONE,
 ) -> None:
-    """Sample what `out` lacks, and with an adapter compare what both sides think of the answers. A meeting of all
-    ranks; the first one alone needs to see `out`."""
+    """Sample what `out` lacks beside what is `there`, and with an adapter compare what both sides think of the answers.
+    A meeting of all ranks; the first one alone needs to see `out` and what is there."""
     wanted = sum(len(problems) for _, problems in loaded) * (sampling.n + 1)
     compares = sampler is None and subject.adapter is not None  # a sampler given from outside comes without a policy
     surprise = out / "perplexity.json"
     longest = max(sampling.max_tokens or suite.max_tokens for suite, _ in loaded)
-    found = (list(load_samples(out / "samples.jsonl")), surprise.is_file()) if ranks.leads else ([], False)
-    there, is_compared = ranks.given(found)
+    there, is_compared = ranks.given((there, surprise.is_file()))
     for part, sides in engines_of(subject):
         have = [key for key in there if key.side in sides and (key.draw == "greedy" or key.sample < sampling.n)]
         missing = wanted * len(sides) - len(have)

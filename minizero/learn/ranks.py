@@ -30,10 +30,15 @@ def on_this_machine() -> int:
     return max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) if launched() > 1 else 1
 
 
+def cores(processes: int) -> int:
+    """The share of the machine's cores that each of so many processes has, at least one."""
+    return max(1, (os.cpu_count() or 1) // processes)
+
+
 def threads() -> int:
     """CPU threads of this process: what OMP_NUM_THREADS says, or its share of the machine's cores."""
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return int(asked) if asked.isdigit() and int(asked) else max(1, (os.cpu_count() or 1) // on_this_machine())
+    return int(asked) if asked.isdigit() and int(asked) else cores(on_this_machine())
 
 
 def leads() -> bool:

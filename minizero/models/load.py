@@ -15,7 +15,7 @@ from minizero.models.attention import ATTENTION, register
 from minizero.models.files import check_weights, read_settings
 from minizero.models.gguf import is_gguf, unpack
 from minizero.models.names import locate
-from minizero.models.processor import multiplies_bfloat16
+from minizero.models.processor import takes_float32
 from minizero.models.style import Style, style_of
 from minizero.models.tokenizer import Think, Tokenizer, check_tokenizer, make_tokenizer
 from minizero.types import MissingPackage, ModelError
@@ -139,8 +139,8 @@ def _dtype(name: str, device: str, shape: Any) -> torch.dtype:
 
     if name != "auto":
         return getattr(torch, name)  # type: ignore[no-any-return]
-    is_small = getattr(shape, "hidden_size", 4096) <= 512
-    return torch.float32 if device == "cpu" and (is_small or not multiplies_bfloat16()) else torch.bfloat16
+    in_float32 = device == "cpu" and takes_float32(getattr(shape, "hidden_size", 4096))
+    return torch.float32 if in_float32 else torch.bfloat16
 
 
 def _nf4(dtype: torch.dtype) -> Any:

@@ -1,8 +1,18 @@
-"""What this machine's processor is fast in."""
+"""What this machine's processor is fast in.
+
+Reading order: takes_float32, which the loader and the plan ask, then multiplies_bfloat16.
+"""
 
 from __future__ import annotations
 
 from functools import cache
+
+SMALL = 512  # hidden width up to which a model is fast enough in float32 on any processor
+
+
+def takes_float32(hidden: int) -> bool:
+    """Whether model.dtype = auto is float32 on this processor for a model of this hidden width."""
+    return hidden <= SMALL or not multiplies_bfloat16()
 
 
 @cache

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from minizero.config.schema import Config
-from minizero.models.processor import multiplies_bfloat16
+from minizero.models.processor import takes_float32
 from minizero.planner.shapes import GIB, Shape
 
 CONTEXT_GIB, GRAPHS_GIB, FRAGMENTS_GIB = 0.7, 0.6, 0.8  # a CUDA process with vLLM; estimates
@@ -60,7 +60,7 @@ def shares_weights(config: Config, device: str) -> bool:
 def value_bytes(config: Config, shape: Shape, device: str) -> int:
     """Bytes of a weight in the compute type: model.dtype, and what auto makes of it."""
     if config.model.dtype == "auto":
-        return 4 if device == "cpu" and (shape.hidden <= 512 or not multiplies_bfloat16()) else 2
+        return 4 if device == "cpu" and takes_float32(shape.hidden) else 2
     return {"float64": 8, "float32": 4}.get(config.model.dtype, 2)
 
 

@@ -5,13 +5,12 @@ Reading order: Parts, build; then sandbox_settings and check_memory_first.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from minizero.config import Config
-from minizero.learn.ranks import ALONE, Ranks, on_this_machine
+from minizero.learn.ranks import ALONE, Ranks, cores, on_this_machine
 from minizero.models.names import check_positions
 from minizero.rollout.protocol import Sampler
 from minizero.selfplay.buffer import TaskBuffer
@@ -102,9 +101,8 @@ def sandbox_settings(config: Config) -> dict[str, Any]:
     )
     from minizero.planner.driver import expects_card
 
-    cores = max(1, (os.cpu_count() or 1) // on_this_machine())
     # On a card one core is the engine's: it launches every decoded token's kernels.
-    workers = config.sandbox.workers or max(1, cores - expects_card(config))
+    workers = config.sandbox.workers or max(1, cores(on_this_machine()) - expects_card(config))
     return {
         "workers": workers, "limits": limits, "unsafe": config.sandbox.unsafe, "packages": config.sandbox.packages,
     }  # fmt: skip

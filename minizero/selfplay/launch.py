@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from minizero.learn.ranks import launched
+from minizero.learn.ranks import cores, launched
 from minizero.selfplay.signals import handling
 from minizero.types import RunError
 
@@ -41,7 +41,7 @@ def launch(processes: int) -> bool:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores(processes)))
     for name in ("agent.server.api", "agent.server.local_elastic_agent", "multiprocessing.api"):
         logging.getLogger(f"torch.distributed.elastic.{name}").setLevel(logging.CRITICAL)  # the processes say it
     config = LaunchConfig(
