@@ -130,6 +130,12 @@ _ALL = [
         "Mean entropy of the token distribution over trained tokens.",
         _below(0.02, "the policy is almost deterministic: collapse"),
     ),
+    Metric(
+        "policy/staleness",
+        "updates",
+        "neither",
+        "Updates between the policy that wrote what is learned from and the one that learns (selfplay.ahead).",
+    ),
     Metric("policy/clip_frac", "", "neither", "Tokens whose ratio was clipped."),
     Metric("policy/dual_frac", "", "neither", "Tokens with a negative advantage whose loss met the dual clip's bound."),
     Metric(
@@ -202,6 +208,8 @@ _ALL = [
     ),
     Metric("sandbox/wait_s", "s", "down", "Time the step waited for the sandbox with nothing to generate."),
     Metric("time/step_s", "s", "down", "The whole step; with a part's name (sample, update, push), that part."),
+    Metric("ahead/learner_waits_s", "s", "down", "With selfplay.ahead: how long learning waited for the next step."),
+    Metric("ahead/sampler_waits_s", "s", "down", "With selfplay.ahead: how long sampling waited for the update."),
     Metric("time/planned_s", "s", "neither", "What the plan expected of a step in which every proposal is admitted."),
     Metric("time/floor_s", "s", "neither", "What this step's tokens take at least, by the card's data sheet."),
     Metric("time/floor_frac", "", "up", "That floor over the step's time: 1 would be a card that never waits."),

@@ -284,7 +284,7 @@ class Request:
 class Completion:
     """One sampled continuation. `ids` includes the EOS token when there is one; `log_probs` is aligned with `ids`, in
     nats, of the distribution that was sampled from (temperature applied). `text` is without prefill and special
-    tokens."""
+    tokens. `version`: updates that the policy which wrote it had seen, where the sampler keeps count."""
 
     request_id: str
     index: int
@@ -293,6 +293,7 @@ class Completion:
     log_probs: tuple[float, ...]
     text: str
     finish: str  # "stop" (EOS or a stop string) or "length"
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

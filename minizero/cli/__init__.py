@@ -1,7 +1,7 @@
 """The command line; `minizero COMMAND --help` explains each command.
 
-Reading order: main, then runs.py (commands that make something), first_light.py, results.py (commands that read it) and
-chat.py (with conversation.py).
+Reading order: main, then runs.py (commands that make something), serve.py, first_light.py, results.py (commands that
+read it) and chat.py (with conversation.py).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from minizero.cli.chat import chat
 from minizero.cli.first_light import first_light
 from minizero.cli.results import compare, evaluate, replay, report, settings, watch
 from minizero.cli.runs import ablate, doctor, export, export_environment, plan, seed, selfplay
+from minizero.cli.serve import serve
 from minizero.formatting import visible
 from minizero.learn.ranks import leads
 from minizero.types import MiniZeroError
@@ -33,7 +34,7 @@ def main() -> None:
     """Entry point. Errors that a user can mend are one message and exit status 1."""
     commands = (
         plan, doctor, first_light, selfplay, replay, watch, report, evaluate, chat, compare, ablate, export,
-        export_environment, seed, settings,
+        export_environment, seed, serve, settings,
     )  # fmt: skip
     if sys.argv[1:] in (["--version"], ["-V"]):
         print(version())

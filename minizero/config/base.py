@@ -55,3 +55,14 @@ def _takes(item: Any, word: str) -> bool:
     if isinstance(item, type) and issubclass(item, Enum):
         return word in {member.value for member in item}
     return item is str
+
+
+def addresses(value: Any) -> Any:
+    """Addresses of servers, several in one text divided by commas, each without a closing slash and the API's own /v1.
+
+    >>> addresses(("http://a:8000/v1, http://b:8000/",))
+    ['http://a:8000', 'http://b:8000']
+    """
+    if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+        return value  # for pydantic to refuse
+    return [one.rstrip("/").removesuffix("/v1").rstrip("/") for part in value for one in part.replace(",", " ").split()]

@@ -22,6 +22,7 @@ from minizero.config.files import find_file
 from minizero.config.fp8 import fp8_problems
 from minizero.config.learning import prompt_group_problems, unusable_terms
 from minizero.config.schema import Config
+from minizero.config.server import server_problems
 from minizero.types import ConfigError, Role, StyleError, TaskType
 
 Tree = dict[str, Any]
@@ -131,7 +132,7 @@ def check(config: Config) -> list[str]:
             "selfplay.attempts = 0 with selfplay.train_propose: learnability cannot be measured. "
             "Try --set selfplay.attempts=8 or --set selfplay.train_propose=false"
         )
-    problems += early_stop_problems(config) + fp8_problems(config)
+    problems += [*early_stop_problems(config), *fp8_problems(config), *server_problems(config)]
     problems += prompt_group_problems(config.advantage.propose, Role.PROPOSE, play.propose_samples)
     problems += prompt_group_problems(config.advantage.solve, Role.SOLVE, play.solve_samples)
     problems += unusable_terms(config.reward, play.task_types)

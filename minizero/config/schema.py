@@ -7,11 +7,11 @@ reward.py, advantage, loss in learning.py.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from minizero.config.base import Section
+from minizero.config.base import Section, addresses
 from minizero.config.learning import AdvantageConfig, LossConfig, RewardConfig
 from minizero.config.tasks import AdmissionConfig, CompositesConfig, PromptConfig
 from minizero.types import USUAL_TYPES, TaskType
@@ -72,6 +72,9 @@ class SelfplayConfig(Section):
     """Of these, so many are asked first, and the others only where the first ones all solved the task or all failed; 0:
     all at once (AZR). With 4 of 8 and even solve rates 30 % fewer are made. The expected reward and what the buffer
     keeps stay as they are; the reward's noise grows (rewards/attempts.py)."""
+    ahead: Literal[0, 1] = 0
+    """1: while the policy learns from a step, a server samples the next one, with the adapter of the step before: what
+    is learned from is at most one update old, and the importance correction (loss.correction) knows. 0: in turn."""
     solve_from: Literal["previous", "same"] = "previous"
     """previous: solve what the step before proposed (the official code's order); same: this step's tasks (the
     paper's)."""
@@ -161,8 +164,19 @@ class OptimConfig(Section):
 class SamplerConfig(Section):
     """Text generation."""
 
-    backend: Literal["auto", "transformers", "vllm"] = "auto"
-    """auto: vllm where a CUDA card and vLLM are there, else transformers."""
+    backend: Literal["auto", "transformers", "vllm", "server"] = "auto"
+    """vllm: an engine in this process. server: vLLM's own, in another process or on another machine (sampler.url,
+    started by minizero serve). auto: vllm where a CUDA card and vLLM are there, else transformers."""
+    url: tuple[str, ...] = ()
+    """Addresses of the servers, such as http://localhost:8000; several share the requests. A key is taken from the
+    environment, VLLM_API_KEY, and never written down."""
+    served_name: str = ""
+    """The name under which the servers offer the model; empty: model.name."""
+    adapter_dir: str = ""
+    """A directory that this machine and the servers see under the same path, through which they get the adapter; empty:
+    a temporary one, for servers on this machine."""
+    patience_s: float = Field(600.0, ge=0)
+    """Seconds without any server that answers, after which a run gives up."""
     temperature: float = Field(1.0, gt=0)
     """Sampling temperature of trained rollouts and attempts (AZR: 1.0)."""
     max_rows: int = Field(256, ge=1)
@@ -190,6 +204,11 @@ class SamplerConfig(Section):
     that for a quantised base)."""
     self_test_every: int = Field(25, ge=0)
     """Steps between proofs that vLLM samples from the trainer's policy (one is always made at the start); 0: none."""
+
+    @field_validator("url", mode="before")
+    @classmethod
+    def _without_v1(cls, value: Any) -> Any:
+        return addresses(value)
 
 
 class SandboxConfig(Section):

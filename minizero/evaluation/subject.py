@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minizero.config import Config, load_config, read_toml
+from minizero.config import load_config, read_toml
 from minizero.learn.ranks import threads
 from minizero.models.files import ADAPTER_WEIGHTS, check_weights, read_adapter
 from minizero.rollout.protocol import Sampler
@@ -101,7 +101,7 @@ def open_engine(subject: Subject, overrides: Sequence[str] = ()) -> Engine:
     """Load model and adapter into the sampler that the settings choose. EvaluationError for a foreign adapter."""
     settings = [f"model.name={subject.model!r}", *overrides]
     if subject.adapter is None:
-        return _plain(load_config([], settings))
+        return _plain(settings)
     shape = read_adapter(subject.adapter)
     if shape.get("use_dora"):
         raise EvaluationError(
@@ -118,12 +118,12 @@ def open_engine(subject: Subject, overrides: Sequence[str] = ()) -> Engine:
     config = load_config([], settings)
     policy = Policy(config)
     load_adapter(policy, subject.adapter)
-    sampler = make_sampler(config, policy)
+    sampler = make_sampler(config, policy, any_length=True)
     sampler.load(policy)  # an engine of its own got the adapter as it was made
     return Engine(seeded(sampler), policy)
 
 
-def _plain(config: Config) -> Engine:
+def _plain(settings: Sequence[str]) -> Engine:
     """A model without an adapter. Every request has the adapter off, which is switching nothing."""
     import torch
 
@@ -131,11 +131,15 @@ def _plain(config: Config) -> Engine:
     from minizero.rollout.make import backend, make_sampler
     from minizero.rollout.transformers import TransformersSampler
 
+    config = load_config([], settings)
     is_cuda = config.model.device != "cpu" and torch.cuda.is_available()
-    if backend(config, "cuda" if is_cuda else "cpu") == "vllm":
+    kind = backend(config, "cuda" if is_cuda else "cpu")
+    if kind == "server":  # whatever rank it was started for, this one it takes
+        config = load_config([], [*settings, "adapter.rank=1"])
+    if kind != "transformers":
         from minizero.learn.policy import Policy
 
-        return Engine(seeded(make_sampler(config, Policy(config))))
+        return Engine(seeded(make_sampler(config, Policy(config), any_length=True)))
     torch.set_num_threads(config.run.threads or threads())
     loaded = models.load(config.model)
     sampler = TransformersSampler(
@@ -149,7 +153,7 @@ def _plain(config: Config) -> Engine:
 
 
 def seeded(sampler: Sampler) -> Sampler:
-    """Samples with seeds of their own, where the engine has a choice: vLLM on a card."""
+    """Samples with seeds of their own, where the engine has a choice: vLLM on a card, and its servers."""
     if hasattr(sampler, "seeded"):
         sampler.seeded = True
     return sampler

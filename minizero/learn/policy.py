@@ -89,6 +89,11 @@ class Policy:
             {name: p for name, p in self.model.named_parameters() if p.requires_grad}, config.optim
         )
 
+    @property
+    def updates(self) -> int:
+        """Updates that the weights have seen, those of the runs before a resume too."""
+        return self.optimiser.updates
+
     # -- learning -----------------------------------------------------------------------------------------------------
 
     def update(self, rollouts: Sequence[Rollout]) -> dict[str, float]:
@@ -100,6 +105,9 @@ class Policy:
         metrics = {"advantage/zero_frac": float((advantages == 0).float().mean())}
         if len(advantages) > 1:
             metrics["advantage/std"] = float(advantages.std())
+        versions = [r.completion.version for r in rollouts if r.completion.version is not None]
+        if versions:
+            metrics["policy/staleness"] = self.updates - sum(versions) / len(versions)
         metrics |= self.kl_base(rollouts)
         shares = self.config.optim.updates_per_step
         # In (role, task type) order, every n-th rollout: each share holds all groups in equal parts.

@@ -181,6 +181,8 @@ def releases(config: Config, vllm: bool) -> bool:
 def kv_gib(config: Config, shape: Shape, *, device: str, vllm: bool, budget: float) -> float:
     """GiB of the key-value cache: the setting; else what the other parts leave of the budget, at most what the rows can
     fill; on a CPU 1."""
+    if config.sampler.backend == "server":
+        return 0.0  # the servers have it
     if not vllm:
         tokens = config.sampler.max_cache_tokens or config.sampler.max_rows * longest(config)
         return tokens * kv_token_bytes(shape, cache_value_bytes(config, shape, device)) / GIB

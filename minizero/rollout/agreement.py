@@ -50,6 +50,10 @@ SENTENCES = {
 }
 
 
+class Disagreement(SamplerError):
+    """What is sampled from is not what is trained, or one of both is not the model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """Mean absolute differences in nats from the model's own forward pass, as "who, state".
@@ -82,7 +86,7 @@ class Agreement:
 def check_agreement(policy: Policy, sampler: Sampler) -> Agreement:
     """Compare sampler and trainer with the model's own forward pass, at the adapter's zero and with a random adapter.
 
-    Raises SamplerError, with the numbers, when one differs by more than the tolerance of the compute type
+    Raises Disagreement, with the numbers, when one differs by more than the tolerance of the compute type
     (sampler.tolerance). Policy and sampler are left as they were. A sampler that was proven when it was made (vLLM) is
     not asked again: it holds the result as `agreement`.
     """
@@ -114,7 +118,7 @@ def measure(policy: Policy, sampler: Sampler) -> Agreement:
     name, gap = found.largest
     if not gap <= found.allowed(name):
         dtype = str(policy.model.dtype).removeprefix("torch.")
-        raise SamplerError(
+        raise Disagreement(
             f"Sampler, trainer and model disagree: {SENTENCES[name]}. The log-probabilities differ by {gap:.3g} nats "
             f"on average, expected at most {found.allowed(name):.3g} in {dtype} "
             f"({', '.join(f'{key} {value:.3g}' for key, value in gaps.items())}; power {power:.3g}).\n"
@@ -189,6 +193,7 @@ def _long_texts(policy: Policy, sampler: Sampler) -> list[str]:
     windows = [getattr(sizes, name, None) for name in WINDOWS]
     narrow = min((w for w in windows if isinstance(w, int) and w > 0), default=0)
     longest = play.max_prompt_tokens + max(play.propose_max_tokens, play.solve_max_tokens)
+    longest = min(longest, getattr(sampler, "longest", longest))
     if describe(policy.model).is_plain or not narrow or narrow + 32 > longest:
         return []
     text = TEXTS[0]

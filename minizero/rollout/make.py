@@ -8,18 +8,24 @@ from typing import TYPE_CHECKING
 from minizero.config.schema import Config
 from minizero.planner.driver import compiler_problem
 from minizero.rollout.protocol import Sampler
-from minizero.types import SamplerError
+from minizero.types import ConfigError, SamplerError
 
 if TYPE_CHECKING:
     from minizero.learn.policy import Policy
 
 
-def make_sampler(config: Config, policy: Policy) -> Sampler:
-    """The sampler that sampler.backend names, on this policy."""
-    if backend(config, policy.device) == "vllm":
+def make_sampler(config: Config, policy: Policy, *, any_length: bool = False) -> Sampler:
+    """The sampler that sampler.backend names, on this policy. `any_length`: a server does not have to be one for the
+    lengths in this config, because others are asked."""
+    kind = backend(config, policy.device)
+    if kind == "vllm":
         from minizero.rollout.vllm import VLLMSampler
 
         return VLLMSampler(policy, config)
+    if kind == "server":
+        from minizero.rollout.server import ServerSampler
+
+        return ServerSampler(policy, config, any_length=any_length)
     from minizero.rollout.transformers import TransformersSampler
 
     return TransformersSampler(
@@ -36,7 +42,13 @@ def check_sampler(config: Config) -> None:
     import torch
 
     is_cuda = config.model.device != "cpu" and torch.cuda.is_available()
-    if backend(config, "cuda" if is_cuda else "cpu") == "vllm":
+    kind = backend(config, "cuda" if is_cuda else "cpu")
+    if kind == "server":
+        from minizero.rollout.vllm_settings import refusals
+
+        if problems := refusals(config):
+            raise ConfigError(*problems)
+    elif kind == "vllm":
         from minizero.rollout.vllm_settings import check_model
 
         check_model(config)

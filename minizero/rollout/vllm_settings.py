@@ -98,8 +98,8 @@ def refusals(config: Config) -> list[str]:
     problems = []
     if config.adapter.kind != "lora":
         problems.append(
-            f'sampler.backend = "vllm" with adapter.kind = "{config.adapter.kind}": only adapters are pushed to vLLM. '
-            "Try --set adapter.kind=lora, or --set sampler.backend=transformers"
+            f'sampler.backend = "{config.sampler.backend}" with adapter.kind = "{config.adapter.kind}": only adapters '
+            "are pushed to vLLM. Try --set adapter.kind=lora, or --set sampler.backend=transformers"
         )
     outside = {"lm_head", "embed_tokens"} & set(
         config.adapter.targets if config.adapter.targets != "all-linear" else ()

@@ -333,7 +333,7 @@ class RunLoop:
     def _save_state(self) -> None:
         if self._saved == self.done or not self.parts.ranks.leads:
             return
-        version, words, gauss = self.parts.selfplay.rng.getstate()
+        version, words, gauss = self.parts.selfplay.rng_state()
         data = {"rng": [version, list(words), gauss]}
         path = self.directory.save_state(self.done, data, self.parts.policy.save_state)
         self._saved, self._saved_at = self.done, time.monotonic()

@@ -189,6 +189,8 @@ def rollout_row(scored: Scored) -> dict[str, Any]:
         "terms": dict(rollout.terms),
         "earned": asdict(scored.earned),
     }
+    if rollout.completion.version is not None:
+        row["version"] = rollout.completion.version
     if isinstance(outcome, AnswerOutcome):
         verdict = outcome.verdict
         return row | {

@@ -74,7 +74,7 @@ def grow_seeds(
         tree = config.model_dump(mode="json")
         tree["selfplay"] |= {
             "task_types": programs or missing, "solves": 0, "attempts": 0,
-            "train_propose": False, "solver_warmup_steps": 0,
+            "train_propose": False, "solver_warmup_steps": 0, "ahead": 0,
         }  # fmt: skip
         tree["composites"]["start_step"] = -1
         tree["buffer"]["keep"] = "all"  # not checked as a run's config: induction alone is right here

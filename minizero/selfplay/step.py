@@ -1,8 +1,8 @@
 """One step of Absolute-Zero self-play: propose, admit, attempt, solve, score, learn. START READING HERE.
 
-Reading order: SelfPlay.step is a step on one page; _proposals and _solves draw the prompts; Round (round.py) follows
-each completion to its outcome (streaming, see scheduler.py); scoring.py turns outcomes into rollouts; policy.update
-learns from them.
+Reading order: SelfPlay.step is a step on one page, _sampled its first half; _proposals and _solves draw the prompts;
+Round (round.py) follows each completion to its outcome (streaming, see scheduler.py); scoring.py turns outcomes into
+rollouts; policy.update learns from them; ahead.py is where the first half of the next step runs beside that.
 
 Departs from the paper's Algorithm 1 as the official code does: with selfplay.solve_from = "previous" the solver works
 on what the step before proposed, so that proposals and solutions decode in one batch.
@@ -15,13 +15,14 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from minizero import prompts
 from minizero.config.schema import Config
 from minizero.config.tasks import think_problem
 from minizero.learn.ranks import ALONE, Ranks
 from minizero.rollout.protocol import Sampler, stream_seed
+from minizero.selfplay.ahead import Background
 from minizero.selfplay.buffer import Entry, TaskBuffer
 from minizero.selfplay.round import Assignment, Round, to_solve
 from minizero.selfplay.scheduler import Scheduler
@@ -59,6 +60,17 @@ class StepResult:
     stored: list[Entry]
 
 
+@dataclass(frozen=True, slots=True)
+class _Sampled:
+    """A step's texts with their outcomes, before they are scored and learned from."""
+
+    round: Round
+    scheduler: Scheduler
+    stored: list[Entry] | None  # where this step's tasks are solved in it (solve_from = "same"): they are in the buffer
+    tokens: float  # that were generated
+    seconds: float
+
+
 class SelfPlay:
     """The state of a run between steps is `buffer`, `rng` and the policy; everything else is fixed at the start.
 
@@ -94,15 +106,61 @@ class SelfPlay:
         self.style, self.held_out, self.progress = style or _style_of(config), held_out, progress or Quiet()
         if problem := think_problem(self.style, config.prompt.think):  # of a style that the model decided
             raise ConfigError(f"prompt.{problem}")
+        if config.selfplay.ahead and config.selfplay.solve_from == "same" and ranks.count > 1:
+            raise ConfigError(
+                "selfplay.ahead = 1 with selfplay.solve_from = same and several processes: they would meet "
+                "in the middle of a step, while they learn. Try --set selfplay.solve_from=previous"
+            )
         self.rng = random.Random(stream_seed(config.run.rng_seed, "selfplay"))
+        self._rng_state = self.rng.getstate()
+        self._next: Background[_Sampled] | None = None  # the next step, sampled while this one is learned from
+        self._waits_for = 0  # the step ahead that is being waited for
 
     def step(self, number: int) -> StepResult:
-        """Propose tasks and solve tasks with the current policy, score both, update the policy, store the new tasks."""
+        """Propose tasks and solve tasks with the current policy, score both, update the policy, store the new tasks.
+
+        With selfplay.ahead the next step is sampled meanwhile, by the policy from before the update; both are done when
+        this returns.
+        """
         play, started = self.config.selfplay, time.perf_counter()
-        self.progress.phase(f"step {number}: sampling")
+        sampled = self._next.result() if self._next else self._sampled(number)
+        self._next = None
+        round_ = sampled.round
+        assert round_.number == number, "steps are taken in order"
+        proposals = round_.proposals()
+        entries = [(o.task, o.solve_rate) for o, _ in proposals if o.task and not o.reason]
+        scored = score(proposals, round_.answers(), round_.attempts(), round_.greedy_answers(), self.config, self.rng)
+        stored = self.buffer.add(entries) if sampled.stored is None else sampled.stored
+        tasks, updating = len(self.buffer), time.perf_counter()
+
+        self._rng_state = self.rng.getstate()
+        if play.ahead and number < play.steps:
+            self._next = Background(lambda: self._sampled(number + 1, quiet=True))
+        self.progress.phase(f"step {number}: learning")
+        self.sampler.release()
+        learned = self.policy.update([s.rollout for s in scored if s.is_trained])
+        self.sampler.resume()
+        updated = time.perf_counter()
+        waits = self._waits(number + 1, self._next, updated) if self._next else {}
+
+        metrics = step_metrics(scored, self.held_out) | learned | self._usage(sampled) | waits
+        metrics |= {"buffer/tasks": float(tasks), "time/step_s": time.perf_counter() - started}
+        metrics |= {"time/step_s/sample": sampled.seconds, "time/step_s/update": updated - updating}
+        return StepResult(metrics, scored, stored)
+
+    def _sampled(self, number: int, *, quiet: bool = False) -> _Sampled:
+        """The texts of a step, each followed to its outcome. `quiet`: while something else is told."""
+        play, started = self.config.selfplay, time.perf_counter()
+        if not quiet:
+            self.progress.phase(f"step {number}: sampling")
+
+        def tick(pending: int, words: str) -> None:
+            if not quiet or self._waits_for == number:
+                self.progress.tick(pending, words + admission(round_))
+
         scheduler = Scheduler(
             self.sampler,
-            tick=lambda pending, words: self.progress.tick(pending, words + admission(round_)),
+            tick=tick,
             # Where requests are submitted as they come, a rank does not wait for the others before all is done.
             meet=lambda more: round_.meet(more) if self.sampler.is_reproducible else more,
         )
@@ -122,27 +180,26 @@ class SelfPlay:
             asked += self._solves(number)
         self._ask(round_, asked)
         scheduler.run()
-        proposals = round_.proposals()
-        entries = [(o.task, o.solve_rate) for o, _ in proposals if o.task and not o.reason]
+        stored = None
         if play.solve_from == "same":
-            stored = self.buffer.add(entries)
+            stored = self.buffer.add((o.task, o.solve_rate) for o, _ in round_.proposals() if o.task and not o.reason)
             self._ask(round_, list(self._solves(number)))
             scheduler.run()
-        sampled = time.perf_counter()
+        tokens = self.sampler.take_usage()["completion_tokens"]
+        return _Sampled(round_, scheduler, stored, tokens, time.perf_counter() - started)
 
-        scored = score(proposals, round_.answers(), round_.attempts(), round_.greedy_answers(), self.config, self.rng)
-        self.progress.phase(f"step {number}: learning")
-        self.sampler.release()
-        learned = self.policy.update([s.rollout for s in scored if s.is_trained])
-        self.sampler.resume()
-        updated = time.perf_counter()
-        if play.solve_from == "previous":
-            stored = self.buffer.add(entries)
+    def _waits(self, number: int, following: Background[_Sampled], updated: float) -> dict[str, float]:
+        """Wait until the next step is sampled; how long either side had nothing to do."""
+        self._waits_for = number
+        self.progress.phase(f"step {number}: sampling")
+        following.wait()
+        waited = {"learner": following.ended - updated, "sampler": updated - following.ended}
+        return {f"ahead/{side}_waits_s": max(0.0, seconds) for side, seconds in waited.items()}
 
-        metrics = step_metrics(scored, self.held_out) | learned | self._usage(scheduler)
-        metrics |= {"buffer/tasks": float(len(self.buffer)), "time/step_s": updated - started}
-        metrics |= {"time/step_s/sample": sampled - started, "time/step_s/update": updated - sampled}
-        return StepResult(metrics, scored, stored)
+    def rng_state(self) -> tuple[Any, ...]:
+        """Of the random numbers that the next step is drawn with: what is sampled ahead is not part of a saved state
+        and is drawn again."""
+        return self._rng_state if self._next else self.rng.getstate()
 
     def _ask(self, round_: Round, asked: list[Assignment]) -> None:
         """Ask this rank's part of it: as many expected tokens as the others."""
@@ -154,9 +211,9 @@ class SelfPlay:
         for each in self.ranks.deal(asked, [costs[each.role] for each in asked]):
             (round_.propose if each.role is Role.PROPOSE else round_.solve)(each)
 
-    def _usage(self, scheduler: Scheduler) -> dict[str, float]:
+    def _usage(self, sampled: _Sampled) -> dict[str, float]:
         """Of all ranks: tokens and their rate added up, and the longest wait."""
-        tokens = self.sampler.take_usage()["completion_tokens"]
+        scheduler, tokens = sampled.scheduler, sampled.tokens
         rate = tokens / scheduler.sampling_s if scheduler.sampling_s > 0 else 0.0
         parts = self.ranks.gather((tokens, rate, scheduler.waiting_s))
         return {

@@ -1,0 +1,310 @@
+"""The sampler of sampler.backend = "server": vLLM in other processes, on this machine or on others.
+
+Reading order: ServerSampler.submit and poll (requests go to the servers and answers come back, each once), push (the
+adapter under the name of its version), self_test (each server samples from the trainer's policy); then _InThread. What
+can go wrong between here and a server is servers.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from minizero.config.server import is_local
+from minizero.models.names import locate
+from minizero.rollout.agreement import Agreement, Disagreement, measure
+from minizero.rollout.protocol import stream_seed
+from minizero.rollout.server_answers import Written
+from minizero.rollout.servers import Adapter, Servers
+from minizero.rollout.vllm_settings import max_model_len, refusals
+from minizero.types import Completion, ConfigError, Prompt, Request, SamplerError
+
+if TYPE_CHECKING:
+    from minizero.config.schema import Config
+    from minizero.learn.policy import Policy
+
+T = TypeVar("T")
+POLL_S = 0.25  # seconds that one poll waits for an answer
+KEPT = 1  # adapters that a server keeps beside the newest
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request, its prompt's ids, and the adapter that it is for with the updates that this has seen."""
+
+    request: Request
+    prompt: tuple[int, ...]
+    adapter: str
+    version: int | None
+
+
+_Done = tuple[_Asked, int, Written]
+
+
+class ServerSampler:
+    """Samples from the policy's base model with its adapter, through vLLM's servers.
+
+    Not reproducible bit for bit: which requests share a batch changes the last digits of a logit.
+    """
+
+    is_reproducible = False
+    seeded = False
+    """Whether each completion draws from a seed of its own, whatever else is sampled: for evaluations. The CPU build of
+    vLLM takes such seeds and does not keep to them."""
+
+    def __init__(self, policy: Policy, config: Config, *, any_length: bool = False) -> None:
+        problems = refusals(config)
+        if problems:
+            raise ConfigError(*problems)
+        self._policy, self._config, self.tokenizer = policy, config, policy.tokenizer
+        self.longest = 0  # tokens of a prompt and its answer that every server takes
+        self._directory, self._is_own = _directory(config), not config.sampler.adapter_dir
+        self._token, self._version, self._loads = uuid.uuid4().hex[:8], 0, 0
+        self._adapter, self._updates = "", 0  # the name of the newest, and the policy's updates until then
+        self._done: queue.SimpleQueue[_Done | BaseException] = queue.SimpleQueue()
+        self._open = 0
+        self._usage: dict[str, float] = {}
+        self.take_usage()
+        self.agreement: Agreement | None = None
+        self._thread = _InThread()
+        sampler = config.sampler
+        try:
+            self._servers = Servers(
+                sampler.url,
+                model=sampler.served_name or config.model.name,
+                root=locate(config.model.name),
+                tokens=0 if any_length else max_model_len(config),
+                rows=sampler.max_rows,
+                patience_s=sampler.patience_s,
+                fail=self._done.put,
+            )
+            self._thread.result(self._servers.start())
+            self.longest = self._servers.longest
+            self.self_test()
+        except BaseException:
+            self.close()
+            raise
+
+    # -- the protocol -------------------------------------------------------------------------------------------------
+
+    def prompt_ids(self, prompt: Prompt) -> list[int]:
+        return self.tokenizer.encode(prompt)
+
+    def submit(self, request: Request) -> None:
+        """Ask one server for n completions, each by a request of its own, so that the first to finish need not wait for
+        the last."""
+        prompt = tuple(self.prompt_ids(request.prompt))
+        if len(prompt) + request.max_tokens > self.longest:
+            raise SamplerError(
+                f"{request.id}: {len(prompt)} prompt tokens and {request.max_tokens} new ones, but a server was "
+                f"started for {self.longest}. Start it with a larger --max-model-len"
+            )
+        self._open += request.n
+        is_policy = request.adapter
+        asked = _Asked(request, prompt, self._adapter if is_policy else "", self._updates if is_policy else None)
+        self._thread.call(self._begin, asked)
+
+    def poll(self) -> list[Completion]:
+        done: list[Completion] = []
+        started = time.perf_counter()
+        try:
+            while self._open:
+                item = self._done.get_nowait() if done else self._done.get(timeout=POLL_S)
+                if isinstance(item, BaseException):
+                    raise item
+                done.append(self._completion(*item))
+        except queue.Empty:
+            pass
+        self._usage["decode_s"] += time.perf_counter() - started
+        return done
+
+    @property
+    def pending(self) -> int:
+        return self._open
+
+    @property
+    def generated(self) -> int:
+        return int(self._usage["completion_tokens"])
+
+    @property
+    def temperature(self) -> float:
+        """Of trained rollouts, which is also the trainer's."""
+        return self._config.sampler.temperature
+
+    def load(self, adapter: Any) -> None:
+        """Give the servers the policy's adapter; every sampler.self_test_every times, prove that it arrived."""
+        assert not self.pending, "the adapter would change under running requests"
+        self._loads += 1
+        every = self._config.sampler.self_test_every
+        if every and self._loads % every == 0:
+            self.self_test()
+        else:
+            self.push()
+
+    def release(self) -> None:
+        """The servers' memory is their own."""
+
+    def resume(self) -> None:
+        """See release."""
+
+    def take_usage(self) -> dict[str, float]:
+        usage = self._usage
+        names = ("prompt_tokens", "cached_tokens", "completion_tokens", "prefill_s", "decode_s", "push_s")
+        self._usage = dict.fromkeys(names, 0.0)
+        return usage
+
+    def close(self) -> None:
+        self._open = 0
+        if hasattr(self, "_servers"):
+            self._thread.end(self._servers.close())
+        shutil.rmtree(self._directory if self._is_own else self._directory / self._token, ignore_errors=True)
+
+    # -- the adapter --------------------------------------------------------------------------------------------------
+
+    def push(self) -> None:
+        """The policy's adapter as it is now, under a new name: vLLM keeps the prompts that it has read by the adapter's
+        name, so the same name would mix two policies. Of several ranks the first one writes it for all."""
+        started, ranks = time.perf_counter(), self._policy.ranks
+        made = Adapter("", "")
+        if ranks.leads:
+            self._version += 1
+            place = self._directory / self._token / str(self._version)
+            place.mkdir(parents=True)
+            self._policy.save_adapter(place)
+            made = Adapter(f"minizero-{self._token}-{self._version}", str((place / "adapter").resolve()))
+        made = ranks.given(made)
+        for old in self._thread.result(self._servers.give(made, keep=KEPT)):
+            if ranks.leads:
+                shutil.rmtree(Path(old.path).parent, ignore_errors=True)
+        self._adapter, self._updates = made.name, self._policy.updates
+        self._usage["push_s"] += time.perf_counter() - started
+
+    def self_test(self) -> Agreement:
+        """Prove that each server samples from the trainer's policy, with a random adapter, without one and with the
+        real one. Raises SamplerError when one disagrees."""
+        usage = dict(self._usage)
+        try:
+            for server in self._servers.all:
+                self._servers.only = server
+                self.agreement = measure(self._policy, self)
+        except Disagreement as error:
+            raise SamplerError(
+                f"{server.url}: {error}\nDoes it serve the weights of {self._config.model.name} in the trainer's type "
+                f"({str(self._policy.model.dtype).removeprefix('torch.')}), with --logprobs-mode processed_logprobs? "
+                " minizero serve  starts it so"
+            ) from None
+        finally:
+            self._servers.only = None
+        self._usage = usage  # the tokens of the test belong to no step
+        assert self.agreement is not None
+        return self.agreement
+
+    # -- requests, in the thread of the servers -----------------------------------------------------------------------
+
+    def _begin(self, asked: _Asked) -> None:
+        server = self._servers.choose(asked.request.n)
+        for index in range(asked.request.n):
+            answer = self._servers.complete(self._body(asked, index), asked.adapter, server)
+            self._thread.start(self._finish(asked, index, answer))
+
+    async def _finish(self, asked: _Asked, index: int, answer: Coroutine[Any, Any, Written]) -> None:
+        try:
+            self._done.put((asked, index, await answer))
+        except Exception as error:  # raised by the next poll
+            self._done.put(error)
+
+    def _body(self, asked: _Asked, index: int) -> dict[str, Any]:
+        """Everything is said, because what is not said comes from the model's own generation_config.json."""
+        request = asked.request
+        return {
+            "prompt": list(asked.prompt),
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "top_p": request.top_p,
+            "top_k": 0,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "min_tokens": 0,
+            "ignore_eos": False,
+            "seed": stream_seed(request.seed, index) if self.seeded else None,
+            "stop": list(request.prompt.stop),
+            "include_stop_str_in_output": True,
+            "stop_token_ids": list(self.tokenizer.eos_ids),
+            "skip_special_tokens": False,
+            "logprobs": 0,  # of the sampled token alone
+            "return_token_ids": True,
+        }
+
+    def _completion(self, asked: _Asked, index: int, written: Written) -> Completion:
+        self._open -= 1
+        self._usage["prompt_tokens"] += len(asked.prompt)
+        self._usage["cached_tokens"] += written.cached
+        self._usage["completion_tokens"] += len(written.ids)
+        return Completion(
+            asked.request.id, index, asked.prompt, written.ids, written.log_probs, self.tokenizer.decode(written.ids),
+            written.finish, asked.version,
+        )  # fmt: skip
+
+
+class _InThread:
+    """An event loop in a thread of its own."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="servers", daemon=True)
+        self._thread.start()
+
+    def result(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def call(self, do: Any, *arguments: Any) -> None:
+        """Call it there, soon, in the order of the calls."""
+        self._loop.call_soon_threadsafe(do, *arguments)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """From inside: begin it, and let it run."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def end(self, last: Coroutine[Any, Any, None], patience_s: float = 10.0) -> None:
+        """Give up what runs, do this last, and stop."""
+        if self._loop.is_closed():
+            last.close()
+            return
+
+        async def finish() -> None:
+            for task in tuple(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await asyncio.wait_for(last, patience_s)
+
+        with suppress(Exception):  # a server that does not answer may keep the adapter
+            self.result(finish())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(patience_s)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+
+def _directory(config: Config) -> Path:
+    """Where adapters are put for the servers."""
+    if config.sampler.adapter_dir:
+        return Path(config.sampler.adapter_dir).expanduser()
+    assert all(map(is_local, config.sampler.url))
+    shared = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(prefix="minizero-", dir=shared if shared.is_dir() else None))
