@@ -253,11 +253,12 @@ def step_in_words(
     if not expected:
         return lines
     parts = [f"{name} {value / 60:.1f}" for name, value in expected.items() if value >= 60 * LEAST_MIN]
-    small = [name for name, value in expected.items() if value < 60 * LEAST_MIN]
+    parts += [f"{name} {value / 60:.1f}" for name, value in expected.items() if value <= -60 * LEAST_MIN]
+    small = [name for name, value in expected.items() if abs(value) < 60 * LEAST_MIN]
     parts += [f"{' and '.join(small)} under {2 * LEAST_MIN:.1f}"] if small else []
     line = f"minutes of a step: {sum(expected.values()) / 60:.1f} ({', '.join(parts)})"
     if floor:
         either = ", ".join(f"{name} alone {value / 60:.1f}" for name, value in limits.items())
-        line += f"; physical floor {sum(floor.values()) / 60:.1f} ({either})"
+        line += f"; physical floor {sum(floor.values()) / 60:.1f}" + (f" ({either})" if either else "")
     lines.append(line)
     return lines

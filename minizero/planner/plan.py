@@ -30,6 +30,7 @@ from minizero.planner.memory import (
     value_bytes,
 )
 from minizero.planner.pace import Work, bounds, seconds, step_in_words, work_done, work_of
+from minizero.planner.servers import Served, sampled_by, server_of
 from minizero.planner.shapes import GIB, Shape, find_shape
 from minizero.types import Completion, ConfigError, MiniZeroError, ModelError
 
@@ -71,7 +72,16 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        return self.total <= self.budget + 1e-9 and self.cache_tokens >= LEAST_SEQUENCES * longest(self.config)
+        if self.total > self.budget + 1e-9:
+            return False
+        return self.served is not None or self.cache_tokens >= LEAST_SEQUENCES * longest(self.config)
+
+    @property
+    def served(self) -> Served | None:
+        """Where servers sample: one of their cards, if it is like the trainer's."""
+        if self.config.sampler.backend != "server":
+            return None
+        return server_of(self.config, self.shape, self.budget)
 
     @property
     def beside_cache(self) -> float:
@@ -120,12 +130,7 @@ class Plan:
             more = f" and {beyond:.1f} that first-light found beyond the plan" if beyond else ""
             lines[0] += f" ({self._of_card()}, less {UNPLANNED_GIB:.0f} that stays unplanned{more})"
         lines += [f"  {gib:6.2f} GiB  {name}" for name, gib in self.parts.items()]
-        rows = self.cache_tokens // max(1, longest(self.config))
-        words = f"{self.cache_tokens:,} tokens, {rows} of the longest sequences ({longest(self.config)} tokens)"
-        lines.append(f"  {self.cache:6.2f} GiB  key-value cache: {words}")
-        released = "; the cache is given back while the policy learns" if self.released else ""
-        lines.append(f"  {self.total:6.2f} GiB  in all at once; {self._left()}")
-        lines.append(f"(sampling and learning take turns{released})")
+        lines += self._of_sampling()
         optim = self.config.optim
         lines.append(
             f"micro-batches of {optim.micro_batch_tokens} tokens, "
@@ -144,6 +149,20 @@ class Plan:
             if self.change:
                 lines.append("It would with:  " + " ".join(shell("--set", setting) for setting in self.change))
         return "\n".join(lines)
+
+    def _of_sampling(self) -> list[str]:
+        """GiB of the key-value cache and in all, and where sampling goes on."""
+        in_all = f"  {self.total:6.2f} GiB  in all at once; {self._left()}"
+        if self.served:
+            return [in_all, self.served.words(self.config)]
+        rows = self.cache_tokens // max(1, longest(self.config))
+        words = f"{self.cache_tokens:,} tokens, {rows} of the longest sequences ({longest(self.config)} tokens)"
+        released = "; the cache is given back while the policy learns" if self.released else ""
+        return [
+            f"  {self.cache:6.2f} GiB  key-value cache: {words}",
+            in_all,
+            f"(sampling and learning take turns{released})",
+        ]
 
     def _where_from(self) -> str:
         """How far the numbers can be trusted."""
@@ -294,12 +313,17 @@ def _plan(asked: Config, shape: Shape, card: Card | None) -> Plan:
     cache = kv_gib(config, shape, device=device, vllm=vllm, budget=budget)
     work = work_of(config)
     in_sheet = card is not None and card.flops > 0
+    by_servers = asked.sampler.backend == "server"
     measured = measured_for(config, shape, card, value_bytes=value_bytes(config, shape, device), vllm=vllm)
     sizes: dict[str, Any] = {"kv_gib": cache, "weights_gib": _weights(parts)}
-    timed = cache > 0 and (in_sheet or (measured is not None and measured.is_whole))
+    timed = (cache > 0 or (by_servers and in_sheet)) and (in_sheet or (measured is not None and measured.is_whole))
     expected = seconds(config, shape, card, work, **sizes, measured=measured, floor=False) if timed else {}
     floor = seconds(config, shape, card, work, **sizes, floor=True) if timed and in_sheet else {}
     limits = bounds(config, shape, card, work, **sizes) if timed and card and in_sheet else {}
+    if by_servers and timed and card:
+        servers: dict[str, Any] = {"servers": max(1, len(asked.sampler.url)), "budget": budget}
+        expected = sampled_by(config, shape, card, work, **servers, measured=measured, floor=False)
+        floor, limits = sampled_by(config, shape, card, work, **servers, floor=True), {}
     kept = measured if timed else None
     return Plan(config, shape, card, budget, parts, cache, work, expected, floor, limits, measured=kept)
 

@@ -7,10 +7,11 @@ Reading order: Shared, shared (one number of cards), in_words (a row for each). 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from minizero.planner.pace import KINDS, Texts, Work, chain_seconds, seconds
+from minizero.planner.pace import KINDS, chain_seconds, seconds
 from minizero.planner.plan import Plan
+from minizero.planner.servers import overlapped, part_of, sampled_by, server_of
 from minizero.types import ConfigError
 
 MOST = 64
@@ -20,6 +21,9 @@ BETWEEN_BOXES = 1e9  # of 10 Gbit/s; assumed
 # (tests/test_scaling.py); seconds to pickle and read one, between two processes of a busy machine (several-cards.md).
 TOKEN_BYTES, PROMPT_BYTES, TOKEN_S = 18, 4, 0.64e-6
 GRADIENT_BYTES = 4
+# In a server's answer: a token with its log-probability, its text and its place, and a prompt's token, asked and given
+# back (tests/test_scaling.py counts them); seconds to write and read a token of it; what a file system moves.
+JSON_TOKEN_BYTES, JSON_PROMPT_BYTES, JSON_TOKEN_S, DISK = 72, 14, 2e-6, 0.5e9
 WORTH = 1.25  # times the speed that doubling the cards has to bring
 
 
@@ -30,6 +34,20 @@ class Shared:
     cards: int
     parts: Mapping[str, float]
     gradients: float
+    outcomes: float
+
+    @property
+    def seconds(self) -> float:
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A step that so many servers sample ahead: seconds of its parts, and bytes of adapters out and outcomes in."""
+
+    servers: int
+    parts: Mapping[str, float]
+    adapters: float
     outcomes: float
 
     @property
@@ -54,7 +72,7 @@ def shared(plan: Plan, cards: int) -> Shared:
     gradients = 2 * others * GRADIENT_BYTES * trained * config.optim.updates_per_step
     outcomes = others * (TOKEN_BYTES * work.generated + PROMPT_BYTES * prompt * work.sequences)
     parts = seconds(
-        config, plan.shape, plan.card, _part_of(work, cards), kv_gib=plan.cache, weights_gib=plan.weights,
+        config, plan.shape, plan.card, part_of(work, cards), kv_gib=plan.cache, weights_gib=plan.weights,
         measured=plan.measured, floor=False,
     )  # fmt: skip
     link = IN_A_BOX if cards <= BOX else BETWEEN_BOXES
@@ -64,15 +82,23 @@ def shared(plan: Plan, cards: int) -> Shared:
     return Shared(cards, parts | {"exchange": exchange, "waiting": waiting}, gradients, outcomes)
 
 
-def _part_of(work: Work, cards: int) -> Work:
-    kinds = {
-        name: Texts(texts.sequences / cards, texts.generated / cards, texts.prompts / cards)
-        for name, texts in work.kinds.items()
-    }
-    trained, computed = -(-work.trained // cards), -(-work.computed // cards)
-    return replace(
-        work, kinds=kinds, trained=trained, computed=computed, trained_sequences=-(-work.trained_sequences // cards)
+def served(plan: Plan, servers: int) -> Served:
+    """The plan's step with one trainer and so many servers, a card each, and one step ahead."""
+    config, work, budget = plan.config, plan.work, plan.budget
+    assert plan.card is not None
+    turns = config.model_copy(update={"selfplay": config.selfplay.model_copy(update={"ahead": 0})})
+    parts = sampled_by(
+        turns, plan.shape, plan.card, work, servers=servers, budget=budget, measured=plan.measured, floor=False
     )
+    prompt = work.mean_context - work.generated / max(1, work.sequences) / 2
+    adapters = 2.0 * plan.shape.lora(config.adapter.rank) * servers
+    outcomes = JSON_TOKEN_BYTES * work.generated + JSON_PROMPT_BYTES * prompt * work.sequences
+    parts["sync"] = 2 * adapters / DISK
+    parts["exchange"] = outcomes / BETWEEN_BOXES + work.generated * JSON_TOKEN_S
+    weights = server_of(config, plan.shape, budget).weights
+    chain = chain_seconds(config, plan.card, weights_gib=weights, measured=plan.measured)
+    parts["waiting"] = max(0.0, chain - sum(parts[kind] for kind in KINDS))
+    return Served(servers, overlapped(parts), adapters, outcomes)
 
 
 def in_words(plan: Plan, most: int) -> list[str]:
@@ -87,10 +113,26 @@ def in_words(plan: Plan, most: int) -> list[str]:
     little = _brings_little(rows)
     if little:
         lines.append(f"from {little} cards on, twice as many are less than {WORTH} times as fast")
+    if most > 1 and plan.config.adapter.kind == "lora" and plan.card and plan.card.flops:
+        lines += _with_servers(plan, [count for count in counts if count > 1], alone)
     lines.append(
         f"{IN_A_BOX / 1e9:.0f} GB/s between cards in a box of {BOX} and {BETWEEN_BOXES / 1e9:.0f} GB/s beyond are "
         f"assumed; each card takes {plan.total:.1f} GiB, as one alone does."
     )
+    return lines
+
+
+def _with_servers(plan: Plan, counts: Sequence[int], alone: float) -> list[str]:
+    lines = ["one of them learns and the others are servers, one step ahead (selfplay.ahead=1): the same"]
+    rows = [(count, served(plan, count - 1)) for count in counts]
+    for count, row in rows:
+        sent = f"{row.adapters / 1e6:,.0f} adapters, {row.outcomes / 1e6:,.0f} outcomes"
+        lines.append(f"  {count:3}  {row.seconds / 60:6.1f}  {alone / row.seconds:5.1f}  {sent}")
+    enough = next(count for count, row in rows if row.seconds < 1.05 * rows[-1][1].seconds)
+    if enough < counts[-1]:
+        lines.append(f"from {enough} cards on it waits for learning, or for the longest answers")
+    held = server_of(plan.config, plan.shape, plan.budget)
+    lines.append(f"a server's card takes {held.beside_cache:.1f} GiB and {held.cache:.1f} of cache")
     return lines
 
 
