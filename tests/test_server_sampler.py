@@ -263,5 +263,5 @@ def test_addresses_are_read_as_people_paste_them() -> None:
     given = "sampler.url=http://localhost:8000/v1/, http://127.0.0.1:8001"
     config = load_config(overrides=["sampler.backend=server", given])
     assert config.sampler.url == ("http://localhost:8000", "http://127.0.0.1:8001")
-    far = ["sampler.backend=server", "sampler.url=http://gpu7:8000", "sampler.adapter_dir=/shared/adapters"]
+    far = ["sampler.backend=server", "sampler.url=http://gpu7:8000", "sampler.adapter_dir=/mnt/adapters"]
     assert load_config(overrides=far).sampler.url == ("http://gpu7:8000",)

@@ -60,7 +60,7 @@ def server_problems(config: Config) -> Iterator[str]:
     if (elsewhere := [url for url in sampler.url if not is_local(url)]) and not sampler.adapter_dir:
         yield (
             f"{elsewhere[0]} is another machine, which reads the adapter from a directory that both see under "
-            "the same path. Name it with --set sampler.adapter_dir=/shared/adapters"
+            "the same path. Name it with --set sampler.adapter_dir=/mnt/adapters"
         )
     if ahead and config.loss.correction == "none" and config.loss.old_policy == "trainer":
         yield (
