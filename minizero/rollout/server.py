@@ -82,7 +82,7 @@ class ServerSampler:
             self._servers = Servers(
                 sampler.url,
                 model=sampler.served_name or config.model.name,
-                root=locate(config.model.name),
+                root="" if sampler.served_name else locate(config.model.name),
                 tokens=0 if any_length else max_model_len(config),
                 rows=sampler.max_rows,
                 patience_s=sampler.patience_s,

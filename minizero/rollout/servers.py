@@ -51,7 +51,7 @@ class _NoSuchAdapter(Exception):
 
 
 class Servers:
-    """A pool. `model`: the name that they offer it under, `root`: the place that it may also be known by; `tokens`:
+    """A pool. `model`: the name that they offer it under, `root`: the place that it may also be known by ("": by its name alone); `tokens`:
     that a prompt and its answer may have, at least; `rows`: requests at once to each; `patience_s`: without any server,
     before giving up; `fail`: told of an error that nobody waits for."""
 
@@ -223,8 +223,8 @@ class Server:
         """Look at what it offers, and give it the adapters. Raises SamplerError for what waiting does not mend."""
         offers = await self._ask("GET", "/v1/models", what="offers no list of models")
         models = [entry for entry in offers.get("data", []) if not entry.get("parent")]
-        wanted = (self._pool.model, self._pool.root)
-        match = [entry for entry in models if wanted[0] == entry.get("id") or entry.get("root") in wanted]
+        name, root = self._pool.model, self._pool.root
+        match = [entry for entry in models if entry.get("id") == name or (root and entry.get("root") in (name, root))]
         if not match:
             named = ", ".join(str(entry.get("id")) for entry in models) or "none"
             raise SamplerError(
