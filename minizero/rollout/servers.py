@@ -51,9 +51,9 @@ class _NoSuchAdapter(Exception):
 
 
 class Servers:
-    """A pool. `model`: the name that they offer it under, `root`: the place that it may also be known by ("": by its name alone); `tokens`:
-    that a prompt and its answer may have, at least; `rows`: requests at once to each; `patience_s`: without any server,
-    before giving up; `fail`: told of an error that nobody waits for."""
+    """A pool. `model`: the name that they offer it under; `root`: the place that it may also be known by ("": only by
+    its name); `tokens`: that a prompt and its answer may have, at least; `rows`: requests at once to each;
+    `patience_s`: without any server, before giving up; `fail`: told of an error that nobody waits for."""
 
     def __init__(
         self,
