@@ -2,11 +2,13 @@
 
     python benchmarks/ranks_bench.py speed [--steps 8] [--rounds 3]         of one process, and of two
     python benchmarks/ranks_bench.py gather [--completions 10000] [--tokens 500]
+    python benchmarks/ranks_bench.py memory [--steps 500]                   of rank 0, which keeps the books
 
 speed: the default run of the tiny model without validation, one process and two in turns, each on one thread. The ideal
 is what two runs that know nothing of each other do beside each other, measured in the same round: two processes of one
 machine share caches and memory, whatever they do. gather: two processes exchange half of the completions each, as
-Round does, pickled over gloo. Reading order: main, speed, gather.
+Round does, pickled over gloo. memory: small steps of two processes; the peak of rank 0's resident memory so far, which
+may be measured beside other work. Reading order: main, speed, gather, memory.
 """
 
 from __future__ import annotations
@@ -25,11 +27,20 @@ ROOT = Path(__file__).parent.parent
 LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0"]
 
 
-def begin(home: str, name: str, processes: int, steps: int, seed: int = 0) -> subprocess.Popen[bytes]:
+SMALL = (
+    "selfplay.proposals=4", "selfplay.solves=8", "selfplay.attempts=2", "selfplay.propose_max_tokens=64",
+    "selfplay.solve_max_tokens=64", "run.state_every=50",
+)  # fmt: skip
+
+
+def begin(
+    home: str, name: str, processes: int, steps: int, seed: int = 0, more: tuple[str, ...] = ()
+) -> subprocess.Popen[bytes]:
     program = [*LAUNCH, "--nproc_per_node", str(processes)] if processes > 1 else [sys.executable]
     settings = [
         f"run.dir={home!r}", f"run.name={name}", f"run.rng_seed={seed}", f"selfplay.steps={steps}", "eval.tasks=none",
         "run.threads=1", "sandbox.workers=1", "run.rollouts_every=1", "run.checkpoint_every=0",
+        *more,
     ]  # fmt: skip
     command = [*program, "-m", "minizero", "selfplay", "tiny"]
     for text in settings:
@@ -97,16 +108,30 @@ def gather(completions: int, tokens: int) -> None:
         print(f"{completions} completions of {tokens} tokens: {statistics.median(took):.2f} s a step (median of 5)")
 
 
+def memory(steps: int) -> None:
+    with tempfile.TemporaryDirectory() as home:
+        assert begin(home, "two", 2, steps, more=SMALL).wait() == 0
+        (run,) = Path(home).glob("*two")
+        rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        for row in rows:
+            if row["step"] in (1, 10) or row["step"] % max(1, steps // 10) == 0:
+                print(
+                    f"step {row['step']:4}: {1024 * row['memory/peak_gib']:6.0f} MiB, {row['buffer/tasks']:.0f} tasks"
+                )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("command", choices=["speed", "gather"])
-    parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("command", choices=["speed", "gather", "memory"])
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--completions", type=int, default=10_000)
     parser.add_argument("--tokens", type=int, default=500)
     asked = parser.parse_args()
     if asked.command == "speed":
-        speed(asked.steps, asked.rounds)
+        speed(asked.steps or 8, asked.rounds)
+    elif asked.command == "memory":
+        memory(asked.steps or 500)
     else:
         gather(asked.completions, asked.tokens)
 
