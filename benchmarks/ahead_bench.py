@@ -133,10 +133,8 @@ def table() -> None:
         if len(pairs) > 1:
             apart = [b / a if key == "step_s" else b - a for a, b in pairs]
             half = T_95.get(len(apart) - 1, 2.0) * statistics.stdev(apart) / len(apart) ** 0.5
-            mean = statistics.mean(apart)
-            print(
-                f"{key}: ahead {'over' if key == 'step_s' else 'less'} in turn {mean:+.2f} ({mean - half:+.2f} to {mean + half:+.2f})"
-            )
+            mean, words = statistics.mean(apart), "over" if key == "step_s" else "less"
+            print(f"{key}: ahead {words} in turn {mean:+.2f} ({mean - half:+.2f} to {mean + half:+.2f})")
 
 
 def main() -> None:

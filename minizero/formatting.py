@@ -1,6 +1,7 @@
 """Numbers and model text in a form that is safe and pleasant to show.
 
-Reading order: visible and short (model text is hostile), then percent, points, number, signed, duration; shell.
+Reading order: visible and short (model text is hostile), then percent, points, number, signed, duration; shell
+and install.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from pathlib import Path
 
 # Control characters move cursors and recolour terminals; bidirectional marks make code read as other code; lone
 # surrogates cannot be written as UTF-8; tags and the last planes are invisible. All are shown as the escape that names
@@ -97,6 +99,16 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def is_checkout() -> bool:
+    """Whether this code runs where make can mend what is missing: in the repository, not from a wheel."""
+    return (Path(__file__).parents[1] / "Makefile").is_file()
+
+
+def install(extra: str) -> str:
+    """The command that adds an extra: make's in a clone of the repository, whose environment is not the shell's."""
+    return f"make install EXTRAS={extra}" if is_checkout() else f"pip install 'minizero[{extra}]'"
 
 
 def shell(*words: object) -> str:

@@ -13,7 +13,7 @@ from minizero.config import load_config
 from minizero.learn import policy as policies
 from minizero.learn.policy import Policy
 from minizero.rollout import agreement
-from minizero.rollout.agreement import Agreement, check_agreement
+from minizero.rollout.agreement import Agreement, Disagreement, check_agreement, evidence
 from minizero.rollout.make import make_sampler
 from minizero.rollout.transformers import TransformersSampler
 from minizero.types import Completion, ConfigError, SamplerError
@@ -38,6 +38,7 @@ def test_an_adapter_is_compared_in_three_states_and_all_is_left_as_it_was(random
     }
     assert max(found.gaps.values()) < 1e-4
     assert found.power > 5 * found.tolerance == 5e-3
+    assert 0 < found.odds < 100
     assert 24 < found.tokens <= 3 * 4 * 8  # fewer where a completion ended early
     assert sampler.take_usage()["completion_tokens"] == 0
     assert sampler.pending == 0
@@ -164,4 +165,65 @@ def test_a_quantised_base_in_another_engine_needs_the_importance_correction(rand
     assert check_agreement(policy, sampler).tolerance == 2e-3  # the trainer's own model: nothing is rounded twice
     sampler.model = None
     with pytest.raises(ConfigError, match=r'loss\.correction = "none" with a quantised base in another engine'):
+        check_agreement(policy, sampler)
+
+
+# -- whether tokens are draws -----------------------------------------------------------------------------------------
+
+
+def rows_of(generator: torch.Generator, tokens: int, scale: float) -> torch.Tensor:
+    return (torch.randn(tokens, 448, generator=generator) * scale).log_softmax(-1)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 4.0, 20.0])
+def test_draws_from_the_model_are_never_doubted(scale: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    odds = []
+    for _ in range(400):
+        rows = rows_of(generator, 32, scale)
+        ids = torch.multinomial(rows.exp(), 1, generator=generator)[:, 0]
+        odds.append(evidence([(rows, ids)]))
+    assert max(odds) < 1e4
+    assert sum(o >= 100 for o in odds) <= 8  # Markov: four expected at most
+
+
+def test_draws_from_elsewhere_are() -> None:
+    generator = torch.Generator().manual_seed(3)
+    rows = rows_of(generator, 96, 4.0)
+    stray = torch.multinomial(rows.exp(), 1, generator=generator)[:, 0]
+    stray[::10] = torch.randint(448, (10,), generator=generator)
+    assert evidence([(rows, stray)]) > 1e6
+    flat = rows_of(generator, 96, 1.0)
+    sharp = torch.multinomial((2 * flat).softmax(-1), 1, generator=generator)[:, 0]
+    assert evidence([(flat, sharp)]) > 1e6
+    one = torch.full((1, 448), -(2.0**-20)).clone()
+    one[0, 7] = -20.0
+    assert evidence([(one, torch.tensor([7]))]) == pytest.approx(0.5 * (0.9 + 0.1 / 448 * 2.718281828**20), rel=1e-3)
+
+
+class Stray(TransformersSampler):
+    """Writes a token from anywhere now and then, and says truly how improbable it was."""
+
+    def poll(self) -> list[Completion]:
+        from dataclasses import replace
+
+        done = []
+        for completion in super().poll():
+            ids = (*completion.ids[:-1], 7)
+            whole = torch.tensor([completion.prompt_ids + ids])
+            rows = self.model(input_ids=whole).logits[0].log_softmax(-1)[len(completion.prompt_ids) - 1 : -1]
+            values = rows.gather(1, torch.tensor(ids)[:, None])[:, 0].tolist()
+            done.append(replace(completion, ids=ids, log_probs=tuple(values)))
+        return done
+
+
+def test_a_sampler_whose_tokens_are_no_draws_ends_the_run(random_model: Path) -> None:
+    policy, sampler = make(random_model, "adapter.kind=full")
+    with torch.no_grad():
+        policy.model.model.norm.weight.mul_(6.0)  # sure of itself, so that a stray token is far out
+    sampler.__class__ = Stray
+    with (
+        torch.no_grad(),
+        pytest.raises(Disagreement, match=r"tokens are not drawn from them: the odds against are .* to 1"),
+    ):
         check_agreement(policy, sampler)

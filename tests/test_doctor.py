@@ -10,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from minizero import formatting
 from minizero.planner import doctor
 from minizero.planner.doctor import Check, examine
 from sandbox import SandboxError
@@ -58,12 +59,12 @@ def test_the_versions_are_those_that_the_project_asks_for() -> None:
         assert listed[name] == SpecifierSet(wanted)
 
 
-def test_outside_a_checkout_the_fix_does_without_make(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_outside_a_checkout_the_fix_does_without_make(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "_version", lambda name: "")
     fixes = {check.name: check.fix for check in doctor._packages()}
     assert fixes["peft"] == "needed >=0.21: make install"
     assert fixes["wandb"] == "make install EXTRAS=wandb"
-    monkeypatch.setattr(doctor, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(doctor, "is_checkout", lambda: False)
     fixes = {check.name: check.fix for check in doctor._packages()}
     assert fixes["peft"] == "needed >=0.21: pip install 'peft>=0.21'"
     assert fixes["wandb"] == "pip install 'wandb>=0.19'"
@@ -96,3 +97,9 @@ def test_a_login_is_seen_by_its_presence_alone(monkeypatch: pytest.MonkeyPatch, 
     (tmp_path / "token").touch()
     monkeypatch.setenv("WANDB_API_KEY", "any")
     assert [check.state for check in doctor._logins()] == ["ok", "ok"]
+
+
+def test_an_extra_is_added_by_make_in_a_clone_and_by_pip_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert formatting.install("wandb") == "make install EXTRAS=wandb"
+    monkeypatch.setattr(formatting, "is_checkout", lambda: False)
+    assert formatting.install("wandb") == "pip install 'minizero[wandb]'"

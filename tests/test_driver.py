@@ -113,7 +113,7 @@ def test_the_doctor_says_what_a_desktop_holds_and_that_there_are_two_cards(
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
     found = {check.name: check for check in doctor._card()}
     assert found["free memory"].seen == "22.0 of 24.0 GiB; other programs, or a desktop, hold the rest"
-    assert found["cards"].fix == "CUDA_VISIBLE_DEVICES=1 minizero ... takes the second"
+    assert "GPUS=2 for make" in found["cards"].fix
     assert found["driver"].seen == "550.163.01, which offers CUDA 12.4"
 
 

@@ -60,7 +60,7 @@ def test_halstead_of_x_times_x() -> None:
 def test_a_missing_package_names_the_pip_line(monkeypatch: pytest.MonkeyPatch, name: str, package: str) -> None:
     for module in (package, f"{package}.complexity", f"{package}.metrics"):
         monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingPackage, match=r"pip install 'minizero\[rewards\]'"):
+    with pytest.raises(MissingPackage, match=r"make install EXTRAS=rewards"):
         reward_proposal(outcome(), ProposeReward.model_validate({"terms": {name: 0}}))
 
 

@@ -93,7 +93,7 @@ def test_a_missing_package_names_the_pip_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, setting: dict[str, Any]
 ) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(MissingPackage, match=f"{name} is not installed.*pip install"):
+    with pytest.raises(MissingPackage, match=f"{name} is not installed.*(make install EXTRAS=|pip install ){name}"):
         open_trackers(*a_run(tmp_path, **setting))
 
 
@@ -139,7 +139,7 @@ def test_without_tensorboard_the_pip_line_is_named_before_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(MissingPackage, match=r"tensorboard is not installed.*minizero\[tensorboard\]"):
+    with pytest.raises(MissingPackage, match=r"tensorboard is not installed.*make install EXTRAS=tensorboard"):
         open_trackers(*a_run(tmp_path, tensorboard=True))
 
 

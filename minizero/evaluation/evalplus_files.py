@@ -14,6 +14,7 @@ from typing import Any
 
 from minizero.evaluation.problems import PASS, Judgement, Problem, Suite
 from minizero.evaluation.scoring import Submission
+from minizero.formatting import install
 from minizero.statistics import pass_at_k
 from minizero.types import EvaluationError, MissingPackage
 
@@ -167,7 +168,7 @@ def run_evalplus(dataset: str, samples: Path, data: Path, *, parallel: int, pyth
         raise MissingPackage(
             "evalplus",
             "--scorer evalplus",
-            "pip install 'minizero[evaluate]', or set EVALPLUS_PYTHON to the interpreter of an environment that has it",
+            f"{install('evaluate')}, or set EVALPLUS_PYTHON to the interpreter of an environment that has it",
         )
     results = samples.with_name(samples.name.replace(".jsonl", "_eval_results.json"))
     results.unlink(missing_ok=True)  # it would be returned although the samples have changed

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from minizero.config.schema import OptimConfig
+from minizero.formatting import install
 from minizero.learn.ranks import ALONE, Ranks
 from minizero.types import ConfigError, MissingPackage
 
@@ -245,5 +246,5 @@ def _adam_of_8_bits() -> Any:
     try:
         from bitsandbytes.optim import AdamW8bit
     except ImportError:
-        raise MissingPackage("bitsandbytes", "optim.adam_bits = 8", "pip install 'minizero[qlora]'") from None
+        raise MissingPackage("bitsandbytes", "optim.adam_bits = 8", install("qlora")) from None
     return AdamW8bit

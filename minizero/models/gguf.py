@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from minizero.formatting import install
 from minizero.types import MissingPackage, ModelError
 
 
@@ -68,7 +69,7 @@ def check_architecture(path: Path) -> None:
     try:
         from gguf import GGUFReader
     except ImportError:
-        raise MissingPackage("gguf", f"{path.name}", "pip install 'minizero[gguf]'") from None
+        raise MissingPackage("gguf", f"{path.name}", install("gguf")) from None
     from transformers.modeling_gguf_pytorch_utils import GGUF_SUPPORTED_ARCHITECTURES
 
     try:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from minizero.formatting import install
 from minizero.models.gguf_vocabulary import add_vocabulary, pre_tokenizer_name
 from minizero.types import MissingPackage, ModelError
 
@@ -35,7 +36,7 @@ def check_writable(directory: Path) -> None:
     try:
         import gguf  # noqa: F401
     except ImportError:
-        raise MissingPackage("gguf", "export --gguf", "pip install 'minizero[gguf]'") from None
+        raise MissingPackage("gguf", "export --gguf", install("gguf")) from None
     config, tokenizer = described(directory)
     name = (config.architectures or [type(config).__name__])[0]
     problem = ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minizero.formatting import install
 from minizero.models.architecture import choose_attention
 from minizero.models.attention import ATTENTION, register
 from minizero.models.files import check_weights, read_settings
@@ -147,7 +148,7 @@ def _nf4(dtype: torch.dtype) -> Any:
     try:
         import bitsandbytes  # noqa: F401
     except ImportError:
-        raise MissingPackage("bitsandbytes", "model.quantization = nf4", "pip install 'minizero[qlora]'") from None
+        raise MissingPackage("bitsandbytes", "model.quantization = nf4", install("qlora")) from None
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(

