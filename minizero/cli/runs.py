@@ -214,7 +214,7 @@ def plan(
         card: A card such as rtx3090, rtx4090 or a100-80g; without it, this machine's.
         cards: Also tell minutes and traffic of a step that so many of them share.
         prove: Also run one update of a model of this shape on tensors without numbers, and count its memory: a minute,
-            no weights, no card.
+            no weights, no card. Where vLLM is installed its own classes are counted too.
         config: TOML files stacked over the model's own.
         set: One setting, section.name=value; may be repeated.
     """
@@ -232,9 +232,12 @@ def plan(
     fits = found.fits
     if prove:
         from minizero.learn.prove import prove as count
+        from minizero.rollout.vllm_count import count_engine
 
         proof = count(found.config, found.shape)
         print(proof.text(found.learning, found.state))
+        if counted := count_engine(found.config, found.shape):
+            print(counted.text(found.shape, found.config.adapter.rank))
         if fits and found.total_with(proof.learning, proof.state) > found.budget:
             print("does not fit: what was counted is more than the plan has room for")
             fits = False

@@ -72,7 +72,7 @@ def prove(config: Config, shape: Shape) -> Proof:
     """
     started = time.perf_counter()
     register()
-    small, whole = (_hugging_face(config, shape, small=small) for small in (True, False))
+    small, whole = (hugging_face(config, shape, small=small) for small in (True, False))
     facts = describe(_built(small, torch.float32))
     if not facts.head.is_matrix:
         raise ModelError(f"{config.model.name}: its head is more than a matrix, which --prove does not count.")
@@ -115,7 +115,7 @@ def prove(config: Config, shape: Shape) -> Proof:
 # -- the model --------------------------------------------------------------------------------------------------------
 
 
-def _hugging_face(config: Config, shape: Shape, *, small: bool) -> Any:
+def hugging_face(config: Config, shape: Shape, *, small: bool) -> Any:
     """transformers' config of the model: its own config.json where that is here, else of a class with these sizes."""
     from transformers import AutoConfig, LlamaConfig, Qwen2Config, Qwen3Config
 
