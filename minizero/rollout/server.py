@@ -1,7 +1,7 @@
 """The sampler of sampler.backend = "server": vLLM in other processes, on this machine or on others.
 
 Reading order: ServerSampler.submit and poll (requests go to the servers and answers come back, each once), push (the
-adapter under the name of its version), self_test (each server samples from the trainer's policy); then _InThread. What
+adapter under the name of its version), _measured (each server samples from the trainer's policy); then _InThread. What
 can go wrong between here and a server is servers.py's.
 """
 
@@ -22,12 +22,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from minizero.config.server import is_local
 from minizero.models.names import locate
-from minizero.rollout.agreement import Agreement, Disagreement, measure
+from minizero.rollout.agreement import Agreement, Disagreement
 from minizero.rollout.protocol import stream_seed
+from minizero.rollout.pushed import PushedSampler
 from minizero.rollout.server_answers import Written
 from minizero.rollout.servers import Adapter, Servers
 from minizero.rollout.vllm_settings import max_model_len, refusals
-from minizero.types import Completion, ConfigError, Prompt, Request, SamplerError
+from minizero.types import Completion, ConfigError, Request, SamplerError
 
 if TYPE_CHECKING:
     from minizero.config.schema import Config
@@ -51,31 +52,20 @@ class _Asked:
 _Done = tuple[_Asked, int, Written]
 
 
-class ServerSampler:
-    """Samples from the policy's base model with its adapter, through vLLM's servers.
-
-    Not reproducible bit for bit: which requests share a batch changes the last digits of a logit.
-    """
-
-    is_reproducible = False
-    seeded = False
-    """Whether each completion draws from a seed of its own, whatever else is sampled: for evaluations. The CPU build of
-    vLLM takes such seeds and does not keep to them."""
+class ServerSampler(PushedSampler):
+    """vLLM's servers."""
 
     def __init__(self, policy: Policy, config: Config, *, any_length: bool = False) -> None:
         problems = refusals(config)
         if problems:
             raise ConfigError(*problems)
-        self._policy, self._config, self.tokenizer = policy, config, policy.tokenizer
+        super().__init__(policy, config)
         self.longest = 0  # tokens of a prompt and its answer that every server takes
         self._directory, self._is_own = _directory(config), not config.sampler.adapter_dir
-        self._token, self._version, self._loads = uuid.uuid4().hex[:8], 0, 0
+        self._token, self._version = uuid.uuid4().hex[:8], 0
         self._adapter, self._updates = "", 0  # the name of the newest, and the policy's updates until then
         self._done: queue.SimpleQueue[_Done | BaseException] = queue.SimpleQueue()
         self._open = 0
-        self._usage: dict[str, float] = {}
-        self.take_usage()
-        self.agreement: Agreement | None = None
         self._thread = _InThread()
         sampler = config.sampler
         try:
@@ -96,9 +86,6 @@ class ServerSampler:
             raise
 
     # -- the protocol -------------------------------------------------------------------------------------------------
-
-    def prompt_ids(self, prompt: Prompt) -> list[int]:
-        return self.tokenizer.encode(prompt)
 
     def submit(self, request: Request) -> None:
         """Ask one server for n completions, each by a request of its own, so that the first to finish need not wait for
@@ -136,32 +123,11 @@ class ServerSampler:
     def generated(self) -> int:
         return int(self._usage["completion_tokens"])
 
-    @property
-    def temperature(self) -> float:
-        """Of trained rollouts, which is also the trainer's."""
-        return self._config.sampler.temperature
-
-    def load(self, adapter: Any) -> None:
-        """Give the servers the policy's adapter; every sampler.self_test_every times, prove that it arrived."""
-        assert not self.pending, "the adapter would change under running requests"
-        self._loads += 1
-        every = self._config.sampler.self_test_every
-        if every and self._loads % every == 0:
-            self.self_test()
-        else:
-            self.push()
-
     def release(self) -> None:
         """The servers' memory is their own."""
 
     def resume(self) -> None:
         """See release."""
-
-    def take_usage(self) -> dict[str, float]:
-        usage = self._usage
-        names = ("prompt_tokens", "cached_tokens", "completion_tokens", "prefill_s", "decode_s", "push_s")
-        self._usage = dict.fromkeys(names, 0.0)
-        return usage
 
     def close(self) -> None:
         self._open = 0
@@ -189,14 +155,13 @@ class ServerSampler:
         self._adapter, self._updates = made.name, self._policy.updates
         self._usage["push_s"] += time.perf_counter() - started
 
-    def self_test(self) -> Agreement:
-        """Prove that each server samples from the trainer's policy, with a random adapter, without one and with the
-        real one. Raises SamplerError when one disagrees."""
-        usage = dict(self._usage)
+    def _measured(self) -> Agreement:
+        """Of each server."""
+        assert self._servers.all
         try:
             for server in self._servers.all:
                 self._servers.only = server
-                self.agreement = measure(self._policy, self)
+                found = super()._measured()
         except Disagreement as error:
             raise SamplerError(
                 f"{server.url}: {error}\nDoes it serve the weights of {self._config.model.name} in the trainer's type "
@@ -205,9 +170,7 @@ class ServerSampler:
             ) from None
         finally:
             self._servers.only = None
-        self._usage = usage  # the tokens of the test belong to no step
-        assert self.agreement is not None
-        return self.agreement
+        return found
 
     # -- requests, in the thread of the servers -----------------------------------------------------------------------
 

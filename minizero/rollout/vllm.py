@@ -22,8 +22,8 @@ import torch
 from minizero.models.adapter import adapter_layers
 from minizero.models.architecture import text_sizes
 from minizero.planner import resolve_for_machine, shares_weights
-from minizero.rollout.agreement import Agreement, measure
 from minizero.rollout.protocol import stream_seed
+from minizero.rollout.pushed import PushedSampler
 from minizero.rollout.shared_weights import Shared, park, share
 from minizero.rollout.vllm_internals import (
     InternalsMoved,
@@ -38,7 +38,7 @@ from minizero.rollout.vllm_internals import (
     take_cache_back,
 )
 from minizero.rollout.vllm_settings import engine_settings, max_model_len, refusals
-from minizero.types import Completion, ConfigError, Prompt, Request, SamplerError
+from minizero.types import Completion, ConfigError, Request, SamplerError
 
 if TYPE_CHECKING:
     from minizero.config.schema import Config
@@ -49,25 +49,15 @@ ADAPTER_ID = 1
 POLL_S = 0.25  # seconds of decoding in one poll, so that the caller stays responsive
 
 
-class VLLMSampler:
-    """Samples from the policy's base model with its adapter, through vLLM.
-
-    Not reproducible bit for bit: which requests share a batch changes the last digits of a logit.
-    """
-
-    is_reproducible = False
-    seeded = False
-    """Whether each completion draws from a seed of its own, whatever else is sampled: slower, for evaluations. The CPU
-    build of vLLM has no such seeds."""
+class VLLMSampler(PushedSampler):
+    """vLLM in this process."""
 
     def __init__(self, policy: Policy, config: Config) -> None:
         problems = refusals(config)
         if problems:
             raise ConfigError(*problems)
         config = resolve_for_machine(config, text_sizes(policy.model).to_dict())
-        self._policy, self._config = policy, config
-        self.tokenizer = policy.tokenizer
-        self.agreement: Agreement | None = None  # the last proof that the engine samples from the policy
+        super().__init__(policy, config)
         self.shared: Shared | None = None  # the weights that exist once for trainer and engine
         shares = shares_weights(config, policy.device)
         if shares:
@@ -82,10 +72,7 @@ class VLLMSampler:
         self._held: deque[tuple[Request, tuple[int, ...]]] = deque()  # with the prompt's ids
         self._adapter_on = True
         self._count = 0
-        self._loads = 0
         self._limit = max_model_len(config)
-        self._usage: dict[str, float] = {}
-        self.take_usage()
         try:
             if shares:
                 self._share()
@@ -103,9 +90,6 @@ class VLLMSampler:
             raise
 
     # -- the protocol -------------------------------------------------------------------------------------------------
-
-    def prompt_ids(self, prompt: Prompt) -> list[int]:
-        return self.tokenizer.encode(prompt)
 
     def submit(self, request: Request) -> None:
         """Queue n completions, each a request of its own, so that the first to finish need not wait for the last; the
@@ -155,21 +139,6 @@ class VLLMSampler:
     def pending(self) -> int:
         return len(self._running) + sum(request.n for request, _ in self._held)
 
-    @property
-    def temperature(self) -> float:
-        """Of trained rollouts, which is also the trainer's."""
-        return self._config.sampler.temperature
-
-    def load(self, adapter: Any) -> None:
-        """Push the policy's adapter; every sampler.self_test_every pushes, prove that it arrived."""
-        assert not self.pending, "the adapter would change under running requests"
-        self._loads += 1
-        every = self._config.sampler.self_test_every
-        if every and self._loads % every == 0:
-            self.self_test()  # ends with a push
-        else:
-            self.push()
-
     def release(self) -> None:
         """Before the policy learns: the cache's memory is its own, where the plan says so."""
         if self._gives_back:
@@ -207,12 +176,6 @@ class VLLMSampler:
             still_open = 0  # then a completion counts when it has ended
         return int(self._usage["completion_tokens"]) + still_open
 
-    def take_usage(self) -> dict[str, float]:
-        usage = self._usage
-        names = ("prompt_tokens", "cached_tokens", "completion_tokens", "prefill_s", "decode_s", "push_s")
-        self._usage = dict.fromkeys(names, 0.0)
-        return usage
-
     def close(self) -> None:
         self._running.clear()
         self._held.clear()
@@ -243,14 +206,6 @@ class VLLMSampler:
         self._push()
         reset_prefix_cache(self._llm)
         self._usage["push_s"] += time.perf_counter() - started
-
-    def self_test(self) -> Agreement:
-        """Prove that the engine samples from the trainer's policy, with a random adapter, without one and with the real
-        one. Raises SamplerError when engine and trainer disagree."""
-        usage = dict(self._usage)
-        self.agreement = measure(self._policy, self)
-        self._usage = usage  # the tokens of the test belong to no step
-        return self.agreement
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
