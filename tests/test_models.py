@@ -105,7 +105,7 @@ def test_a_missing_bitsandbytes_is_named_before_weights_load(
     random_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
-    with pytest.raises(MissingPackage, match=r"minizero\[qlora\]"):
+    with pytest.raises(MissingPackage, match=r"make install EXTRAS=qlora"):
         load(ModelConfig(name=str(random_model), quantization="nf4", device="cpu"))
 
 
@@ -113,7 +113,7 @@ def test_a_missing_bitsandbytes_is_named_before_weights_load(
 def test_a_missing_gguf_is_named_before_weights_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.gguf").write_bytes(b"GGUF")
     monkeypatch.setitem(sys.modules, "gguf", None)
-    with pytest.raises(MissingPackage, match=r"minizero\[gguf\]"):
+    with pytest.raises(MissingPackage, match=r"make install EXTRAS=gguf"):
         load(ModelConfig(name=str(tmp_path / "model.gguf"), device="cpu"))
 
 

@@ -55,7 +55,7 @@ def test_rewarded_completions_become_likelier_on_a_4_bit_base(random_model: Path
 def test_without_bitsandbytes_the_pip_line_is_named(random_model: Path) -> None:
     from minizero.models.load import load
 
-    with pytest.raises(MissingPackage, match=r"minizero\[qlora\]"):
+    with pytest.raises(MissingPackage, match=r"make install EXTRAS=qlora"):
         load(ModelConfig(name=str(random_model), quantization="nf4", device="cpu"))
 
 
