@@ -183,17 +183,12 @@ def test_a_policy_that_never_changes_writes_the_same_run_ahead_or_not(box: Sandb
 
 
 def test_a_step_takes_as_long_as_the_longer_of_its_two_parts(box: Sandbox) -> None:
-    play = ahead(box, 3)
+    play = ahead(box, 3, seconds=3.0)
     play.step(1)
-    sampling = max(play.step(2).metrics["time/step_s/sample"], 0.1)
-    play = ahead(box, 3, seconds=3 * sampling)
-    play.step(1)
-    began = time.perf_counter()
     metrics = play.step(2).metrics
-    took = time.perf_counter() - began
-    assert took < 3.6 * sampling + 0.2
-    assert metrics["ahead/sampler_waits_s"] > sampling
+    assert metrics["ahead/sampler_waits_s"] > 0  # the next step was sampled before this one was learned from
     assert metrics["ahead/learner_waits_s"] == 0
+    assert metrics["time/step_s"] < metrics["time/step_s/update"] + 0.5 * metrics["time/step_s/sample"] + 0.05
 
 
 def test_a_saved_state_begins_with_the_step_that_is_being_sampled(box: Sandbox) -> None:
