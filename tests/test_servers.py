@@ -202,6 +202,19 @@ def test_patience_ends(fake: Callable[..., FakeServer]) -> None:
     server.begin()
 
 
+def test_patience_ends_for_the_one_that_is_proven_although_another_is_there(fake: Callable[..., FakeServer]) -> None:
+    one, other = fake(), fake()
+
+    async def use(pool: Servers) -> None:
+        pool.only = pool.all[0]
+        await asyncio.to_thread(one.stop)
+        await all_of(pool, 1, 1)
+
+    with pytest.raises(SamplerError, match=rf"{one.url} has answered for 0 s"):
+        using(use, one, other, patience_s=0.3)
+    one.begin()
+
+
 def test_a_server_that_starts_later_is_waited_for(fake: Callable[..., FakeServer]) -> None:
     server = fake()
     server.stop()

@@ -88,7 +88,7 @@ def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> Loa
         eos = check_tokenizer(tokenizer, sizes, _generation(source), style)
     except ModelError as error:
         raise ModelError(f"{config.name}: {error}") from None
-    dtype = _dtype(config.dtype, device, sizes)
+    dtype = compute_type(config.dtype, device, sizes)
     register()
     extra: dict[str, Any] = {}
     if config.quantization == "nf4":
@@ -135,7 +135,8 @@ def _load_weights(source: str, **settings: Any) -> Any:
         return AutoModelForCausalLM.from_pretrained(source, attn_implementation="eager", **settings)
 
 
-def _dtype(name: str, device: str, shape: Any) -> torch.dtype:
+def compute_type(name: str, device: str, shape: Any) -> torch.dtype:
+    """model.dtype, and what auto makes of it for a model with these sizes on such a device."""
     import torch
 
     if name != "auto":

@@ -167,6 +167,11 @@ def peak(parts: Mapping[str, float], cache: float, *, released: bool) -> float:
     return held + (max(learning, sampling + cache) if released else max(learning, sampling) + cache)
 
 
+def sampled_weights(parts: Mapping[str, float]) -> float:
+    """GiB that every decoded token reads: the sampler's, where the weights exist twice."""
+    return parts.get("weights, sampler") or next(gib for name, gib in parts.items() if name.startswith("weights"))
+
+
 def kv_token_bytes(shape: Shape, size: int = 2) -> int:
     """Key and value of one token in all layers: 2 s k L. Example: 3B in bfloat16: 36 kB."""
     return 2 * size * shape.k * shape.layers

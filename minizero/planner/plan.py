@@ -5,7 +5,7 @@ Reading order: make_plan, Plan.text, check_fits, Expected (the plan beside what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from minizero.planner.memory import (
     memory,
     peak,
     releases,
+    sampled_weights,
     uses_vllm,
     value_bytes,
 )
@@ -112,7 +113,7 @@ class Plan:
     @property
     def weights(self) -> float:
         """GiB that every decoded token reads."""
-        return _weights(self.parts)
+        return sampled_weights(self.parts)
 
     @property
     def cache_tokens(self) -> int:
@@ -315,22 +316,19 @@ def _plan(asked: Config, shape: Shape, card: Card | None) -> Plan:
     in_sheet = card is not None and card.flops > 0
     by_servers = asked.sampler.backend == "server"
     measured = measured_for(config, shape, card, value_bytes=value_bytes(config, shape, device), vllm=vllm)
-    sizes: dict[str, Any] = {"kv_gib": cache, "weights_gib": _weights(parts)}
+    sizes: dict[str, Any] = {"kv_gib": cache, "weights_gib": sampled_weights(parts)}
     timed = (cache > 0 or (by_servers and in_sheet)) and (in_sheet or (measured is not None and measured.is_whole))
-    expected = seconds(config, shape, card, work, **sizes, measured=measured, floor=False) if timed else {}
-    floor = seconds(config, shape, card, work, **sizes, floor=True) if timed and in_sheet else {}
-    limits = bounds(config, shape, card, work, **sizes) if timed and card and in_sheet else {}
-    if by_servers and timed and card:
+    expected, floor, limits = Metrics(), Metrics(), Metrics()
+    if timed and by_servers and card:
         servers: dict[str, Any] = {"servers": max(1, len(asked.sampler.url)), "budget": budget}
         expected = sampled_by(config, shape, card, work, **servers, measured=measured, floor=False)
-        floor, limits = sampled_by(config, shape, card, work, **servers, floor=True), {}
+        floor = sampled_by(config, shape, card, work, **servers, floor=True)
+    elif timed:
+        expected = seconds(config, shape, card, work, **sizes, measured=measured, floor=False)
+        floor = seconds(config, shape, card, work, **sizes, floor=True) if in_sheet else {}
+        limits = bounds(config, shape, card, work, **sizes) if card and in_sheet else {}
     kept = measured if timed else None
     return Plan(config, shape, card, budget, parts, cache, work, expected, floor, limits, measured=kept)
-
-
-def _weights(parts: Mapping[str, float]) -> float:
-    """Of the sampler's, where the weights exist twice."""
-    return parts.get("weights, sampler") or next(gib for name, gib in parts.items() if name.startswith("weights"))
 
 
 def _smallest_change(plan: Plan) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from minizero.planner.pace import KINDS, chain_seconds, seconds
+from minizero.planner.pace import KINDS, Work, chain_seconds, seconds
 from minizero.planner.plan import Plan
 from minizero.planner.servers import overlapped, part_of, sampled_by, server_of
 from minizero.types import ConfigError
@@ -29,30 +29,24 @@ WORTH = 1.25  # times the speed that doubling the cards has to bring
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """A step on so many cards: seconds of its parts, and bytes that each card sends (and receives)."""
+    """A step on so many cards: seconds of its parts, and bytes that go between them: gradients and outcomes that each
+    sends (and receives), or adapters to the servers and outcomes back."""
 
     cards: int
     parts: Mapping[str, float]
-    gradients: float
     outcomes: float
+    gradients: float = 0.0
+    adapters: float = 0.0
 
     @property
     def seconds(self) -> float:
         return sum(self.parts.values())
 
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A step that so many servers sample ahead: seconds of its parts, and bytes of adapters out and outcomes in."""
-
-    servers: int
-    parts: Mapping[str, float]
-    adapters: float
-    outcomes: float
-
-    @property
-    def seconds(self) -> float:
-        return sum(self.parts.values())
+    def row(self, alone: float) -> str:
+        """Minutes, times as fast as one card alone, and MB."""
+        sent = {"gradients": self.gradients, "adapters": self.adapters, "outcomes": self.outcomes}
+        words = ", ".join(f"{size / 1e6:,.0f} {name}" for name, size in sent.items() if size) or "none"
+        return f"  {self.cards:3}  {self.seconds / 60:6.1f}  {alone / self.seconds:5.1f}  {words}"
 
 
 def shared(plan: Plan, cards: int) -> Shared:
@@ -68,21 +62,19 @@ def shared(plan: Plan, cards: int) -> Shared:
         raise ConfigError("--cards: nothing is known of the speed here. Name a card, for example  --card rtx3090")
     config, work, others = plan.config, plan.work, (cards - 1) / cards
     trained = plan.shape.lora(config.adapter.rank) if config.adapter.kind == "lora" else plan.shape.parameters
-    prompt = work.mean_context - work.generated / max(1, work.sequences) / 2
     gradients = 2 * others * GRADIENT_BYTES * trained * config.optim.updates_per_step
-    outcomes = others * (TOKEN_BYTES * work.generated + PROMPT_BYTES * prompt * work.sequences)
+    outcomes = others * _outcome_bytes(work, TOKEN_BYTES, PROMPT_BYTES)
     parts = seconds(
         config, plan.shape, plan.card, part_of(work, cards), kv_gib=plan.cache, weights_gib=plan.weights,
         measured=plan.measured, floor=False,
     )  # fmt: skip
     link = IN_A_BOX if cards <= BOX else BETWEEN_BOXES
     exchange = (gradients + outcomes) / link + others * work.generated * TOKEN_S
-    chain = chain_seconds(config, plan.card, weights_gib=plan.weights, measured=plan.measured)
-    waiting = max(0.0, chain - sum(parts[kind] for kind in KINDS))
-    return Shared(cards, parts | {"exchange": exchange, "waiting": waiting}, gradients, outcomes)
+    waiting = _waiting(plan, parts, plan.weights)
+    return Shared(cards, parts | {"exchange": exchange, "waiting": waiting}, outcomes, gradients=gradients)
 
 
-def served(plan: Plan, servers: int) -> Served:
+def served(plan: Plan, servers: int) -> Shared:
     """The plan's step with one trainer and so many servers, a card each, and one step ahead."""
     config, work, budget = plan.config, plan.work, plan.budget
     assert plan.card is not None
@@ -90,15 +82,24 @@ def served(plan: Plan, servers: int) -> Served:
     parts = sampled_by(
         turns, plan.shape, plan.card, work, servers=servers, budget=budget, measured=plan.measured, floor=False
     )
-    prompt = work.mean_context - work.generated / max(1, work.sequences) / 2
     adapters = 2.0 * plan.shape.lora(config.adapter.rank) * servers
-    outcomes = JSON_TOKEN_BYTES * work.generated + JSON_PROMPT_BYTES * prompt * work.sequences
+    outcomes = _outcome_bytes(work, JSON_TOKEN_BYTES, JSON_PROMPT_BYTES)
     parts["sync"] = 2 * adapters / DISK
     parts["exchange"] = outcomes / BETWEEN_BOXES + work.generated * JSON_TOKEN_S
-    weights = server_of(config, plan.shape, budget).weights
-    chain = chain_seconds(config, plan.card, weights_gib=weights, measured=plan.measured)
-    parts["waiting"] = max(0.0, chain - sum(parts[kind] for kind in KINDS))
-    return Served(servers, overlapped(parts), adapters, outcomes)
+    parts["waiting"] = _waiting(plan, parts, server_of(config, plan.shape, budget).weights)
+    return Shared(servers + 1, overlapped(parts), outcomes, adapters=adapters)
+
+
+def _outcome_bytes(work: Work, token: int, prompt: int) -> float:
+    """Of a step's completions, so many bytes for each of their tokens and of their prompts'."""
+    prompts = work.mean_context - work.generated / max(1, work.sequences) / 2
+    return token * work.generated + prompt * prompts * work.sequences
+
+
+def _waiting(plan: Plan, parts: Mapping[str, float], weights_gib: float) -> float:
+    """Seconds after all else is sampled, until the longest proposal and the longest attempt at it are."""
+    chain = chain_seconds(plan.config, plan.card, weights_gib=weights_gib, measured=plan.measured)
+    return max(0.0, chain - sum(parts[kind] for kind in KINDS))
 
 
 def in_words(plan: Plan, most: int) -> list[str]:
@@ -107,9 +108,7 @@ def in_words(plan: Plan, most: int) -> list[str]:
     rows = [shared(plan, cards) for cards in counts]
     alone = rows[0].seconds
     lines = ["cards, each with the whole model: minutes of a step, times as fast, MB that a card sends a step"]
-    for row in rows:
-        sent = f"{row.gradients / 1e6:,.0f} gradients, {row.outcomes / 1e6:,.0f} outcomes" if row.cards > 1 else "none"
-        lines.append(f"  {row.cards:3}  {row.seconds / 60:6.1f}  {alone / row.seconds:5.1f}  {sent}")
+    lines += [row.row(alone) for row in rows]
     little = _brings_little(rows)
     if little:
         lines.append(f"from {little} cards on, twice as many are less than {WORTH} times as fast")
@@ -124,11 +123,9 @@ def in_words(plan: Plan, most: int) -> list[str]:
 
 def _with_servers(plan: Plan, counts: Sequence[int], alone: float) -> list[str]:
     lines = ["one of them learns and the others are servers, one step ahead (selfplay.ahead=1): the same"]
-    rows = [(count, served(plan, count - 1)) for count in counts]
-    for count, row in rows:
-        sent = f"{row.adapters / 1e6:,.0f} adapters, {row.outcomes / 1e6:,.0f} outcomes"
-        lines.append(f"  {count:3}  {row.seconds / 60:6.1f}  {alone / row.seconds:5.1f}  {sent}")
-    enough = next(count for count, row in rows if row.seconds < 1.05 * rows[-1][1].seconds)
+    rows = [served(plan, count - 1) for count in counts]
+    lines += [row.row(alone) for row in rows]
+    enough = next(row.cards for row in rows if row.seconds < 1.05 * rows[-1].seconds)
     if enough < counts[-1]:
         lines.append(f"from {enough} cards on it waits for learning, or for the longest answers")
     held = server_of(plan.config, plan.shape, plan.budget)

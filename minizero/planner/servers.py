@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from minizero.config.schema import Config
 from minizero.planner.calibration import Measured
 from minizero.planner.cards import Card
-from minizero.planner.memory import LEARNING, STATE, cache_value_bytes, kv_token_bytes, longest, memory
+from minizero.planner.memory import LEARNING, STATE, cache_value_bytes, kv_token_bytes, longest, memory, sampled_weights
 from minizero.planner.pace import Texts, Work, seconds
 from minizero.planner.shapes import GIB, Shape
 
@@ -50,8 +50,7 @@ def server_of(config: Config, shape: Shape, budget: float) -> Served:
     held = sum(gib for name, gib in parts.items() if name not in (*LEARNING, STATE)) + parts["adapter in vLLM"]
     token = kv_token_bytes(shape, cache_value_bytes(alone, shape, "cuda"))
     cache = max(0.0, min(config.sampler.max_rows * longest(config) * token / GIB, budget - held))
-    weights = parts.get("weights, sampler") or next(gib for name, gib in parts.items() if name.startswith("weights"))
-    return Served(held, config.sampler.kv_gib or cache, weights)
+    return Served(held, config.sampler.kv_gib or cache, sampled_weights(parts))
 
 
 def engine_alone(config: Config) -> Config:

@@ -106,19 +106,20 @@ def measure(policy: Policy, sampler: Sampler) -> Agreement:
     """As check_agreement, always anew."""
     started = time.perf_counter()
     refuse_uncorrected(policy, sampler)
-    tolerance, gaps, tokens, power = tolerance_of(policy), dict[str, float](), 0, 0.0
-    against: list[float] = []
+    tolerance, gaps, power = tolerance_of(policy), dict[str, float](), 0.0
+    compared: list[tuple[int, float]] = []  # tokens and odds, of each state
     if policy.has_adapter:
         scale = _scale_with_power(policy, tolerance)
         with random_adapter(policy, scale):
             _push(sampler)
             power = _power(policy)
-            tokens += _compare(policy, sampler, "random", gaps, against)
-        tokens += _compare(policy, sampler, "base", gaps, against, adapter=False)
+            compared.append(_compare(policy, sampler, "random", gaps))
+        compared.append(_compare(policy, sampler, "base", gaps, adapter=False))
         _push(sampler)
-    tokens += _compare(policy, sampler, "policy", gaps, against)
+    compared.append(_compare(policy, sampler, "policy", gaps))
     sampler.take_usage()  # the tokens of the test belong to no step
-    found = Agreement(gaps, power, tolerance, tokens, time.perf_counter() - started, max(against))
+    tokens, odds = sum(count for count, _ in compared), max(odds for _, odds in compared)
+    found = Agreement(gaps, power, tolerance, tokens, time.perf_counter() - started, odds)
     if policy.has_adapter and power < POWER * tolerance:
         raise SamplerError(
             f"the test of sampler and trainer has no power: a random adapter moves the model's log-probabilities by "
@@ -181,27 +182,20 @@ def _advice(name: str, sampler: Sampler) -> str:
 
 
 def _compare(
-    policy: Policy,
-    sampler: Sampler,
-    state: str,
-    gaps: dict[str, float],
-    against: list[float],
-    *,
-    adapter: bool = True,
-) -> int:
-    """Sample in this state and add its three gaps, and the odds against its tokens; returns how many these are."""
+    policy: Policy, sampler: Sampler, state: str, gaps: dict[str, float], *, adapter: bool = True
+) -> tuple[int, float]:
+    """Sample in this state and add its three gaps; returns how many tokens are compared, and the odds against them."""
     rollouts = _sample(policy, sampler, adapter=adapter)
     with nullcontext() if adapter else policy.adapter_off():
         shared = torch.cat(policy.log_probs(rollouts))
         alone = torch.cat([policy.log_probs([rollout])[0] for rollout in rollouts])
         rows = _plain(policy, rollouts)
     ids = [torch.tensor(rollout.completion.ids) for rollout in rollouts]
-    against.append(evidence(zip(rows, ids, strict=True)))
     expected = torch.cat([row.gather(1, drawn[:, None])[:, 0] for row, drawn in zip(rows, ids, strict=True)])
     sampled = torch.tensor([value for r in rollouts for value in r.completion.log_probs])
     for who, values in (("sampler", sampled), ("trainer", shared), ("alone", alone)):
         gaps[f"{who}, {state}"] = float((values - expected).abs().mean())
-    return len(expected)
+    return len(expected), evidence(zip(rows, ids, strict=True))
 
 
 def _sample(policy: Policy, sampler: Sampler, *, adapter: bool) -> list[Rollout]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from minizero.config.schema import Config
 from minizero.planner.driver import compiler_problem
 from minizero.rollout.protocol import Sampler
-from minizero.types import ConfigError, SamplerError
+from minizero.types import SamplerError
 
 if TYPE_CHECKING:
     from minizero.learn.policy import Policy
@@ -44,10 +44,9 @@ def check_sampler(config: Config) -> None:
     is_cuda = config.model.device != "cpu" and torch.cuda.is_available()
     kind = backend(config, "cuda" if is_cuda else "cpu")
     if kind == "server":
-        from minizero.rollout.vllm_settings import refusals
+        from minizero.rollout.vllm_settings import check_refusals
 
-        if problems := refusals(config):
-            raise ConfigError(*problems)
+        check_refusals(config)
     elif kind == "vllm":
         from minizero.rollout.vllm_settings import check_model
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from minizero.rollout.agreement import Agreement, measure
+from minizero.rollout.vllm_settings import check_refusals
 from minizero.types import Prompt
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class PushedSampler(ABC):
     build of vLLM has no such seeds."""
 
     def __init__(self, policy: Policy, config: Config) -> None:
+        check_refusals(config)
         self._policy, self._config, self.tokenizer = policy, config, policy.tokenizer
         self.agreement: Agreement | None = None  # the last proof that the engine samples from the policy
         self._loads = 0

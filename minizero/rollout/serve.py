@@ -15,8 +15,8 @@ from minizero.config.schema import Config
 from minizero.config.server import KEY, is_local
 from minizero.formatting import install
 from minizero.learn.ranks import threads
+from minizero.models.load import compute_type
 from minizero.models.names import locate
-from minizero.models.processor import takes_float32
 from minizero.planner.memory import CPU_KV_GIB
 from minizero.rollout.vllm_internals import installed_version
 from minizero.rollout.vllm_settings import engine_rank, max_model_len, refusals
@@ -100,14 +100,12 @@ def _arguments(config: Config, device: str) -> list[str]:
 
 def _dtype(config: Config, device: str) -> str:
     """What the trainer on such a machine computes with."""
-    if config.model.dtype != "auto":
-        return config.model.dtype
-    if device != "cpu":
-        return "bfloat16"
     from transformers import AutoConfig
 
-    sizes = AutoConfig.from_pretrained(locate(config.model.name)).get_text_config(decoder=True)
-    return "float32" if takes_float32(sizes.hidden_size) else "bfloat16"
+    # Only a CPU's choice depends on the model.
+    asks = device == "cpu" and config.model.dtype == "auto"
+    sizes = AutoConfig.from_pretrained(locate(config.model.name)).get_text_config(decoder=True) if asks else None
+    return str(compute_type(config.model.dtype, device, sizes)).removeprefix("torch.")
 
 
 def _environment(config: Config, device: str) -> dict[str, str]:

@@ -27,8 +27,8 @@ from minizero.rollout.protocol import stream_seed
 from minizero.rollout.pushed import PushedSampler
 from minizero.rollout.server_answers import Written
 from minizero.rollout.servers import Adapter, Servers
-from minizero.rollout.vllm_settings import max_model_len, refusals
-from minizero.types import Completion, ConfigError, Request, SamplerError
+from minizero.rollout.vllm_settings import max_model_len
+from minizero.types import Completion, Request, SamplerError
 
 if TYPE_CHECKING:
     from minizero.config.schema import Config
@@ -56,9 +56,6 @@ class ServerSampler(PushedSampler):
     """vLLM's servers."""
 
     def __init__(self, policy: Policy, config: Config, *, any_length: bool = False) -> None:
-        problems = refusals(config)
-        if problems:
-            raise ConfigError(*problems)
         super().__init__(policy, config)
         self.longest = 0  # tokens of a prompt and its answer that every server takes
         self._directory, self._is_own = _directory(config), not config.sampler.adapter_dir

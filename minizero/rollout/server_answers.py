@@ -1,6 +1,6 @@
 """What a server of vLLM says: a completion, or why there is none.
 
-Reading order: Written and written (a completion), Failed, then words (of a refusal) and why_no_adapter.
+Reading order: Written and completion (or NoSuchAdapter, Failed), then words (of a refusal) and why_no_adapter.
 """
 
 from __future__ import annotations
@@ -28,7 +28,24 @@ class Failed(Exception):
     """The server answered with an error of its own."""
 
 
-def written(response: httpx2.Response, url: str) -> Written:
+class NoSuchAdapter(Exception):
+    """The server does not know the adapter: it has restarted since."""
+
+
+def completion(response: httpx2.Response, url: str, adapter: str) -> Written:
+    """What was asked for, of the model or of an adapter on it. Raises NoSuchAdapter, Failed, or SamplerError for a
+    refusal that another try does not change."""
+    if response.status_code == 200:
+        return _written(response, url)
+    said = words(response)
+    if response.status_code == 404 and adapter and adapter in said:
+        raise NoSuchAdapter
+    if response.status_code >= 500 or response.status_code == 429:
+        raise Failed(said)
+    raise SamplerError(f"{url} refuses a request: {said}")
+
+
+def _written(response: httpx2.Response, url: str) -> Written:
     """A completion from the server's answer. Raises SamplerError for an answer without tokens and probabilities."""
     answer = body_of(response)
     try:
@@ -52,6 +69,7 @@ def written(response: httpx2.Response, url: str) -> Written:
 
 
 def body_of(response: httpx2.Response) -> Any:
+    """Its JSON; None where it is none."""
     try:
         return response.json()
     except ValueError:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from minizero.config.server import KEY
-from minizero.rollout.server_answers import Failed, Written, body_of, why_no_adapter, words, written
+from minizero.rollout.server_answers import Failed, NoSuchAdapter, Written, body_of, completion, why_no_adapter, words
 from minizero.types import SamplerError
 
 log = logging.getLogger(__name__)
@@ -44,10 +44,6 @@ class Away(Exception):
 
 class _NotAsked(Exception):
     """The server went away before it was this request's turn."""
-
-
-class _NoSuchAdapter(Exception):
-    """The server does not know the adapter: it has restarted since."""
 
 
 class Servers:
@@ -85,6 +81,14 @@ class Servers:
         """Tokens of a prompt and its answer that each of them takes."""
         return min(server.longest for server in self.all)
 
+    @property
+    def _asked(self) -> list[Server]:
+        """Those that may be asked now."""
+        return [self.only] if self.only else self.all
+
+    def _has_any(self) -> bool:
+        return any(server.is_up for server in self._asked)
+
     async def close(self) -> None:
         """Leave the servers as they were found."""
         for server in self.all:
@@ -106,7 +110,7 @@ class Servers:
 
     def choose(self, completions: int) -> Server:
         """The server with the least to do, for so many completions of one prompt, which it then reads once."""
-        chosen = self.only or min(self.all, key=lambda server: (not server.is_up, server.asked))
+        chosen = min(self._asked, key=lambda server: (not server.is_up, server.asked))
         chosen.asked += completions
         return chosen
 
@@ -122,7 +126,7 @@ class Servers:
                     return await server.complete(body, adapter)
                 except _NotAsked:
                     continue
-                except _NoSuchAdapter:
+                except NoSuchAdapter:
                     await self._give_again(server, adapter)
                 except (Away, Failed) as error:
                     if isinstance(error, Away):
@@ -145,7 +149,7 @@ class Servers:
 
     async def _any_up(self) -> Server:
         async with self._found:
-            await self._found.wait_for(lambda: any(server.is_up for server in ([self.only] if self.only else self.all)))
+            await self._found.wait_for(self._has_any)
             return self.choose(1)
 
     async def found(self) -> None:
@@ -156,11 +160,11 @@ class Servers:
 
     def check_patience(self, why: object) -> None:
         """Raise SamplerError when no server has answered for longer than sampler.patience_s."""
-        if any(server.is_up for server in self.all):
+        if self._has_any():
             return
         self.away_since = self.away_since or time.monotonic()
         if time.monotonic() - self.away_since > self.patience_s:
-            who = self.all[0].url if len(self.all) == 1 else f"none of {len(self.all)} servers"
+            who = self._asked[0].url if len(self._asked) == 1 else f"none of {len(self._asked)} servers"
             raise SamplerError(
                 f"{who} has answered for {self.patience_s:.0f} s ({why}). Start it again with  minizero serve , then "
                 "continue the run with --resume; sampler.patience_s says how long to wait"
@@ -321,22 +325,18 @@ class Server:
     # -- completions --------------------------------------------------------------------------------------------------
 
     async def complete(self, body: Mapping[str, Any], adapter: str) -> Written:
-        """One completion of the model, or of an adapter on it. Raises _NotAsked, _NoSuchAdapter, Away, Failed or
+        """One completion of the model, or of an adapter on it. Raises _NotAsked, NoSuchAdapter, Away, Failed or
         SamplerError."""
         async with self._rows:
             if not self.is_up:
                 raise _NotAsked
             asked = {"model": adapter or self.offered, **body}
             response = await self._send("POST", "/v1/completions", json=asked, timeout=None)
-        if response.status_code == 200:
-            return written(response, self.url)
-        said = words(response)
-        if response.status_code == 404 and adapter and adapter in said:
+        try:
+            return completion(response, self.url, adapter)
+        except NoSuchAdapter:
             self._known.discard(adapter)
-            raise _NoSuchAdapter
-        if response.status_code >= 500 or response.status_code == 429:
-            raise Failed(said)
-        raise SamplerError(f"{self.url} refuses a request: {said}")
+            raise
 
     async def _send(self, method: str, path: str, *, timeout: float | None, json: Any = None) -> httpx2.Response:
         """The answer, whatever its status but a wrong key. Raises Away when there is none."""

@@ -37,8 +37,8 @@ from minizero.rollout.vllm_internals import (
     stop_engine,
     take_cache_back,
 )
-from minizero.rollout.vllm_settings import engine_settings, max_model_len, refusals
-from minizero.types import Completion, ConfigError, Request, SamplerError
+from minizero.rollout.vllm_settings import engine_settings, max_model_len
+from minizero.types import Completion, Request, SamplerError
 
 if TYPE_CHECKING:
     from minizero.config.schema import Config
@@ -53,11 +53,8 @@ class VLLMSampler(PushedSampler):
     """vLLM in this process."""
 
     def __init__(self, policy: Policy, config: Config) -> None:
-        problems = refusals(config)
-        if problems:
-            raise ConfigError(*problems)
-        config = resolve_for_machine(config, text_sizes(policy.model).to_dict())
         super().__init__(policy, config)
+        self._config = config = resolve_for_machine(config, text_sizes(policy.model).to_dict())
         self.shared: Shared | None = None  # the weights that exist once for trainer and engine
         shares = shares_weights(config, policy.device)
         if shares:

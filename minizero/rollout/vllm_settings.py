@@ -115,11 +115,15 @@ def refusals(config: Config) -> list[str]:
     return problems
 
 
+def check_refusals(config: Config) -> None:
+    """Raise ConfigError for a config that no vLLM samples, in this process or elsewhere."""
+    if problems := refusals(config):
+        raise ConfigError(*problems)
+
+
 def check_model(config: Config) -> None:
     """Raise, before weights load, for a config, a package or a model that vLLM would refuse."""
-    problems = refusals(config)
-    if problems:
-        raise ConfigError(*problems)
+    check_refusals(config)
     from importlib.util import find_spec
 
     if find_spec("vllm") is None:
