@@ -61,6 +61,7 @@ _ALL = [
         "Mean statement lines of admitted programs.",
         _below(1.2, "programs shrink to one-liners: collapse"),
     ),
+    Metric("propose/leaked_frac", "", "neither", "Admitted tasks without a known answer (admission.leak)."),
     Metric("propose/composite_frac", "", "neither", "Admitted programs that build on functions they were given."),
     Metric(
         "propose/solve_rate",
@@ -91,6 +92,7 @@ _ALL = [
     ),
     Metric("solve/correct_frac", "", "up", "Share of right answers to tasks drawn from the buffer."),
     Metric("solve/verdict", "", "neither", "Share of answers by verdict."),
+    Metric("solve/gated_frac", "", "neither", "Answers that are not learned from: their task was solved before."),
     Metric(
         "solve/malformed_frac",
         "",

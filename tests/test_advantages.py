@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from minizero.config.learning import AdvantageConfig, Estimator, prompt_group_problems
-from minizero.learn.advantages import advantages, estimate, load_estimators
+from minizero.learn.advantages import advantages, estimate, load_estimators, pass_rewards
 from minizero.types import Completion, EstimatorError, Role, Rollout, TaskType
 from tests.azr_vectors import azr_records
 
@@ -117,17 +118,96 @@ def test_remax_subtracts_the_greedy_reward() -> None:
     assert run(preset("remax"), [1.0, -0.5], baseline=[0.25, 0.25]) == [0.75, -0.75]
 
 
+def test_pass_at_k_rewards_an_answer_by_the_sets_that_it_is_in() -> None:
+    # One of four right, k = 2: 1, and 1 - C(2, 1) / C(3, 1) = 1/3 for the others; their mean is pass@2 = 1 - 3/6
+    assert pass_rewards(torch.tensor([1.0, -0.5, -1, -0.5]), torch.tensor([0] * 4), 2).tolist() == pytest.approx(
+        [1, 1 / 3, 1 / 3, 1 / 3]
+    )
+    # m = 1/2, s = sqrt(1/4): (1 - 1/2) / (1/2) and (1/3 - 1/2) / (1/2)
+    expected = [1, -1 / 3, -1 / 3, -1 / 3]
+    assert run(preset("pass@k", pass_k=2), [1, -0.5, -1, -0.5], prompts=[0] * 4) == pytest.approx(expected)
+
+
+def test_pass_at_k_says_nothing_once_any_set_of_k_holds_a_success() -> None:
+    # k = 4: with two of five right no set of four fails; with one of five only C(4, 4) = 1 of 5 sets does.
+    assert run(preset("pass@k"), [1, 1, -0.5, -0.5, -0.5], prompts=[0] * 5) == [0.0] * 5
+    # failures: 1 - C(3, 3) / C(4, 3) = 3/4, m = 4/5, s = 2/5
+    expected = [0.2 / 0.4, *[(0.75 - 0.8) / 0.4] * 4]
+    assert run(preset("pass@k"), [1, -0.5, -0.5, -0.5, -0.5], prompts=[0] * 5) == pytest.approx(expected)
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=9), st.integers(1, 9))
+def test_the_mean_of_pass_rewards_is_pass_at_k(right: list[bool], k: int) -> None:
+    n, k = len(right), min(k, len(right))
+    sets = list(itertools.combinations(right, k))
+    shares = pass_rewards(torch.tensor([1.0 if r else -1.0 for r in right]).double(), torch.zeros(n).long(), k)
+    assert float(shares.mean()) == pytest.approx(sum(map(any, sets)) / len(sets))
+
+
+def test_fewer_answers_than_k_teach_nothing() -> None:
+    assert run(preset("pass@k"), [1, -0.5, 1, 1, 0, 0], prompts=[0, 0, 1, 1, 1, 1])[:2] == [0.0, 0.0]
+
+
+def test_maxrl_divides_by_the_share_of_successes() -> None:
+    # one of four: (1 - 1/4) / (1/4) = 3 and -1; three of four: (1 - 3/4) / (3/4) = 1/3 and -1; none: 0
+    rewards = [1, -0.5, -0.5, -1, 1, 1, 1, -1, -1, -0.5]
+    expected = [3, -1, -1, -1, 1 / 3, 1 / 3, 1 / 3, -1, 0, 0]
+    assert run(preset("maxrl"), rewards, prompts=[0] * 4 + [1] * 4 + [2] * 2) == pytest.approx(expected)
+
+
+def test_a_running_baseline_is_the_mean_of_earlier_steps() -> None:
+    config = AdvantageConfig.model_validate({"preset": "running", "propose": {"decay": 0.5}, "solve": {"decay": 0.5}})
+    running: dict[str, float] = {}
+    p, s = Role.PROPOSE, Role.SOLVE
+    first = [rollout(p, 1, "x"), rollout(p, 0, "y"), rollout(s, -1, "a")]
+    assert estimate(first, config, running).tolist() == [0.5, -0.5, 0]  # nothing earlier: the mean of the step
+    assert running == {"propose/deduction": 0.5, "solve/deduction": -1}
+    assert estimate([rollout(p, 1, "x"), rollout(s, 1, "a")], config, running).tolist() == [0.5, 2]
+    assert running == {"propose/deduction": 0.75, "solve/deduction": 0}  # 0.5 x 0.5 + 0.5 x 1; 0.5 x -1 + 0.5 x 1
+
+
+def test_running_means_of_two_estimators_stay_apart() -> None:
+    table = {"propose": {"preset": "running", "baseline_by": "batch"}, "solve": {"preset": "running", "decay": 0.0}}
+    running: dict[str, float] = {}
+    estimate(
+        [rollout(Role.PROPOSE, 1, "x"), rollout(Role.SOLVE, -1, "a")], AdvantageConfig.model_validate(table), running
+    )
+    assert running == {"propose:batch": 1, "solve:solve/deduction": -1}
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"preset": "running", "baseline_by": "prompt"}, "a prompt seldom comes again"),
+        ({"preset": "grpo", "scale": "mean"}, "Try pass_k = 1"),
+        ({"preset": "pass@k", "statistics": "token"}, "counts answers"),
+    ],
+)
+def test_choices_that_contradict_each_other_are_refused(table: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Estimator.model_validate(table)
+
+
+def test_pass_at_k_needs_as_many_samples_of_a_prompt() -> None:
+    (problem,) = prompt_group_problems(preset("pass@k", pass_k=6), Role.SOLVE, 4)
+    assert "sets of 6 answers" in problem
+    assert "selfplay.solve_samples=6" in problem
+    assert prompt_group_problems(preset("pass@k", pass_k=6), Role.SOLVE, 6) == []
+
+
 def test_no_baseline_and_no_scale_leave_the_reward() -> None:
     assert run(Estimator(baseline="none", baseline_by="none", scale_by="none"), [1.0, -0.5]) == [1.0, -0.5]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["trrpp", "reinforce++", "reinforce++-baseline", "grpo", "drgrpo", "rloo"])
+@pytest.mark.parametrize(
+    "name", ["trrpp", "reinforce++", "reinforce++-baseline", "grpo", "drgrpo", "rloo", "pass@k", "maxrl"]
+)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_equal_rewards_give_exactly_zero(name: str, dtype: torch.dtype) -> None:
     assert run(preset(name), [0.1] * 6, [3, 1, 4, 1, 5, 9], prompts=[0, 0, 0, 1, 1, 1], dtype=dtype) == [0.0] * 6
 
 
-@pytest.mark.parametrize("name", ["grpo", "drgrpo", "rloo", "reinforce++-baseline"])
+@pytest.mark.parametrize("name", ["grpo", "drgrpo", "rloo", "reinforce++-baseline", "maxrl"])
 def test_grouping_by_prompt_with_one_sample_a_prompt_is_an_error(name: str) -> None:
     with pytest.raises(EstimatorError, match="needs at least 2"):
         run(preset(name), [1.0, 0.0], prompts=[0, 1])

@@ -285,7 +285,7 @@ def test_masked_completions_are_as_if_only_the_others_were_learned_from(
     estimated = estimate(batch, masking.config.advantage)  # rewards of what is masked count in the baselines
     masked = gradients(masking, batch)
     kept = [i for i in range(len(batch)) if i not in CUT]
-    monkeypatch.setattr("minizero.learn.policy.estimate", lambda rollouts, config: estimated[kept])
+    monkeypatch.setattr("minizero.learn.policy.estimate", lambda *_: estimated[kept])
     others = gradients(plain, [batch[i] for i in kept])
     assert any(bool(g.abs().max() > 0) for g in masked.values())
     for name, gradient in masked.items():
@@ -319,6 +319,17 @@ def test_a_saved_state_continues_exactly(random_model: Path, tmp_path: Path, kin
     one.update(batch)
     two.update(batch)
     assert all(torch.equal(a, b) for a, b in zip(one.log_probs(batch), two.log_probs(batch), strict=True))
+
+
+def test_running_baselines_are_part_of_the_state(random_model: Path, tmp_path: Path) -> None:
+    one, two = (make_policy(random_model, "advantage=running") for _ in range(2))
+    batch = rollouts(one)
+    one.update([replace(r, reward=r.reward + 1) for r in batch])
+    one.save_state(tmp_path)
+    two.load_state(tmp_path)
+    told = [policy.update(batch)["policy/loss"] for policy in (one, two)]
+    assert told[0] == told[1]
+    assert told[0] != make_policy(random_model, "advantage=running").update(batch)["policy/loss"]
 
 
 def test_a_state_of_another_adapter_is_refused(random_model: Path, tmp_path: Path) -> None:

@@ -35,7 +35,15 @@ _ESTIMATORS: Mapping[str, Mapping[str, Any]] = {
     "drgrpo": {"baseline_by": ("prompt",), "scale_by": (), "statistics": "sequence"},
     "rloo": {"baseline": "leave_one_out", "baseline_by": ("prompt",), "scale_by": (), "statistics": "sequence"},
     "remax": {"baseline": "greedy", "baseline_by": (), "scale_by": (), "statistics": "sequence"},
-}
+    "running": {"baseline": "running", "baseline_by": ("role", "task_type"), "scale_by": (), "statistics": "sequence"},
+    "pass@k": {
+        "pass_k": 4, "baseline_by": ("prompt",),
+        "scale_by": ("prompt",), "scale": "bernoulli", "statistics": "sequence",
+    },
+    "maxrl": {
+        "pass_k": 1, "baseline_by": ("prompt",), "scale_by": ("prompt",), "scale": "mean", "statistics": "sequence",
+    },
+}  # fmt: skip
 
 
 def _as_keys(value: Any) -> Any:
@@ -47,17 +55,32 @@ def _as_keys(value: Any) -> Any:
 class Estimator(Section):
     """How the rewards of one role become advantages: `advantage.solve = "grpo"`, or a table that changes a preset."""
 
-    preset: Literal["trrpp", "reinforce++", "reinforce++-baseline", "grpo", "drgrpo", "rloo", "remax"] = "trrpp"
-    """The table that unnamed settings come from. trrpp is AZR's own (paper Eq. 8)."""
+    preset: Literal[
+        "trrpp", "reinforce++", "reinforce++-baseline", "grpo", "drgrpo", "rloo", "remax", "running", "pass@k", "maxrl"
+    ] = "trrpp"
+    """The table that unnamed settings come from. trrpp is AZR's own (paper Eq. 8); running is SPIRAL's role-conditioned
+    advantage (arXiv 2506.24119); pass@k: arXiv 2508.10751; maxrl: arXiv 2602.02710."""
 
-    baseline: Literal["mean", "leave_one_out", "greedy", "none"] = "mean"
-    """What is subtracted: the group's mean, the mean of its others, the greedy completion's reward, or nothing."""
+    baseline: Literal["mean", "leave_one_out", "greedy", "running", "none"] = "mean"
+    """What is subtracted: the group's mean, the mean of its others, the greedy completion's reward, the running mean of
+    the group in earlier steps, or nothing."""
+
+    decay: float = Field(default=0.95, ge=0, lt=1)
+    """baseline = running: what of it stays after each step (SPIRAL: 0.95)."""
 
     baseline_by: Annotated[tuple[Key, ...], BeforeValidator(_as_keys)] = ("role", "task_type")
     """Groups of the baseline: any of role, task_type, prompt; or batch. TRR++: role and task type."""
 
     scale_by: Annotated[tuple[Key, ...], BeforeValidator(_as_keys)] = ("role", "task_type")
     """Groups whose standard deviation divides; none (empty) leaves the scale. TRR++: role and task type."""
+
+    scale: Literal["deviation", "bernoulli", "mean"] = "deviation"
+    """What divides, in the groups of scale_by: their standard deviation; or of pass_k's rewards with mean m, the
+    deviation of k answers' success, sqrt(m (1 - m)), or m itself (MaxRL: rare successes weigh more)."""
+
+    pass_k: int = Field(default=0, ge=0)
+    """k >= 1: a reward above 0 is a success, and each answer earns the share of the sets of k answers to its prompt
+    that it is in and of which at least one succeeds (arXiv 2508.10751); 0: its own reward (AZR)."""
 
     statistics: Literal["token", "sequence"] = "token"
     """Mean and deviation over tokens (long completions weigh more; official code) or over sequences."""
@@ -75,7 +98,8 @@ class Estimator(Section):
     @property
     def groups_by_prompt(self) -> bool:
         """Whether a prompt needs at least two samples for this estimator to say anything."""
-        return not self.function and ("prompt" in self.baseline_by or "prompt" in self.scale_by)
+        by_prompt = "prompt" in self.baseline_by or "prompt" in self.scale_by
+        return not self.function and (by_prompt or self.pass_k > 0)
 
     @field_validator("function")
     @classmethod
@@ -86,12 +110,27 @@ class Estimator(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Estimator:
-        if self.baseline in ("mean", "leave_one_out") and not self.baseline_by:
+        if self.baseline in ("mean", "leave_one_out", "running") and not self.baseline_by:
             raise ValueError(f'baseline = "{self.baseline}" needs baseline_by. Try baseline_by = "batch"')
         for name in ("baseline_by", "scale_by"):
             keys = getattr(self, name)
             if "batch" in keys and len(keys) > 1:
                 raise ValueError(f'{name}: batch means all rollouts together and stands alone. Try {name} = "batch"')
+        if self.baseline == "running" and "prompt" in self.baseline_by:
+            raise ValueError(
+                'baseline = "running" by prompt: a prompt seldom comes again, so its mean would not run. Try '
+                'baseline_by = ["role", "task_type"]'
+            )
+        if self.scale != "deviation" and not self.pass_k:
+            raise ValueError(
+                f'scale = "{self.scale}" is about the share of successes, and pass_k = 0 leaves rewards as they are, '
+                "which may be negative. Try pass_k = 1"
+            )
+        if self.pass_k and self.statistics == "token":
+            raise ValueError(
+                f'pass_k = {self.pass_k} counts answers, and statistics = "token" counts tokens. Try statistics = '
+                '"sequence"'
+            )
         return self
 
 
@@ -175,9 +214,11 @@ class LossConfig(Section):
 
 def prompt_group_problems(estimator: Estimator, role: Role, samples_per_prompt: int) -> list[str]:
     """What is wrong with grouping by prompt when each prompt has so many samples."""
-    if not estimator.groups_by_prompt or samples_per_prompt >= 2:
+    needed = max(2, estimator.pass_k)
+    if not estimator.groups_by_prompt or samples_per_prompt >= needed:
         return []
+    why = "groups by prompt" if estimator.pass_k < 2 else f"asks for sets of {estimator.pass_k} answers (pass_k)"
     return [
-        f"advantage.{role} groups by prompt, and selfplay.{role}_samples = {samples_per_prompt}: a group "
-        f"needs at least 2. Try --set selfplay.{role}_samples=4 or --set advantage.{role}=trrpp"
+        f"advantage.{role} {why}, and selfplay.{role}_samples = {samples_per_prompt}: a group "
+        f"needs at least {needed}. Try --set selfplay.{role}_samples={max(4, needed)} or --set advantage.{role}=trrpp"
     ]

@@ -21,6 +21,7 @@ from minizero.config.early import early_stop_problems
 from minizero.config.files import find_file
 from minizero.config.fp8 import fp8_problems
 from minizero.config.learning import prompt_group_problems, unusable_terms
+from minizero.config.reward import memory_problems, vote_problems
 from minizero.config.schema import Config
 from minizero.config.server import server_problems
 from minizero.types import ConfigError, Role, StyleError, TaskType
@@ -136,6 +137,8 @@ def check(config: Config) -> list[str]:
     problems += prompt_group_problems(config.advantage.propose, Role.PROPOSE, play.propose_samples)
     problems += prompt_group_problems(config.advantage.solve, Role.SOLVE, play.solve_samples)
     problems += unusable_terms(config.reward, play.task_types)
+    problems += vote_problems(config.reward, play.solves, play.solve_samples)
+    problems += memory_problems(config.reward, config.buffer.memory, config.buffer.cap)
     for role, count, samples in (
         ("proposals", play.proposals, play.propose_samples),
         ("solves", play.solves, play.solve_samples),

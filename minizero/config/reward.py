@@ -25,6 +25,7 @@ PROPOSE_TERMS: Mapping[str, tuple[TaskType, ...]] = {
     "learnability": ALL,
     "inverse": ALL,
     "difficulty": ALL,
+    "band": ALL,
     "admitted": ALL,
     "complexity": ALL,
     "edit_distance": ONE_PAIR,
@@ -36,6 +37,8 @@ PROPOSE_TERMS: Mapping[str, tuple[TaskType, ...]] = {
     "output_diversity": (TaskType.INDUCTION,),
     "output_diversity_by_type": (TaskType.INDUCTION,),
     "novelty": ALL,
+    "memory": ALL,
+    "repetition": ALL,
     "requested_length": ALL,
 }
 SOLVE_TERMS: Mapping[str, tuple[TaskType, ...]] = {
@@ -79,6 +82,16 @@ class Term(Section):
     target: float | None = Field(default=None, gt=0, lt=1)
     """Only for `difficulty`: the solve rate that earns 1. None: 0.5, where a group of attempts says most."""
 
+    range: tuple[float, float] | None = None
+    """Only for `band`: the lowest and the highest solve rate that earn 1. None: [0.25, 0.75]."""
+
+    @field_validator("range")
+    @classmethod
+    def _is_a_band(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 <= value[0] <= value[1] <= 1:
+            raise ValueError("a band of solve rates is two numbers between 0 and 1, the lower first. Try [0.25, 0.75]")
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _number_is_weight(cls, value: Any) -> Any:
@@ -102,6 +115,8 @@ def _check_terms(terms: Mapping[str, Term], allowed: Mapping[str, tuple[TaskType
         known_name(name, allowed, what)
         if term.target is not None and name != "difficulty":
             raise ValueError(f"{name}.target = {term.target}: only the term difficulty has a target. Remove it")
+        if term.range is not None and name != "band":
+            raise ValueError(f"{name}.range = {list(term.range)}: only the term band has a range. Remove it")
         cannot = [t for t in term.types if t not in allowed.get(name, ALL)]
         if cannot:
             can = ", ".join(allowed[name])
@@ -160,6 +175,10 @@ class SolveReward(Section):
     induction: Literal["binary", "accuracy", "any"] = "binary"
     """Induction answers: all hidden pairs right, the fraction, or any. Official code_f_reward_type: binary."""
 
+    truth: Literal["executor", "majority"] = "executor"
+    """What a right answer is when it is rewarded: what the executor found (AZR), or what most answers to the task say
+    (self-consistency, arXiv 2504.16084); then solve rates are rewarded as shares of that majority, too."""
+
     combine: Combine = "sum"
     """How terms join the accuracy, as for proposals. AZR has no solver terms."""
 
@@ -211,6 +230,31 @@ class RewardConfig(Section):
         if isinstance(value, bool) or (isinstance(value, str) and value != "wrong"):
             raise ValueError('expected a number, or "wrong" for what a wrong answer earns')
         return value
+
+
+def memory_problems(reward: RewardConfig, memory: int, cap: int) -> list[str]:
+    """What is wrong with a memory of `memory` tasks (buffer.memory) beside the terms and buffers of `cap` tasks."""
+    propose = reward.propose
+    if memory > cap:
+        return [
+            f"buffer.memory = {memory} is more than a buffer holds (buffer.cap = {cap}). Try --set buffer.memory={cap}"
+        ]
+    if not memory and (propose.base == "memory" or "memory" in propose.terms):
+        return [
+            "reward.propose.terms.memory compares with the last admitted tasks, and buffer.memory = 0 keeps none. Try "
+            "--set buffer.memory=512"
+        ]
+    return []
+
+
+def vote_problems(reward: RewardConfig, solves: int, samples: int) -> list[str]:
+    """What is wrong with rewards by majority when each task to solve has so many answers."""
+    if reward.solve.truth != "majority" or not solves or samples >= 3:
+        return []
+    return [
+        f"reward.solve.truth = majority with selfplay.solve_samples = {samples}: a majority needs at least 3 answers. "
+        "Try --set selfplay.solve_samples=8"
+    ]
 
 
 def unusable_terms(reward: RewardConfig, types: Iterable[TaskType]) -> list[str]:

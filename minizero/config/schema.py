@@ -90,6 +90,9 @@ class SelfplayConfig(Section):
     """Longest solve completion, in tokens (AZR: 8096)."""
     max_prompt_tokens: int = Field(4096, ge=16)
     """Prompts longer than this are redrawn or dropped (AZR: 5600 to 6144)."""
+    gate: Literal["none", "boundary"] = "none"
+    """boundary: the solver learns only from tasks that no answer had solved before this step (boundary gating, arXiv
+    2606.15455: one success nearly saturates a problem's pass@k for large k). none: from all (AZR)."""
     shuffle_rewards: bool = False
     """Control: permutes rewards inside each role and task type, so that nothing can be learned."""
     request_lines: tuple[int, ...] = ()
@@ -109,6 +112,13 @@ class BufferConfig(Section):
     recency."""
     window: int = Field(1, ge=1)
     """Tasks admitted in this many last steps count as new (AZR: 1)."""
+    replay: float = Field(0.0, ge=0, le=1)
+    """Share of the tasks to solve that are drawn from those solved rarely so far: at least once, and in at most a
+    quarter of the answers (buffer.rare). 0: none (AZR). Replay of mistakes: Code-A1, arXiv 2603.15611."""
+    rare: float = Field(0.25, gt=0, lt=1)
+    """Largest share of right answers of a task that buffer.replay draws."""
+    memory: int = Field(0, ge=0)
+    """The reward term memory compares a program with those of so many last tasks of each type; 0: none."""
     example_sampling: Literal["uniform", "recency"] = "uniform"
     """How examples for propose prompts are drawn (AZR: uniform; recency tended to collapse, paper D.3)."""
     keep: Literal["all", "non_one", "non_extremes"] = "all"

@@ -160,6 +160,9 @@ class AdmissionConfig(Section):
     forbidden_attributes: tuple[str, ...] = FORBIDDEN_ATTRIBUTES
     """Attributes a proposal may not use: ways into the interpreter. Ours."""
 
+    leak: float = Field(0.0, ge=0, le=1)
+    """Chance that a deduction proposal whose run was refused becomes a task all the same, without a known answer, so
+    that no answer to it is right by the executor. A fault to study, after arXiv 2605.22217. 0: never (AZR)."""
     check_determinism: bool = True
     """Run each proposal in several processes with different hash seeds and addresses: two, or up to thirteen where a
     set may decide its result. false runs it once."""

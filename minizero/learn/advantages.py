@@ -1,6 +1,7 @@
 """Advantage estimators: rewards[N], lengths[N], groups -> A[N]; a baseline is subtracted, a deviation may divide.
 
-Reading order: estimate (rollouts in, advantages out), advantages (the pure function), then group statistics.
+Reading order: estimate (rollouts in, advantages out), advantages (the pure function), the scales and pass_rewards, then
+group statistics.
 Presets such as trrpp and grpo are rows of config/learning.py. PPO with a critic is not offered: a value head and its
 optimiser state do not fit beside the policy on one card.
 """
@@ -8,7 +9,8 @@ optimiser state do not fit beside the policy on one card.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping, MutableMapping, Sequence
 
 import torch
 from torch import Tensor
@@ -20,18 +22,22 @@ from minizero.types import Completion, EstimatorError, Role, Rollout, TaskType
 EPS = 1e-8  # added to the variance, as the official code does (docs/algorithm.md 6.1)
 
 
-def estimate(rollouts: Sequence[Rollout], config: AdvantageConfig) -> Tensor:
+def estimate(
+    rollouts: Sequence[Rollout], config: AdvantageConfig, running: MutableMapping[str, float] | None = None
+) -> Tensor:
     """A[N] in float32 for the rollouts of one optimiser batch, in their order.
 
     Each role has its own estimator and sees its own rollouts; two equal estimators see all rollouts as one, so that
-    grouping by batch means the whole batch.
+    grouping by batch means the whole batch. `running` holds the means of baseline = running by group, which move on
+    with each call.
     """
+    running = {} if running is None else running
     if config.propose == config.solve:
-        return _estimate(rollouts, config.propose)
+        return _estimate(rollouts, config.propose, running, "")
     result = torch.zeros(len(rollouts))
     for role, estimator in ((Role.PROPOSE, config.propose), (Role.SOLVE, config.solve)):
         places = [i for i, rollout in enumerate(rollouts) if rollout.role is role]
-        result[places] = _estimate([rollouts[i] for i in places], estimator)
+        result[places] = _estimate([rollouts[i] for i in places], estimator, running, f"{role}:")
     return result
 
 
@@ -61,7 +67,10 @@ def _made_up(role: Role, place: int) -> Rollout:
     return Rollout(role, TaskType.DEDUCTION, completion.request_id, completion, float(place % 2), {}, baseline=0.5)
 
 
-def _estimate(rollouts: Sequence[Rollout], estimator: Estimator) -> Tensor:
+def _estimate(
+    rollouts: Sequence[Rollout], estimator: Estimator, running: MutableMapping[str, float], prefix: str
+) -> Tensor:
+    """`prefix` tells the running means of this estimator from those of the other role's."""
     if not rollouts:
         return torch.zeros(0)
     groups = {
@@ -79,9 +88,35 @@ def _estimate(rollouts: Sequence[Rollout], estimator: Estimator) -> Tensor:
                 f"baseline = greedy: {len(missing)} of {len(rollouts)} rollouts have no greedy completion of their "
                 f"prompt (first: {missing[0]}). Set another baseline for this role, for example trrpp"
             )
-    if all(rollout.baseline is not None for rollout in rollouts):
+    if estimator.baseline == "running" and not estimator.function:
+        baseline = _running_means(rollouts, estimator, running, prefix)
+    elif all(rollout.baseline is not None for rollout in rollouts):
         baseline = torch.tensor([rollout.baseline for rollout in rollouts], dtype=torch.float64)
     return advantages(rewards, lengths, groups, estimator, baseline).float()
+
+
+def _running_means(
+    rollouts: Sequence[Rollout], estimator: Estimator, running: MutableMapping[str, float], prefix: str
+) -> Tensor:
+    """The mean of each rollout's group in earlier steps, decay b + (1 - decay) mean; in its first step, of that step.
+
+    SPIRAL, arXiv 2506.24119, section 3 (role-conditioned advantage estimation).
+    """
+    keys = [prefix + "/".join(_named(rollout, key) for key in estimator.baseline_by) for rollout in rollouts]
+    sums: dict[str, tuple[float, float]] = {}
+    for key, rollout in zip(keys, rollouts, strict=True):
+        weight = len(rollout.completion.ids) if estimator.statistics == "token" else 1
+        total, weighted = sums.get(key, (0.0, 0.0))
+        sums[key] = total + weight, weighted + weight * rollout.reward
+    means = {key: weighted / max(total, 1) for key, (total, weighted) in sums.items()}
+    baseline = torch.tensor([running.get(key, means[key]) for key in keys], dtype=torch.float64)
+    for key, mean in means.items():
+        running[key] = estimator.decay * running.get(key, mean) + (1 - estimator.decay) * mean
+    return baseline
+
+
+def _named(rollout: Rollout, key: str) -> str:
+    return {"role": rollout.role.value, "task_type": rollout.task_type.value}.get(key, key)
 
 
 def advantages(
@@ -91,12 +126,13 @@ def advantages(
 
     rewards[N] float, lengths[N] completion tokens, groups: "role", "task_type", "prompt" -> ids[N]; baseline[N] greedy.
     Weights: w = length (statistics = token) or 1 (sequence). With sums over a group:
-      mean: b = sum wR / sum w.  leave_one_out: the same without i.  greedy: baseline.  none: 0.
+      mean: b = sum wR / sum w.  leave_one_out: the same without i.  greedy, running: baseline.  none: 0.
       s = sqrt(sum w (D - mean D)^2 / (sum w - 1) + 1e-8), D = R - b, over the groups of scale_by; without them s = 1.
-    A scale group of equal D, or of at most one token, gives 0 (the official code raises for one token).
+    A scale group of equal D, or of at most one token, gives 0 (the official code raises for one token). With pass_k, R
+    is pass_rewards(R), and s may be sqrt(m (1 - m)) or m, m its mean in the scale group.
 
     Sources: TRR++ is docs/algorithm.md 6.1, paper Eq. 8; GRPO arXiv 2402.03300, section 4.1.2; Dr.GRPO 2503.20783; RLOO
-    2402.14740; ReMax 2310.10505; REINFORCE++ 2501.03262.
+    2402.14740; ReMax 2310.10505; REINFORCE++ 2501.03262; pass@k 2508.10751, section 2.4; MaxRL 2602.02710.
     Example, trrpp: lengths 1 and 9, rewards 1 and -0.5 -> m = -0.35, v = 2.025 / 9 = 0.225, A = 2.846 and -0.316.
     """
     if config.function:
@@ -104,6 +140,8 @@ def advantages(
     if not torch.isfinite(rewards).all():
         raise EstimatorError(f"rewards hold a value that is not finite: {rewards.tolist()}")
     _check_prompts(config, groups["prompt"])
+    if config.pass_k:
+        rewards = pass_rewards(rewards, groups["prompt"], config.pass_k)
     weights = lengths.to(rewards.dtype) if config.statistics == "token" else torch.ones_like(rewards)
     centred = rewards - _baseline(rewards, weights, groups, config, baseline)
     if config.baseline_by and config.baseline in ("mean", "leave_one_out"):
@@ -114,6 +152,10 @@ def advantages(
         return centred
     ids = _group_ids(config.scale_by, groups, len(rewards))
     total = _group_sum(weights, ids)
+    if config.scale != "deviation":
+        m = _group_sum(weights * rewards, ids) / total.clamp(min=1)
+        scale = m if config.scale == "mean" else torch.sqrt((m * (1 - m)).clamp(min=0))
+        return torch.where((scale > 0) & ~_is_constant(centred, ids), centred / scale.clamp(min=1e-30), 0.0)
     mean = _group_sum(weights * centred, ids) / total.clamp(min=1)
     variance = _group_sum(weights * (centred - mean) ** 2, ids) / (total - 1).clamp(min=1e-30)
     usable = (total > 1) & ~_is_constant(centred, ids)
@@ -125,11 +167,10 @@ def _baseline(
 ) -> Tensor:
     if config.baseline == "none":
         return torch.zeros_like(rewards)
-    if config.baseline == "greedy":
+    if config.baseline in ("greedy", "running"):
         if greedy is None:
-            raise EstimatorError(
-                "baseline = greedy needs the reward of each prompt's greedy completion; none was given"
-            )
+            what = "the reward of each prompt's greedy completion" if config.baseline == "greedy" else "earlier means"
+            raise EstimatorError(f"baseline = {config.baseline} needs {what}; none was given")
         return greedy.to(rewards)
     ids = _group_ids(config.baseline_by, groups, len(rewards))
     total, weighted = _group_sum(weights, ids), _group_sum(weights * rewards, ids)
@@ -164,6 +205,23 @@ def _own(name: str, rewards: Tensor, lengths: Tensor, groups: Mapping[str, Tenso
     if not torch.isfinite(result).all():
         raise EstimatorError(f"advantage estimator {name} returned a value that is not finite: {result.tolist()}")
     return result.to(rewards)
+
+
+def pass_rewards(rewards: Tensor, prompts: Tensor, k: int) -> Tensor:
+    """R'[N] in [0, 1]: of the sets of k answers to rollout i's prompt that i is in, the share in which any succeeds.
+
+    A success is a reward above 0. Of n answers f fail. A success has 1, a failure 1 - C(f - 1, k - 1) / C(n - 1, k - 1)
+    and the mean over the prompt is pass@k, 1 - C(f, k) / C(n, k). Fewer than k answers: 0 each, which teaches nothing.
+    Source: arXiv 2508.10751, section 2.4. Example: n = 4, k = 2, one right -> 1 and three times 1 - 2/3 = 1/3.
+    """
+    right = (rewards > 0).to(rewards.dtype)
+    counts = _group_sum(torch.ones_like(rewards), prompts).long().tolist()
+    failures = _group_sum(1 - right, prompts).long().tolist()
+    shares = []
+    for is_right, n, f in zip(right.bool().tolist(), counts, failures, strict=True):
+        sets = math.comb(n - 1, k - 1)
+        shares.append(0.0 if not sets else 1.0 if is_right else 1 - math.comb(f - 1, k - 1) / sets)
+    return torch.tensor(shares, dtype=rewards.dtype, device=rewards.device)
 
 
 # -- group statistics: every function returns one value per rollout, that of its group --

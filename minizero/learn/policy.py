@@ -8,6 +8,7 @@ save_adapter, save_state and load_state.
 from __future__ import annotations
 
 import copy
+import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -88,6 +89,7 @@ class Policy:
         self.optimiser = MasterAdamW(
             {name: p for name, p in self.model.named_parameters() if p.requires_grad}, config.optim
         )
+        self._running: dict[str, float] = {}  # means of rewards that advantage.*.baseline = running keeps
 
     @property
     def updates(self) -> int:
@@ -101,7 +103,7 @@ class Policy:
         ranks."""
         if not rollouts:
             return {}
-        advantages = estimate(rollouts, self.config.advantage)
+        advantages = estimate(rollouts, self.config.advantage, self._running)
         metrics = {"advantage/zero_frac": float((advantages == 0).float().mean())}
         if len(advantages) > 1:
             metrics["advantage/std"] = float(advantages.std())
@@ -292,7 +294,8 @@ class Policy:
     def save_state(self, directory: Path) -> None:
         """What an exact continuation needs: master weights, Adam's moments, the count of updates."""
         tensors = {name: tensor.contiguous() for name, tensor in self.optimiser.tensors().items()}
-        save_file(tensors, directory / STATE, metadata={"updates": str(self.optimiser.updates)})
+        metadata = {"updates": str(self.optimiser.updates), "running": json.dumps(self._running)}
+        save_file(tensors, directory / STATE, metadata=metadata)
 
     def load_state(self, directory: Path) -> None:
         """Back to a saved state. Raises CheckpointError when it belongs to another model or adapter."""
@@ -306,11 +309,13 @@ class Policy:
                 f"for example {odd[0]}."
             )
         with safe_open(directory / STATE, framework="pt") as file:
-            updates = int(file.metadata()["updates"])
-        self.optimiser.load(tensors, updates)
+            metadata = file.metadata()
+        self._running = json.loads(metadata.get("running", "{}"))
+        self.optimiser.load(tensors, int(metadata["updates"]))
 
     def share_state(self) -> None:
         """All ranks go on with the state that rank 0 has loaded."""
+        self._running = self.ranks.given(self._running)
         self.optimiser.share(self.ranks)
 
     def check_ranks(self) -> None:

@@ -156,7 +156,8 @@ def _measure(
         term = terms.get(name, Term(weight=1))
         if name != base and of_type not in (term.types or types.get(name, ALL)):
             continue
-        options = {"target": term.target} if term.target is not None else {}
+        given = {"target": term.target, "range": term.range}
+        options = {key: value for key, value in given.items() if value is not None}
         values[name] = _finite(name, load_term(name, functions), outcome, options)
     return values
 

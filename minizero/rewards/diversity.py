@@ -1,6 +1,7 @@
 """How unusual a value or a program is among those seen before: pure functions of counts that the buffer keeps.
 
-Reading order: the keys of ProposalOutcome.known, then type_name, Counts, skeleton.
+Reading order: the keys of ProposalOutcome.known, then type_name, Counts, skeleton; how alike two programs are
+(likeness), or two texts (text_overlap).
 
 | key of `known` | what the buffer puts there | read by the term |
 |---|---|---|
@@ -9,16 +10,20 @@ Reading order: the keys of ProposalOutcome.known, then type_name, Counts, skelet
 | input_surprise, output_surprise | induction: mean surprise of its inputs, its outputs | input_, output_diversity |
 | input_surprise_by_type, output_surprise_by_type | the same with Counts.surprise_by_type | ..._by_type |
 | same_skeleton | number of buffered tasks of any type whose program has the same skeleton() | novelty |
+| most_alike | the largest likeness() to one of the last buffer.memory programs of each type; 0 without any | memory |
+| repeated | of the step's admitted tasks of its type, the share of others that text_overlap() | repetition |
 
-All counts are those of before the task itself was added (docs/algorithm.md 5.4).
+All but the last are those of before the step's tasks were added (docs/algorithm.md 5.4).
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import math
+import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 ANSWER_SURPRISE = "answer_surprise"
 ANSWER_SURPRISE_BY_TYPE = "answer_surprise_by_type"
@@ -27,6 +32,9 @@ INPUT_SURPRISE_BY_TYPE = "input_surprise_by_type"
 OUTPUT_SURPRISE = "output_surprise"
 OUTPUT_SURPRISE_BY_TYPE = "output_surprise_by_type"
 SAME_SKELETON = "same_skeleton"
+MOST_ALIKE = "most_alike"
+REPEATED = "repeated"
+MUCH = 0.5  # of two texts' triples of words in common: one repeats the other
 
 TypeCounts = Mapping[str, Mapping[str, int]]  # type name -> source text -> how often
 
@@ -105,5 +113,57 @@ def skeleton(program: str) -> str:
 
 def _shape(node: ast.AST) -> str:
     if isinstance(node, ast.Constant):
-        return f"Constant:{type(node.value).__name__}"
-    return f"{type(node).__name__}({' '.join(_shape(child) for child in ast.iter_child_nodes(node))})"
+        return _kind(node)
+    return f"{_kind(node)}({' '.join(_shape(child) for child in ast.iter_child_nodes(node))})"
+
+
+Shape = Counter[tuple[str, str]]
+
+
+def shape_of(program: str) -> Shape:
+    """How often each kind of node stands directly in which other, names and the values of constants left out; empty for
+    text that does not parse."""
+    try:
+        tree = ast.parse(program)
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return Counter()
+    return Counter((_kind(node), _kind(child)) for node in ast.walk(tree) for child in ast.iter_child_nodes(node))
+
+
+def likeness(one: Shape, other: Shape) -> float:
+    """Cosine of the two counts, in [0, 1]; 1 for programs that differ in names and constants only, 0 for an empty one.
+
+    >>> likeness(Counter({("a", "b"): 3}), Counter({("a", "b"): 4, ("a", "c"): 3}))
+    0.8
+    """
+    lengths = math.sqrt(sum(n * n for n in one.values()) * sum(n * n for n in other.values()))
+    shared = sum(n * other[pair] for pair, n in one.items() if pair in other)
+    return shared / lengths if lengths else 0.0
+
+
+def repeated(texts: Sequence[str]) -> list[float]:
+    """Of each text: the share of all that are others with an overlap of at least MUCH. [] of nothing."""
+    triples = [_triples(text) for text in texts]
+    return [
+        sum(i != j and text_overlap(mine, other) >= MUCH for j, other in enumerate(triples)) / len(texts)
+        for i, mine in enumerate(triples)
+    ]
+
+
+def text_overlap(one: Counter[tuple[str, ...]], other: Counter[tuple[str, ...]]) -> float:
+    """Dice coefficient of two texts' triples of words, in [0, 1]: 2 shared / all.
+
+    >>> text_overlap(_triples("a + b - c"), _triples("a + b * c"))  # (a + b) is shared, of three each
+    0.3333333333333333
+    """
+    total = one.total() + other.total()
+    return 2 * (one & other).total() / total if total else 0.0
+
+
+def _triples(text: str) -> Counter[tuple[str, ...]]:
+    words = re.findall(r"\w+|[^\w\s]", text)
+    return Counter(zip(words, words[1:], words[2:], strict=False))
+
+
+def _kind(node: ast.AST) -> str:
+    return f"Constant:{type(node.value).__name__}" if isinstance(node, ast.Constant) else type(node).__name__

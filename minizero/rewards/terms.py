@@ -40,6 +40,16 @@ def difficulty(outcome: ProposalOutcome, target: float = 0.5) -> float:
     return rate / target if rate <= target else (1 - rate) / (1 - target)
 
 
+def band(outcome: ProposalOutcome, range: tuple[float, float] = (0.25, 0.75)) -> float:
+    """1 for a solve rate in the range, ends included, else 0. minizero's own, after the bands that R-Zero keeps for its
+    solver (arXiv 2508.05004, section 3.3).
+
+    range (0.25, 0.75): p = 0.25 -> 1;  p = 0.875 -> 0.
+    """
+    low, high = range
+    return float(low <= (outcome.solve_rate or 0.0) <= high)
+
+
 def admitted(outcome: ProposalOutcome) -> float:
     """1: as a base it rewards validity alone, and terms may be compared without learnability."""
     return 1.0
@@ -108,6 +118,25 @@ def novelty(outcome: ProposalOutcome) -> float:
     Count-based exploration bonus of arXiv 1611.04717, section 2.2, with the program's skeleton as the state's hash.
     """
     return float((1 + _known(outcome, diversity.SAME_SKELETON)) ** -0.5)
+
+
+def memory(outcome: ProposalOutcome) -> float:
+    """1 - the likeness to the most alike of the last buffer.memory programs of each type; in [0, 1]; 1 without any.
+
+    Programs are compared, not texts: the idea of R-Diverse (arXiv 2602.13103, memory-augmented penalty and skill-aware
+    measurement), with diversity.likeness instead of an embedding of code.
+    """
+    return 1 - _known(outcome, diversity.MOST_ALIKE)
+
+
+def repetition(outcome: ProposalOutcome) -> float:
+    """-(n - 1) / N: of this step's N admitted tasks of the type, n with much the same text, this one included; in
+    (-1, 0].
+
+    R-Zero's penalty (arXiv 2508.05004, section 3.2) with diversity.text_overlap instead of clusters by BLEU.
+    3 of 12 alike -> -0.167.
+    """
+    return -_known(outcome, diversity.REPEATED)
 
 
 def answer_diversity(outcome: ProposalOutcome) -> float:

@@ -15,6 +15,7 @@ from minizero.types import NO_ERROR, Answer, AnswerOutcome, Pair, ProposalOutcom
 MEASURED = (
     diversity.ANSWER_SURPRISE, diversity.ANSWER_SURPRISE_BY_TYPE, diversity.INPUT_SURPRISE, diversity.SAME_SKELETON,
     diversity.INPUT_SURPRISE_BY_TYPE, diversity.OUTPUT_SURPRISE, diversity.OUTPUT_SURPRISE_BY_TYPE,
+    diversity.MOST_ALIKE, diversity.REPEATED,
 )  # fmt: skip
 RIGHT, WRONG = Verdict(True, 1.0, "correct"), Verdict(False, 0.0, "wrong")
 

@@ -10,7 +10,7 @@ import bisect
 import itertools
 import json
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -36,17 +36,27 @@ class TaskBuffer:
         cap: int = 16384,
         evict: Literal["newest", "oldest"] = "newest",
         keep: Literal["all", "non_one", "non_extremes"] = "all",
+        memory: int = 0,
     ) -> None:
         self._key, self._cap, self._evict, self._keep = key, cap, evict, keep
         self._shelves = {kind: _Shelf() for kind in TaskType}
         self._inputs, self._outputs, self._errors = diversity.Counts(), diversity.Counts(), diversity.Counts()
         self._skeletons: Counter[str] = Counter()
+        self._memory = memory
+        # Of the newest programs of each type: between types the order is not that of arrival once a run is resumed.
+        self._last: dict[TaskType, deque[diversity.Shape]] = {kind: deque(maxlen=memory) for kind in TaskType}
 
     @classmethod
     def of(cls, config: Config) -> TaskBuffer:
         """An empty buffer as the config describes it."""
         settings, by = config.buffer, config.admission.duplicate_by
-        return cls(lambda task: task_key(task, by), cap=settings.cap, evict=settings.evict, keep=settings.keep)
+        return cls(
+            lambda task: task_key(task, by),
+            cap=settings.cap,
+            evict=settings.evict,
+            keep=settings.keep,
+            memory=settings.memory,
+        )
 
     def __len__(self) -> int:
         return sum(len(shelf.tasks) for shelf in self._shelves.values())
@@ -74,6 +84,8 @@ class TaskBuffer:
             gone = shelf.drop_oldest(len(shelf.tasks) - self._cap, self._key)
             for task, _ in arrivals:
                 self._count(task, +1)
+                if self._memory:
+                    self._last[kind].append(diversity.shape_of(task.own_program))
             for task in gone:
                 self._count(task, -1)
             stored += arrivals
@@ -143,6 +155,9 @@ class TaskBuffer:
         """What rewards may ask about a task that is not in the buffer yet; the keys are explained in
         rewards/diversity.py."""
         known = {diversity.SAME_SKELETON: float(self._skeletons[diversity.skeleton(task.own_program)])}
+        if self._memory:
+            mine, others = diversity.shape_of(task.own_program), itertools.chain(*self._last.values())
+            known[diversity.MOST_ALIKE] = max((diversity.likeness(mine, other) for other in others), default=0.0)
         if task.type is not TaskType.INDUCTION:
             is_input = task.type is TaskType.ABDUCTION
             counts, text = (self._inputs, task.input) if is_input else (self._outputs_of(task), task.output)

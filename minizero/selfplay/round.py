@@ -7,6 +7,7 @@ they arrive changes nothing. Of several ranks each follows its own part; what is
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +18,12 @@ from minizero.config.schema import Config
 from minizero.learn.ranks import ALONE, Ranks
 from minizero.rewards import solve_rate
 from minizero.rewards.attempts import is_settled, rate_of_some
+from minizero.rewards.diversity import REPEATED, repeated
 from minizero.rollout.protocol import stream_seed
 from minizero.selfplay.answers import AnswerReader
 from minizero.selfplay.buffer import TaskBuffer
 from minizero.selfplay.scheduler import Scheduler
-from minizero.tasks.admission import admit, task_key
+from minizero.tasks.admission import BY_RUNNING, admit, leaked, task_key
 from minizero.tasks.composites import compose
 from minizero.tasks.event_loop import Promise, result
 from minizero.tasks.parsing import format_ok, parse_proposal
@@ -100,7 +102,9 @@ class Round:
     def proposals(self) -> list[Proposed]:
         """Outcomes in request order; of equal proposals in this step all but the first are duplicates."""
         self.meet(False)
-        return [(self._unless_repeated(*pair), pair[1]) for pair in self._in_order(self._proposals)]
+        pairs = [(self._unless_repeated(*pair), pair[1]) for pair in self._in_order(self._proposals)]
+        reward = self.config.reward.propose
+        return with_repetition(pairs) if "repetition" in (reward.base, *reward.terms) else pairs
 
     def answers(self) -> list[Answered]:
         """Outcomes in request order."""
@@ -161,6 +165,8 @@ class Round:
         outcome = replace(outcome, proposal=proposal)
 
         task = await self._admit(asked, proposal)
+        if isinstance(task, Rejection) and self._leaks(asked, task, completion):
+            task = leaked(proposal, step=self.number)
         if isinstance(task, Rejection):
             return replace(outcome, reason=task.reason, detail=task.detail)
         return replace(outcome, task=task, known=self.buffer.describe(task))
@@ -188,6 +194,14 @@ class Round:
             held_out=self.held_out,
             lines=asked.lines,
         )
+
+    def _leaks(self, asked: Assignment, rejection: Rejection, completion: Completion) -> bool:
+        """Whether admission.leak lets a proposal through that running refused."""
+        chance = self.config.admission.leak
+        if not chance or asked.task_type is not TaskType.DEDUCTION or rejection.reason not in BY_RUNNING:
+            return False
+        seed = stream_seed(self.config.run.rng_seed, self.number, "leak", completion.request_id, completion.index)
+        return random.Random(seed).random() < chance
 
     async def _attempt(self, task: Task) -> list[Answered]:
         """The attempts at a proposed task, shared by all proposals of exactly that task; [] for a duplicate."""
@@ -268,6 +282,19 @@ class Round:
             n=n or (play.propose_samples if propose else play.solve_samples),
             temperature=self.config.sampler.temperature,
         )
+
+
+def with_repetition(pairs: Sequence[Proposed]) -> list[Proposed]:
+    """The same outcomes, which know how much of this step's tasks of their type has much the same text."""
+    tasks = [(place, outcome.task) for place, (outcome, _) in enumerate(pairs) if outcome.task and not outcome.reason]
+    known = dict(enumerate(pairs))
+    for kind in {task.type for _, task in tasks}:
+        places = [place for place, task in tasks if task.type is kind]
+        shares = repeated([task.own_program for _, task in tasks if task.type is kind])
+        for place, share in zip(places, shares, strict=True):
+            outcome, completion = pairs[place]
+            known[place] = replace(outcome, known={**outcome.known, REPEATED: share}), completion
+    return [known[place] for place in range(len(pairs))]
 
 
 def to_solve(task: Task, name: str, style: str, config: Config) -> Assignment:

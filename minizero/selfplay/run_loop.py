@@ -27,6 +27,7 @@ from minizero.selfplay.buffer import Entry, entry_line, read_entries
 from minizero.selfplay.build import Parts, build, sandbox_settings
 from minizero.selfplay.manifest import code_digest, commit, make_manifest
 from minizero.selfplay.meeting import met, tell_ranks
+from minizero.selfplay.record import Record
 from minizero.selfplay.run_directory import NoDirectory, RunDirectory, State
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
@@ -321,6 +322,7 @@ class RunLoop:
         parts.policy.share_state()
         version, words, gauss = state.data["rng"]
         parts.selfplay.rng.setstate((version, tuple(words), gauss))
+        parts.selfplay.record = Record(state.data.get("record"))
         parts.buffer.add(parts.ranks.given(entries))
         parts.sampler.load(parts.policy)
 
@@ -334,7 +336,7 @@ class RunLoop:
         if self._saved == self.done or not self.parts.ranks.leads:
             return
         version, words, gauss = self.parts.selfplay.rng_state()
-        data = {"rng": [version, list(words), gauss]}
+        data = {"rng": [version, list(words), gauss], "record": self.parts.selfplay.record.to_json()}
         path = self.directory.save_state(self.done, data, self.parts.policy.save_state)
         self._saved, self._saved_at = self.done, time.monotonic()
         self._state_bytes = sum(file.stat().st_size for file in path.iterdir())

@@ -14,6 +14,8 @@ from typing import Any
 from minizero.config.schema import Config
 from minizero.rewards import Reward, reward_answer, reward_proposal
 from minizero.selfplay.buffer import task_to_json
+from minizero.selfplay.record import Record
+from minizero.selfplay.votes import rates, voted
 from minizero.tasks.blocks import is_reasoned
 from minizero.tasks.programs import program_key, statement_lines
 from minizero.types import AnswerOutcome, Completion, ProposalOutcome, Role, Rollout, TaskType
@@ -45,15 +47,21 @@ def score(
 ) -> list[Scored]:
     """Reward every completion. Raises RewardError for a term that raises or returns no finite number."""
     play, scored = config.selfplay, []
+    solved: dict[str, float] = {}  # task id -> the solve rate that is rewarded, where that is not the executor's
+    judged = {False: answers, True: attempts}
+    if config.reward.solve.truth == "majority":
+        judged = {False: voted(answers), True: voted(attempts)}
+        solved = rates(judged[True])
     for outcome, completion in proposals:
-        earned = reward_proposal(outcome, config.reward.propose, config.reward.cut)
+        rate = solved.get(outcome.task.id, outcome.solve_rate) if outcome.task else outcome.solve_rate
+        earned = reward_proposal(replace(outcome, solve_rate=rate), config.reward.propose, config.reward.cut)
         rollout = Rollout(
             Role.PROPOSE, outcome.type, completion.request_id, completion, earned.value, earned.terms
         )  # fmt: skip
         scored.append(Scored(outcome, rollout, earned, play.train_propose))
     for is_attempt, pairs in ((False, answers), (True, attempts)):
-        for answer, completion in pairs:
-            earned = reward_answer(answer, config.reward.solve, config.reward.cut)
+        for (answer, completion), (as_judged, _) in zip(pairs, judged[is_attempt], strict=True):
+            earned = reward_answer(as_judged, config.reward.solve, config.reward.cut)
             baseline = greedy.get(completion.request_id)
             rollout = Rollout(
                 Role.SOLVE, answer.task.type, completion.request_id, completion, earned.value, earned.terms,
@@ -61,6 +69,19 @@ def score(
             )  # fmt: skip
             scored.append(Scored(answer, rollout, earned, not is_attempt or play.train_on_attempts, is_attempt))
     return _shuffled(scored, rng) if play.shuffle_rewards else scored
+
+
+def gated(scored: list[Scored], record: Record, gate: str) -> list[Scored]:
+    """With selfplay.gate = boundary, answers to tasks that were solved before are not learned from, nor counted in the
+    baselines. Their outcomes and rewards stay as they are."""
+    if gate == "none":
+        return scored
+    return [
+        replace(s, is_trained=s.is_trained and not record.is_solved(s.outcome.task))
+        if isinstance(s.outcome, AnswerOutcome)
+        else s
+        for s in scored
+    ]
 
 
 def _shuffled(scored: list[Scored], rng: random.Random) -> list[Scored]:
@@ -113,6 +134,9 @@ def _propose_metrics(proposals: Sequence[Scored]) -> dict[str, float]:
     own = [o.task.program for o in outcomes if o.task and o.type is not TaskType.INDUCTION]
     if own:
         values["propose/program_lines"] = _mean([statement_lines(program) for program in own])
+        without_answer = [not o.task.output for o in outcomes if o.task]
+        if any(without_answer):
+            values["propose/leaked_frac"] = _mean(without_answer)
         composed = [bool(o.task.composites) for o in outcomes if o.task]
         if any(composed):
             values["propose/composite_frac"] = _mean(composed)
@@ -133,6 +157,8 @@ def _solve_metrics(answers: Sequence[Scored]) -> dict[str, float]:
     verdicts = Counter(o.verdict.reason for o in outcomes)
     values |= {f"solve/verdict/{reason}": n / len(outcomes) for reason, n in sorted(verdicts.items())}
     values["solve/malformed_frac"] = _mean([not o.format_ok for o in outcomes])
+    if gated_out := sum(not s.is_trained for s in answers):
+        values["solve/gated_frac"] = gated_out / len(answers)
     return values
 
 

@@ -24,12 +24,13 @@ from minizero.learn.ranks import ALONE, Ranks
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.ahead import Background
 from minizero.selfplay.buffer import Entry, TaskBuffer
+from minizero.selfplay.record import Record
 from minizero.selfplay.round import Assignment, Round, to_solve
 from minizero.selfplay.scheduler import Scheduler
-from minizero.selfplay.scoring import Scored, score, step_metrics
+from minizero.selfplay.scoring import Scored, gated, score, step_metrics
 from minizero.selfplay.seeds import seed_tasks
 from minizero.tasks.composites import schedule
-from minizero.types import ConfigError, Progress, Quiet, Role, Rollout, TaskType
+from minizero.types import ConfigError, Progress, Quiet, Role, Rollout, Task, TaskType
 from sandbox import Sandbox
 
 WORTH_SAYING = 6  # proposals without one that was admitted
@@ -72,7 +73,7 @@ class _Sampled:
 
 
 class SelfPlay:
-    """The state of a run between steps is `buffer`, `rng` and the policy; everything else is fixed at the start.
+    """The state of a run between steps is `buffer`, `record`, `rng` and the policy; all else is fixed at the start.
 
     policy: what learns; without one, nothing does. sampler: what writes. box: where programs run. buffer: earlier
     tasks; without one, the seed tasks that the config names. style: of the prompts; without one, the config's.
@@ -111,6 +112,7 @@ class SelfPlay:
                 "selfplay.ahead = 1 with selfplay.solve_from = same and several processes: they would meet "
                 "in the middle of a step, while they learn. Try --set selfplay.solve_from=previous"
             )
+        self.record = Record()
         self.rng = random.Random(stream_seed(config.run.rng_seed, "selfplay"))
         self._rng_state = self.rng.getstate()
         self._next: Background[_Sampled] | None = None  # the next step, sampled while this one is learned from
@@ -129,7 +131,11 @@ class SelfPlay:
         assert round_.number == number, "steps are taken in order"
         proposals = round_.proposals()
         entries = [(o.task, o.solve_rate) for o, _ in proposals if o.task and not o.reason]
-        scored = score(proposals, round_.answers(), round_.attempts(), round_.greedy_answers(), self.config, self.rng)
+        answers, attempts = round_.answers(), round_.attempts()
+        scored = score(proposals, answers, attempts, round_.greedy_answers(), self.config, self.rng)
+        scored = gated(scored, self.record, play.gate)
+        if play.gate != "none" or self.config.buffer.replay:
+            self.record.note(outcome for outcome, _ in (*answers, *attempts))
         stored = self.buffer.add(entries) if sampled.stored is None else sampled.stored
         tasks, updating = len(self.buffer), time.perf_counter()
 
@@ -264,12 +270,22 @@ class SelfPlay:
         step = number + 1 if play.solve_from == "same" else number
         for task_type in play.task_types:
             count = play.solves // play.solve_samples
-            tasks = self.buffer.draw(task_type, count, self.rng, step=step, mix=settings.mix, window=settings.window)
+            tasks = self._replayed(task_type, count)
+            count -= len(tasks)
+            tasks += self.buffer.draw(task_type, count, self.rng, step=step, mix=settings.mix, window=settings.window)
             assignments = (
                 to_solve(task, f"solve/{task_type}/{index:04d}", self.style, self.config)
                 for index, task in enumerate(tasks)
             )
             yield from filter(self._fits, assignments)
+
+    def _replayed(self, task_type: TaskType, count: int) -> list[Task]:
+        """The part of `count` tasks that buffer.replay draws from those that were rarely solved."""
+        settings = self.config.buffer
+        if not settings.replay:
+            return []
+        rare = self.record.rarely_solved(self.buffer.tasks(task_type), settings.rare)
+        return self.rng.sample(rare, min(len(rare), round(settings.replay * count)))
 
     def _fits(self, asked: Assignment) -> bool:
         return len(self.sampler.prompt_ids(asked.prompt)) <= self.config.selfplay.max_prompt_tokens

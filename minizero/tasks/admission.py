@@ -1,7 +1,7 @@
 """What makes a proposal a task, and an answer correct. Programs run in the sandbox; verdicts are made here, by value.
 
-Reading order: REASONS, admit; VERDICTS, check; duplicate_key. admit and check are coroutines (event_loop.py): while
-one waits for the sandbox, the others and the sampler go on.
+Reading order: REASONS, admit; VERDICTS, check; leaked; duplicate_key. admit and check are coroutines (event_loop.py):
+while one waits for the sandbox, the others and the sampler go on.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ _FAILED = {
     Status.CRASHED: "crashed",
     Status.DENIED: "denied",
 }
+# Rejections by running the program: what admission.leak may let through.
+BY_RUNNING = frozenset({*_FAILED.values(), "none", "not_deterministic"})
 # One such run spoils an induction proposal; other failures may be the fault of that one input.
 _OF_THE_PROGRAM = ("timeout", "memory", "crashed", "denied", "not_deterministic")
 
@@ -149,6 +151,13 @@ async def check(task: Task, answer: Answer | ParseError, box: Box, settings: Adm
         expected = [parse_value(pair.output) for pair in hidden]
         runs = await result(box.submit_many(answer.text, [pair.input for pair in hidden]))
     return _compare(runs, expected)
+
+
+def leaked(proposal: Proposal, *, step: int) -> Task:
+    """The task that a faulty gate makes of a deduction proposal that running refused: nobody knows its output."""
+    return Task(
+        proposal.type, proposal.program, (Pair(proposal.inputs[0], ""),), step=step, composites=proposal.composites
+    )
 
 
 def result_bytes(settings: AdmissionConfig) -> int:
@@ -303,6 +312,8 @@ def _check_output(task: Task, text: str) -> Verdict:
         answer = parse_value(text)
     except InvalidValue as error:
         return Verdict(False, 0.0, "unparsable", str(error))
+    if not task.output:
+        return Verdict(False, 0.0, "wrong", "the task has no known answer (admission.leak)")
     correct = equal(answer, parse_value(task.output))
     return Verdict(correct, float(correct), "correct" if correct else "wrong")
 
