@@ -266,6 +266,9 @@ class Prompt:
     chat: bool = False
 
 
+MASK_BIAS = 100.0  # taken from the logits of masked tokens: e^-100 of their probability, and what vLLM allows at most
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """n completions of one prompt. The random stream of completion i derives from (`seed`, i) alone."""
@@ -278,13 +281,15 @@ class Request:
     temperature: float = 1.0  # 0: greedy
     top_p: float = 1.0
     adapter: bool = True  # False: sample from the reference policy (adapter switched off)
+    masked: tuple[int, ...] = ()  # tokens that are not to be written: their logits are MASK_BIAS lower
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One sampled continuation. `ids` includes the EOS token when there is one; `log_probs` is aligned with `ids`, in
     nats, of the distribution that was sampled from (temperature applied). `text` is without prefill and special
-    tokens. `version`: updates that the policy which wrote it had seen, where the sampler keeps count."""
+    tokens. `version`: updates that the policy which wrote it had seen, where the sampler keeps count. `masked`: as in
+    the request."""
 
     request_id: str
     index: int
@@ -294,6 +299,7 @@ class Completion:
     text: str
     finish: str  # "stop" (EOS or a stop string) or "length"
     version: int | None = None
+    masked: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,8 @@ class _Model:
         sampler = TransformersSampler(policy.model, as_given, max_rows=1, adapter_off=policy.adapter_off)
         seed = int(torch.randint(2**31, ()).item())
         heat, most = body["temperature"], body["max_tokens"]
-        sampler.submit(Request("r", Prompt(()), most, seed, temperature=heat, adapter=on))
+        masked = tuple(map(int, body.get("logit_bias") or ()))
+        sampler.submit(Request("r", Prompt(()), most, seed, temperature=heat, adapter=on, masked=masked))
         (done,) = drain(sampler)
         return list(done.ids), list(done.log_probs)
 

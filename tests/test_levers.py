@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +12,33 @@ import pytest
 from minizero.config import load_config
 from minizero.config.reward import ProposeReward
 from minizero.rewards import diversity, reward_proposal, terms
+from minizero.rollout.make import make_sampler
+from minizero.rollout.protocol import drain
 from minizero.selfplay.buffer import TaskBuffer
 from minizero.selfplay.record import Record
 from minizero.selfplay.run_loop import resume, start
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.step import SelfPlay, StepResult
+from minizero.selfplay.vocabulary import masked_tokens
 from minizero.selfplay.votes import rates, voted
 from minizero.types import (
     Answer,
     AnswerOutcome,
     Completion,
     ConfigError,
+    Message,
     Pair,
+    Prompt,
     ProposalOutcome,
     Request,
+    Role,
+    Rollout,
     Task,
     TaskType,
     Verdict,
 )
 from sandbox import Sandbox
+from tests.test_policy import make_policy
 from tests.test_resume import ROOT, SMALL
 from tests.test_resume import outcome as resumed
 from tests.test_selfplay import clever, game
@@ -277,3 +287,72 @@ def test_repetition_counts_the_others_of_the_step_with_much_the_same_text(box: S
 def test_without_the_term_nobody_counts_repetition(box: Sandbox) -> None:
     result = game(box, clever, ALONE).step(1)
     assert all("repeated" not in s.outcome.known for s in result.scored if isinstance(s.outcome, ProposalOutcome))
+
+
+# Vocabulary dropout.
+
+
+def test_masked_tokens_are_some_of_those_that_tasks_are_made_of_and_not_of_the_form() -> None:
+    def encode(prompt: Prompt) -> list[int]:
+        return list(prompt.messages[0].content.encode())
+
+    tasks = [numbered(number) for number in range(10, 20)]  # return x + 10 ... return x + 19
+    everything = masked_tokens([tasks], encode, 1.0, random.Random(0))
+    assert {chr(token) for token in everything} == set("023456789")  # the others are in all of them
+    some = masked_tokens([tasks], encode, 0.5, random.Random(0))
+    assert set(some) < set(everything)
+    assert len(some) == 4
+    assert list(some) == sorted(some)
+    assert masked_tokens([[]], encode, 0.5, random.Random(0)) == ()
+
+
+def test_a_steps_proposals_share_a_mask_that_the_next_step_draws_anew(box: Sandbox) -> None:
+    play = game(box, clever, "selfplay.vocabulary_dropout=0.5")
+    masks = []
+    for number in (1, 2, 3):
+        by_role: dict[str, set[tuple[int, ...]]] = {}
+        scored = play.step(number).scored
+        for s in scored:
+            by_role.setdefault(rollout_row(s)["role"], set()).add(s.rollout.completion.masked)
+        assert by_role["solve"] == by_role["attempt"] == {()}
+        (mask,) = by_role["propose"]
+        masks.append(mask)
+    assert masks[0] == ()  # the first tasks are one program: all its tokens are form
+    assert all(masks[1:])
+    assert masks[1] != masks[2]
+    again = game(box, clever, "selfplay.vocabulary_dropout=0.5")
+    again.step(1)
+    assert again.step(2).scored[0].rollout.completion.masked == masks[1]
+
+
+def test_sampler_and_trainer_agree_on_what_was_written_under_a_mask(random_model: Path) -> None:
+    policy = make_policy(random_model, "adapter.kind=full")
+    sampler = make_sampler(policy.config, policy)
+    masked = tuple(range(0, 256, 2))
+    for i in range(4):
+        prompt = Prompt((Message("user", "abc" * (i + 1)),))
+        sampler.submit(Request(f"r{i}", prompt, 12, i, 3, masked=masked if i % 2 else ()))
+    completions = list(drain(sampler))
+    written = {c.masked: {token for d in completions if d.masked == c.masked for token in d.ids} for c in completions}
+    assert not written[masked] & set(masked)
+    assert written[()] & set(masked)
+    batch = [Rollout(Role.PROPOSE, TaskType.DEDUCTION, c.request_id, c, 1.0, {}) for c in completions]
+    for rollout, trained in zip(batch, policy.log_probs(batch), strict=True):
+        assert trained.tolist() == pytest.approx(rollout.completion.log_probs, abs=1e-4)
+    without = [replace(r, completion=replace(r.completion, masked=())) for r in batch]
+    gaps = [
+        abs(float(values.sum()) - sum(r.completion.log_probs))
+        for r, values in zip(batch, policy.log_probs(without), strict=True)
+    ]
+    assert [gap > 1 for gap in gaps] == [bool(c.masked) for c in completions]  # half of the tokens: ln 2 for each
+
+
+def test_an_update_under_a_mask_is_on_policy(random_model: Path) -> None:
+    policy = make_policy(random_model, "adapter.kind=full")
+    sampler = make_sampler(policy.config, policy)
+    masked = tuple(range(0, 256, 2))
+    sampler.submit(Request("r", Prompt((Message("user", "abc"),)), 12, 0, 4, masked=masked))
+    batch = [Rollout(Role.PROPOSE, TaskType.DEDUCTION, "r", c, float(c.index % 2), {}) for c in drain(sampler)]
+    told = policy.update(batch)
+    assert told["policy/sampler_gap_max"] < 1e-4
+    assert told["policy/effective_sample_frac"] == pytest.approx(1, abs=1e-3)

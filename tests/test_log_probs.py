@@ -42,6 +42,24 @@ def test_value_and_gradient_equal_the_naive_ones(t: int, chunk: int, temperature
         assert torch.allclose(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+def test_masked_tokens_have_no_probability_and_the_others_share_it(temperature: float) -> None:
+    hidden, weight, _ = case(6)
+    targets, masked = torch.tensor([0, 2, 4, 5, 7, 9]), torch.tensor([1, 3, 10])
+    kept = torch.tensor([0, 2, 4, 5, 6, 7, 8, 9])
+    theirs = naive(hidden, weight[kept], torch.tensor([0, 1, 2, 3, 5, 7]), temperature)
+    matrix = chunked_log_probs(hidden, weight, targets, temperature, 4, masked)
+    head = head_log_probs(hidden, lambda x: x @ weight.T, [weight], targets, temperature, 4, masked)
+    for ours in (matrix, head):
+        for mine, other in zip(ours, theirs, strict=True):
+            assert torch.allclose(mine, other, atol=1e-5)
+        gradients = [torch.autograd.grad(sum(map(torch.sum, result)), (hidden, weight)) for result in (ours, theirs)]
+        for mine, other in zip(*gradients, strict=True):
+            assert torch.allclose(mine, other, atol=1e-5)
+            assert mine.abs().sum() > 0
+        theirs = naive(hidden, weight[kept], torch.tensor([0, 1, 2, 3, 5, 7]), temperature)  # its graph is used up
+
+
 def test_gradients_are_those_of_finite_differences() -> None:
     hidden, weight, targets = case(3, 2, 4, torch.float64)
     assert torch.autograd.gradcheck(lambda h, w: chunked_log_probs(h, w, targets, 0.8, 2), (hidden, weight))

@@ -85,6 +85,20 @@ def test_everything_that_a_model_could_add_to_sampling_is_ruled_out(random_model
     assert (body["temperature"], body["top_p"], body["top_k"], body["min_p"]) == (0.5, 0.9, 0, 0.0)
     assert (body["repetition_penalty"], body["presence_penalty"], body["frequency_penalty"]) == (1.0, 0.0, 0.0)
     assert (body["stop"], body["stop_token_ids"], body["seed"]) == (["x"], [256], None)
+    assert body["logit_bias"] is None
+
+
+def test_masked_tokens_go_to_the_server_as_a_bias(random_model: Path, server: FakeServer) -> None:
+    sampler = made(random_model, server)
+    masked = tuple(range(0, 250, 2))
+    try:
+        sampler.submit(Request("r", Prompt((Message("user", "a"),)), 8, 5, 3, masked=masked))
+        done = list(drain(sampler))
+    finally:
+        sampler.close()
+    assert server.asked[-1]["logit_bias"] == {str(token): -100 for token in masked}
+    assert {c.masked for c in done} == {masked}
+    assert not {token for c in done for token in c.ids} & set(masked)
 
 
 def test_a_server_with_other_weights_is_named(random_model: Path, server: FakeServer) -> None:

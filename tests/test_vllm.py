@@ -146,6 +146,19 @@ def test_sampled_log_probs_are_the_trainers(sampler: VLLMSampler, policy: Policy
 
 
 @engine
+def test_masked_tokens_are_not_written_and_sampler_and_trainer_agree_without_them(
+    sampler: VLLMSampler, policy: Policy
+) -> None:
+    free = complete(sampler, "a", LONG, n=4)
+    masked = tuple(sorted({token for c in free for token in c.ids} | set(range(0, 256, 3))))[:200]
+    bound = complete(sampler, "a", LONG, n=4, masked=masked)
+    assert not {token for c in bound for token in c.ids} & set(masked)
+    assert {c.masked for c in bound} == {masked}
+    assert gap(policy, bound) < 1e-4
+    assert gap(policy, [*free, *bound]) < 1e-4
+
+
+@engine
 def test_a_push_changes_what_is_sampled_and_pushing_back_returns_it_exactly(
     sampler: VLLMSampler, policy: Policy
 ) -> None:

@@ -90,6 +90,10 @@ class SelfplayConfig(Section):
     """Longest solve completion, in tokens (AZR: 8096)."""
     max_prompt_tokens: int = Field(4096, ge=16)
     """Prompts longer than this are redrawn or dropped (AZR: 5600 to 6144)."""
+    vocabulary_dropout: float = Field(0.0, ge=0, lt=1)
+    """Share of the tokens that tasks are made of which a step's proposals must do without, drawn anew each step; tokens
+    that at least half of the tasks have are spared. 0: none (AZR). Against proposers that settle on a few texts, after
+    arXiv 2604.03472."""
     gate: Literal["none", "boundary"] = "none"
     """boundary: the solver learns only from tasks that no answer had solved before this step (boundary gating, arXiv
     2606.15455: one success nearly saturates a problem's pass@k for large k). none: from all (AZR)."""

@@ -35,6 +35,8 @@ class Batch:
     mask: Tensor | None = (
         None  # [B, 1, T, T] bool, who sees whom, where prompts are shared; None: plain causal attention
     )
+    masked: Tensor | None = None  # [M] tokens that some rollouts could not write; None: all could write all
+    is_masked: Tensor | None = None  # [K] bool: whether that holds for this token's rollout
 
     @property
     def sampled(self) -> Tensor:
@@ -140,6 +142,10 @@ def collate_rows(rollouts: Sequence[Rollout], rows: Sequence[Sequence[int]], pad
     flat = [i for row in rows for i in row]
     lengths = torch.tensor([len(rollouts[i].completion.ids) for i in flat], dtype=torch.long)
     completion_mask = segment > 0
+    row_of_token = torch.arange(len(flat)).repeat_interleave(lengths)
+    masks = {rollouts[i].completion.masked for i in flat} - {()}
+    assert len(masks) < 2, "the proposals of one step share a mask"
+    has_mask = torch.tensor([bool(rollouts[i].completion.masked) for i in flat], dtype=torch.bool)
     return Batch(
         input_ids=input_ids,
         attention_mask=(segment >= 0).long(),
@@ -148,9 +154,11 @@ def collate_rows(rollouts: Sequence[Rollout], rows: Sequence[Sequence[int]], pad
         sampler_log_probs=sampler_log_probs,
         select=torch.cat(select) if select else torch.zeros(0, dtype=torch.long),
         targets=input_ids[completion_mask],
-        row=torch.arange(len(flat)).repeat_interleave(lengths),
+        row=row_of_token,
         index=torch.tensor(flat, dtype=torch.long),
         mask=_attention_mask(segment) if any(len(row) > 1 for row in rows) else None,
+        masked=torch.tensor(masks.pop()) if masks else None,
+        is_masked=has_mask[row_of_token] if has_mask.any() else None,
     )
 
 

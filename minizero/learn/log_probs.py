@@ -1,7 +1,7 @@
 """Log-probabilities and entropies of chosen tokens from hidden states, without ever holding all logits.
 
-Reading order: chunked_log_probs (a head that is a matrix), head_log_probs (any head), the autograd functions behind
-them, and the two steps that both take: _forward_chunk and _logits_gradient.
+Reading order: chunked_log_probs (a head that is a matrix), head_log_probs (any head), by_mask, the autograd functions
+behind them, and the two steps that both take: _forward_chunk and _logits_gradient.
 
 The logits of 8,192 tokens over a vocabulary of 152k take 11.6 GiB with their gradient. Here rows go through the head a
 chunk at a time; only hidden states and one number per token are kept, and the backward pass computes the logits again.
@@ -16,16 +16,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minizero.learn.batching import Batch
+from minizero.types import MASK_BIAS
+
 CHUNK_LOGITS = 2**26  # logits of a chunk by default: 256 MiB in float32, whatever the vocabulary
 
 
 def chunked_log_probs(
-    hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float = 1.0, chunk: int | None = None
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    temperature: float = 1.0,
+    chunk: int | None = None,
+    masked: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(log_probs[T], entropy[T]) in nats of softmax(hidden weight^T / temperature), both differentiable.
 
     hidden[T, h], weight[V, h] (the head; frozen or trained), targets[T] token ids. `chunk` rows are computed at once;
     by default as many as make 2^26 logits. Logits are computed in hidden's type, all else in float32 (or float64).
+    masked[M]: tokens whose logits are MASK_BIAS lower, as the sampler had them.
       log_prob = z_target - LSE(z),   entropy = LSE(z) - sum p z,   z = hidden weight^T / temperature
       d log_prob / dz = onehot - p,   d entropy / dz = -p (z - LSE + entropy)
     Memory beyond the inputs: C V logits twice, T h for the gradient; never T V. Equal to log_softmax and gather.
@@ -35,7 +44,7 @@ def chunked_log_probs(
         weight = weight.to(hidden.dtype)
     rows = chunk or max(1, CHUNK_LOGITS // weight.shape[0])
     log_probs, entropy = _ChunkedLogProbs.apply(  # type: ignore[no-untyped-call]
-        hidden, weight, targets, float(temperature), rows
+        hidden, weight, targets, float(temperature), rows, masked
     )
     return log_probs, entropy
 
@@ -47,6 +56,7 @@ def head_log_probs(
     targets: Tensor,
     temperature: float = 1.0,
     chunk: int = 128,
+    masked: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """As chunked_log_probs, with z = head(hidden) / temperature for any head: with a bias, a scale, soft-capping.
 
@@ -54,25 +64,46 @@ def head_log_probs(
     runs twice for every chunk: forward, and again in the backward pass, for its own gradient.
     """
     log_probs, entropy = _HeadLogProbs.apply(  # type: ignore[no-untyped-call]
-        hidden, targets, head, float(temperature), chunk, *parameters
+        hidden, targets, head, float(temperature), chunk, masked, *parameters
     )
     return log_probs, entropy
+
+
+def by_mask(
+    log_probs: Callable[[Tensor, Tensor, Tensor | None], tuple[Tensor, Tensor]], hidden: Tensor, batch: Batch
+) -> tuple[Tensor, Tensor]:
+    """What log_probs(hidden, targets, masked) gives for the K tokens of a micro-batch, those of rollouts with masked
+    tokens and the others each by themselves."""
+    if batch.masked is None or batch.is_masked is None:
+        return log_probs(hidden, batch.targets, None)
+    inside, outside = batch.is_masked.nonzero()[:, 0], (~batch.is_masked).nonzero()[:, 0]
+    parts = [(inside, batch.masked), (outside, None)]
+    values = [log_probs(hidden[places], batch.targets[places], mask) for places, mask in parts if len(places)]
+    order = torch.argsort(torch.cat([places for places, _ in parts]))
+    chosen, entropy = (torch.cat(part)[order] for part in zip(*values, strict=True))
+    return chosen, entropy
 
 
 class _ChunkedLogProbs(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, temperature: float, rows: int
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        temperature: float,
+        rows: int,
+        masked: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         exact = torch.promote_types(hidden.dtype, torch.float32)
         log_probs = torch.empty(len(hidden), dtype=exact, device=hidden.device)
         normaliser, entropy = torch.empty_like(log_probs), torch.empty_like(log_probs)
         for part in _chunks(len(hidden), rows):
-            z = _scaled((hidden[part] @ weight.T).to(exact), temperature)
+            z = _scaled((hidden[part] @ weight.T).to(exact), temperature, masked)
             log_probs[part], normaliser[part], entropy[part] = _forward_chunk(z, targets[part])
             del z  # not beside the next chunk's
         ctx.save_for_backward(hidden, weight, targets, normaliser, entropy)
-        ctx.temperature, ctx.rows = temperature, rows
+        ctx.temperature, ctx.rows, ctx.masked = temperature, rows, masked
         ctx.set_materialize_grads(False)
         return log_probs, entropy
 
@@ -84,7 +115,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
         # A sum over all tokens in bfloat16 would lose the small ones, so the head's gradient is summed exactly.
         grad_weight = torch.zeros(weight.shape, dtype=normaliser.dtype, device=weight.device) if needs_weight else None
         for part in _chunks(len(hidden), ctx.rows):
-            z = _scaled((hidden[part] @ weight.T).to(normaliser.dtype), ctx.temperature)
+            z = _scaled((hidden[part] @ weight.T).to(normaliser.dtype), ctx.temperature, ctx.masked)
             z = _logits_gradient(z, part, targets, normaliser, entropy, grad_log_probs, grad_entropy)
             grad = z.div_(ctx.temperature).to(hidden.dtype)
             if grad_hidden is not None:
@@ -92,7 +123,7 @@ class _ChunkedLogProbs(torch.autograd.Function):
             if grad_weight is not None:
                 grad_weight += (grad.T @ hidden[part]).to(grad_weight.dtype)
             del z, grad
-        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None
+        return grad_hidden, None if grad_weight is None else grad_weight.to(weight.dtype), None, None, None, None
 
 
 class _HeadLogProbs(torch.autograd.Function):
@@ -104,24 +135,25 @@ class _HeadLogProbs(torch.autograd.Function):
         head: Callable[[Tensor], Tensor],
         temperature: float,
         rows: int,
+        masked: Tensor | None,
         *parameters: Tensor,
     ) -> tuple[Tensor, Tensor]:
         exact = torch.promote_types(hidden.dtype, torch.float32)
         log_probs = torch.empty(len(hidden), dtype=exact, device=hidden.device)
         normaliser, entropy = torch.empty_like(log_probs), torch.empty_like(log_probs)
         for part in _chunks(len(hidden), rows):
-            z = _scaled(head(hidden[part]).to(exact, copy=True), temperature)
+            z = _scaled(head(hidden[part]).to(exact, copy=True), temperature, masked)
             log_probs[part], normaliser[part], entropy[part] = _forward_chunk(z, targets[part])
             del z  # not beside the next chunk's
         ctx.save_for_backward(hidden, targets, normaliser, entropy, *parameters)
-        ctx.head, ctx.temperature, ctx.rows = head, temperature, rows
+        ctx.head, ctx.temperature, ctx.rows, ctx.masked = head, temperature, rows, masked
         ctx.set_materialize_grads(False)
         return log_probs, entropy
 
     @staticmethod
     def backward(ctx: Any, grad_log_probs: Tensor | None, grad_entropy: Tensor | None) -> tuple[Tensor | None, ...]:
         hidden, targets, normaliser, entropy, *parameters = ctx.saved_tensors
-        needed = ctx.needs_input_grad[5:]
+        needed = ctx.needs_input_grad[6:]
         trained = [parameter for parameter, needs in zip(parameters, needed, strict=True) if needs]
         sums = [torch.zeros(p.shape, dtype=normaliser.dtype, device=p.device) for p in trained]
         grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
@@ -129,7 +161,7 @@ class _HeadLogProbs(torch.autograd.Function):
             with torch.enable_grad():
                 rows = hidden[part].detach().requires_grad_()
                 logits = ctx.head(rows)
-            z = _scaled(logits.detach().to(normaliser.dtype, copy=True), ctx.temperature)
+            z = _scaled(logits.detach().to(normaliser.dtype, copy=True), ctx.temperature, ctx.masked)
             z = _logits_gradient(z, part, targets, normaliser, entropy, grad_log_probs, grad_entropy)
             grad = z.div_(ctx.temperature).to(logits.dtype)
             of_rows, *of_trained = torch.autograd.grad(logits, [rows, *trained], grad, allow_unused=True)
@@ -139,7 +171,7 @@ class _HeadLogProbs(torch.autograd.Function):
                 if one is not None:
                     total += one
         summed = iter([total.to(parameter.dtype) for total, parameter in zip(sums, trained, strict=True)])
-        return grad_hidden, None, None, None, None, *(next(summed) if needs else None for needs in needed)
+        return grad_hidden, None, None, None, None, None, *(next(summed) if needs else None for needs in needed)
 
 
 def _chunks(length: int, rows: int) -> Iterator[slice]:
@@ -147,7 +179,10 @@ def _chunks(length: int, rows: int) -> Iterator[slice]:
         yield slice(start, start + rows)
 
 
-def _scaled(logits: Tensor, temperature: float) -> Tensor:
+def _scaled(logits: Tensor, temperature: float, masked: Tensor | None) -> Tensor:
+    """What the softmax is of, in place."""
+    if masked is not None:
+        logits[:, masked] -= MASK_BIAS
     return logits if temperature == 1 else logits.div_(temperature)
 
 

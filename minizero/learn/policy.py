@@ -26,7 +26,7 @@ from minizero.learn.advantages import estimate
 from minizero.learn.batching import Batch, aligned, collate_rows, plan_micro_batches, row_tokens, share_prompts
 from minizero.learn.checkpoint import load_checkpoint
 from minizero.learn.kl_base import to_measure
-from minizero.learn.log_probs import chunked_log_probs, head_log_probs
+from minizero.learn.log_probs import by_mask, chunked_log_probs, head_log_probs
 from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
 from minizero.learn.optimiser import MasterAdamW
 from minizero.learn.ranks import ALONE, Ranks, threads
@@ -195,9 +195,13 @@ class Policy:
             hidden = architecture.hidden(batch.input_ids, mask, batch.positions)  # [B, T, H]
         chosen = hidden.flatten(0, 1)[batch.select]  # [K, H]
         head, temperature, chunk = architecture.head, self.config.sampler.temperature, self.config.optim.logits_chunk
-        if head.is_matrix:
-            return chunked_log_probs(chosen, head.weight, batch.targets, temperature, chunk)
-        return head_log_probs(chosen, head, head.parameters, batch.targets, temperature, chunk)
+
+        def log_probs(of: Tensor, targets: Tensor, masked: Tensor | None) -> tuple[Tensor, Tensor]:
+            if head.is_matrix:
+                return chunked_log_probs(of, head.weight, targets, temperature, chunk, masked)
+            return head_log_probs(of, head, head.parameters, targets, temperature, chunk, masked)
+
+        return by_mask(log_probs, chosen, batch)
 
     @torch.no_grad()
     def log_probs(self, rollouts: Sequence[Rollout]) -> list[Tensor]:

@@ -28,7 +28,7 @@ from minizero.rollout.pushed import PushedSampler
 from minizero.rollout.server_answers import Written
 from minizero.rollout.servers import Adapter, Servers
 from minizero.rollout.vllm_settings import max_model_len
-from minizero.types import Completion, Request, SamplerError
+from minizero.types import MASK_BIAS, Completion, Request, SamplerError
 
 if TYPE_CHECKING:
     from minizero.config.schema import Config
@@ -205,6 +205,7 @@ class ServerSampler(PushedSampler):
             "skip_special_tokens": False,
             "logprobs": 0,  # of the sampled token alone
             "return_token_ids": True,
+            "logit_bias": dict.fromkeys(map(str, request.masked), -MASK_BIAS) or None,
         }
 
     def _completion(self, asked: _Asked, index: int, written: Written) -> Completion:
@@ -214,7 +215,7 @@ class ServerSampler(PushedSampler):
         self._usage["completion_tokens"] += len(written.ids)
         return Completion(
             asked.request.id, index, asked.prompt, written.ids, written.log_probs, self.tokenizer.decode(written.ids),
-            written.finish, asked.version,
+            written.finish, asked.version, asked.request.masked,
         )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from minizero.models.names import positions_change_after
 from minizero.models.tokenizer import Tokenizer
 from minizero.rollout.decode import Decoder, choose_decoder
 from minizero.rollout.protocol import stream_seed
-from minizero.types import Completion, ModelError, Prompt, Request
+from minizero.types import MASK_BIAS, Completion, ModelError, Prompt, Request
 
 POLL_S = 0.3  # seconds of decoding in one poll, so that the caller stays responsive; has no effect on what is sampled
 PREFILL_TOKENS = 2048  # positions of one prefill pass: prompts of about one length, so that little is padding
@@ -250,7 +250,7 @@ class TransformersSampler:
         positions = torch.tensor([len(row.ids) for row in rows], device=self._device)
         temperatures = torch.tensor([row.request.temperature for row in rows], device=self._device)
         top_ps = torch.tensor([row.request.top_p for row in rows], device=self._device)
-        ids, log_probs = choose_tokens(logits, temperatures, top_ps, uniform(streams, positions))
+        ids, log_probs = choose_tokens(_masked(rows, logits), temperatures, top_ps, uniform(streams, positions))
         is_eos = torch.isin(ids, self._eos)
         for row, token, log_prob, ended in zip(rows, ids.tolist(), log_probs.tolist(), is_eos.tolist(), strict=True):
             if row.finish:
@@ -277,6 +277,7 @@ class TransformersSampler:
             tuple(row.log_probs),
             self.tokenizer.decode(row.ids),
             row.finish,
+            masked=row.request.masked,
         )
 
 
@@ -293,6 +294,18 @@ def longest_text(sizes: Any) -> tuple[int, str]:
 def _writing(rows: list[_Row], device: Any) -> Tensor:
     """Places of the rows that have not ended."""
     return torch.tensor([i for i, row in enumerate(rows) if not row.finish], dtype=torch.long, device=device)
+
+
+def _masked(rows: list[_Row], logits: Tensor) -> Tensor:
+    """logits[B, V] with those of each row's masked tokens lowered, in place."""
+    by_mask: dict[int, list[int]] = {}  # one mask is one object, shared by the requests of a step
+    for place, row in enumerate(rows):
+        if row.request.masked:
+            by_mask.setdefault(id(row.request.masked), []).append(place)
+    for places in by_mask.values():
+        tokens = torch.tensor(rows[places[0]].request.masked, device=logits.device)
+        logits[torch.tensor(places, device=logits.device)[:, None], tokens] -= MASK_BIAS
+    return logits
 
 
 def choose_tokens(logits: Tensor, temperature: Tensor, top_p: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:

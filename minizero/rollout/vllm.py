@@ -38,7 +38,7 @@ from minizero.rollout.vllm_internals import (
     take_cache_back,
 )
 from minizero.rollout.vllm_settings import engine_settings, max_model_len
-from minizero.types import Completion, Request, SamplerError
+from minizero.types import MASK_BIAS, Completion, Request, SamplerError
 
 if TYPE_CHECKING:
     from minizero.config.schema import Config
@@ -224,6 +224,7 @@ class VLLMSampler(PushedSampler):
             detokenize=bool(stop),  # vLLM reads text only to find a stop string; ours is decoded once, at the end
             logprobs=0,  # of the sampled token alone
             flat_logprobs=True,
+            logit_bias=dict.fromkeys(request.masked, -MASK_BIAS) or None,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
 
@@ -242,7 +243,8 @@ class VLLMSampler(PushedSampler):
         self._usage["prompt_tokens"] += len(prompt)
         self._usage["cached_tokens"] += float(output.num_cached_tokens or 0)
         self._usage["completion_tokens"] += len(ids)
-        return Completion(request.id, index, prompt, ids, log_probs, self.tokenizer.decode(ids), finish)
+        text = self.tokenizer.decode(ids)
+        return Completion(request.id, index, prompt, ids, log_probs, text, finish, masked=request.masked)
 
 
 class Push:

@@ -76,9 +76,11 @@ class Round:
         style: str,
         held_out: frozenset[str],
         ranks: Ranks = ALONE,
+        masked: tuple[int, ...] = (),
     ) -> None:
         self.config, self.number, self.scheduler, self.ranks = config, number, scheduler, ranks
         self.box, self.buffer, self.style, self.held_out = box, buffer, style, held_out
+        self._masked = masked  # tokens that proposals must do without
         self.reader = AnswerReader(scheduler, box, config.admission, style)
         self._proposals: dict[str, Promise[list[Proposed]]] = {}  # by request id, as are answers and greedy answers
         self._answers: dict[str, Promise[list[Answered]]] = {}
@@ -281,6 +283,7 @@ class Round:
             seed=stream_seed(self.config.run.rng_seed, self.number, asked.name),
             n=n or (play.propose_samples if propose else play.solve_samples),
             temperature=self.config.sampler.temperature,
+            masked=self._masked if propose else (),
         )
 
 

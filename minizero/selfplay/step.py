@@ -29,6 +29,7 @@ from minizero.selfplay.round import Assignment, Round, to_solve
 from minizero.selfplay.scheduler import Scheduler
 from minizero.selfplay.scoring import Scored, gated, score, step_metrics
 from minizero.selfplay.seeds import seed_tasks
+from minizero.selfplay.vocabulary import masked_tokens
 from minizero.tasks.composites import schedule
 from minizero.types import ConfigError, Progress, Quiet, Role, Rollout, Task, TaskType
 from sandbox import Sandbox
@@ -179,6 +180,7 @@ class SelfPlay:
             style=self.style,
             held_out=self.held_out,
             ranks=self.ranks,
+            masked=self._masked(number),
         )
 
         asked = list(self._proposals(number)) if number > play.solver_warmup_steps else []
@@ -278,6 +280,14 @@ class SelfPlay:
                 for index, task in enumerate(tasks)
             )
             yield from filter(self._fits, assignments)
+
+    def _masked(self, number: int) -> tuple[int, ...]:
+        """The tokens that this step's proposals must do without."""
+        if not (share := self.config.selfplay.vocabulary_dropout):
+            return ()
+        shelves = [self.buffer.tasks(kind) for kind in self.config.selfplay.task_types]
+        rng = random.Random(stream_seed(self.config.run.rng_seed, number, "vocabulary"))
+        return masked_tokens(shelves, self.sampler.prompt_ids, share, rng)
 
     def _replayed(self, task_type: TaskType, count: int) -> list[Task]:
         """The part of `count` tasks that buffer.replay draws from those that were rarely solved."""
