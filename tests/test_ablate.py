@@ -91,7 +91,7 @@ def test_a_directory_is_a_set_whose_base_all_rows_share(tmp_path: Path) -> None:
     assert read_set(Path("rewards"), files=BASE).variants[1].about.startswith("Only what nobody solves")
 
 
-@pytest.mark.parametrize("name", [".", "rewards", "estimators", "losses"])
+@pytest.mark.parametrize("name", [".", "rewards", "estimators", "losses", "curriculum"])
 def test_every_shipped_set_is_valid(name: str) -> None:
     assert len(read_set(ROOT / "configs" / "ablations" / name, files=BASE).variants) >= 6
 
@@ -128,7 +128,7 @@ def test_a_set_that_cannot_be_compared_says_why(tmp_path: Path, text: str, told:
 
 
 def test_an_unknown_set_or_variant_names_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="estimators, losses, rewards"):
+    with pytest.raises(ConfigError, match="curriculum, estimators, losses, rewards"):
         read_set(Path("nowhere"), files=BASE)
     with pytest.raises(ConfigError, match="It has: gentle"):
         a_set(tmp_path / "set.toml", only=["gentel"])

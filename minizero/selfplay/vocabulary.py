@@ -24,7 +24,7 @@ RECENT = 512  # of each type's newest tasks, whose tokens may be masked
 def masked_tokens(
     shelves: Sequence[Sequence[Task]], encode: Callable[[Prompt], Sequence[int]], share: float, rng: random.Random
 ) -> tuple[int, ...]:
-    """Ids of `share` of the tokens that occur in the programs and inputs of each shelf's newest tasks, but in fewer than
+    """Ids of `share` of the tokens that are in the programs and inputs of each shelf's newest tasks, but in fewer than
     half of them: what most programs have belongs to the form. At most 1,024, in rising order."""
     tasks = list(itertools.chain(*(shelf[-RECENT:] for shelf in shelves)))
     having = Counter(
