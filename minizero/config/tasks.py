@@ -39,8 +39,9 @@ FORBIDDEN_ATTRIBUTES = _words("""
 class PromptConfig(Section):
     """What the model is shown and asked for."""
 
-    style: Literal["auto", "r1", "chat", "compact"] = "auto"
-    """r1 for base models (AZR's template), chat for instruct models, compact for the tiny model; auto: by the model."""
+    style: Literal["auto", "r1", "chat", "few-shot", "compact"] = "auto"
+    """r1 for base models (AZR's template), chat for instruct models, few-shot for models too small to keep another's
+    form (plain text with worked examples), compact for the tiny model; auto: by the model, never few-shot."""
     examples: int = Field(6, ge=0)
     """Earlier tasks shown in a propose prompt (AZR's K = 6). 0 is the paper's "without references"."""
     induction_inputs: int = Field(10, ge=2)
@@ -48,10 +49,10 @@ class PromptConfig(Section):
     induction_shown: int = Field(5, ge=1)
     """How many of those pairs the solver sees; the rest are hidden tests (AZR: half)."""
     think: Literal["on", "off", "auto"] = "auto"
-    """chat: whether the solver reasons before its answer, as in AZR; off opens the answer's block at once, which is far
-    cheaper. on and off are told to a chat template that has the choice (Qwen3's enable_thinking), auto leaves such a
-    template at its default. compact: on and off are the first token of the answer, auto leaves the choice to the model.
-    r1 always thinks."""
+    """chat, few-shot: whether the solver reasons before its answer, as in AZR; off begins the answer at once, which is
+    far cheaper. on and off are told to a chat template that has the choice (Qwen3's enable_thinking), auto leaves such
+    a template at its default. compact: on and off are the first token of the answer, auto leaves the choice to the
+    model. r1 always thinks."""
     stop_at_answer: bool = True
     """r1: end generation after </answer>. AZR goes on to the end-of-text token, but what follows is never graded."""
 

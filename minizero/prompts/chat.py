@@ -57,19 +57,19 @@ the parentheses of f( ): {shape}. Only constants such as 3, 'text', [1, 2] or {{
 special cases.
 - Then a message block with one or two sentences that help to find the function, without code."""
 
-_FORM_EXAMPLE = Task(
+FORM_EXAMPLE = Task(
     TaskType.DEDUCTION,
     "def f(words, limit):\n    groups = {}\n    for word in words:\n        key = len(word) % limit\n"
     "        groups.setdefault(key, []).append(word[::-1])\n    return sorted(groups.items())",
     (Pair("['sun', 'river', 'at', 'stone'], 3", "[(0, ['nus']), (2, ['revir', 'ta', 'enots'])]"),),
 )
-_ERROR_EXAMPLE = Task(
+ERROR_EXAMPLE = Task(
     TaskType.ERROR,
     "def f(table, keys):\n    total = 0\n    for key in keys:\n        row = table.get(key, [])\n"
     "        total += max(row) - min(row)\n    return total",
     (Pair("{'a': [3, 8], 'b': [5]}, ['a', 'b', 'c']", "ValueError"),),
 )
-_INDUCTION_EXAMPLE = Task(
+INDUCTION_EXAMPLE = Task(
     TaskType.INDUCTION,
     "def f(numbers, step):\n    total = 0\n    for number in numbers:\n        if number % step == 0:\n"
     "            total += number // step\n        else:\n            total -= 1\n    return total",
@@ -144,7 +144,7 @@ def propose(
     if task_type is TaskType.INDUCTION:
         earlier = [task for task in examples[1:] if task.type is TaskType.INDUCTION and len(task.pairs) >= inputs]
         turns = []
-        for task in earlier or [_INDUCTION_EXAMPLE]:
+        for task in earlier or [INDUCTION_EXAMPLE]:
             turns.append(Message("user", _induction_question(task, inputs)))
             lines_of_arguments = [f"{i}. {pair.input}" for i, pair in enumerate(task.pairs[:inputs], 1)]
             arguments = "\n".join(lines_of_arguments)
@@ -153,7 +153,7 @@ def propose(
         return _prompt(turns, prefill="```input\n1.")
     request = _PROPOSE.format(goal=_GOALS[task_type])
     turns = []
-    form = _ERROR_EXAMPLE if task_type is TaskType.ERROR else _FORM_EXAMPLE
+    form = ERROR_EXAMPLE if task_type is TaskType.ERROR else FORM_EXAMPLE
     for task in examples if len(examples) > 1 else [*examples, form]:
         turns.append(Message("user", request))
         turns.append(Message("assistant", f"```python\n{task.program}\n\nf({task.input})\n```"))

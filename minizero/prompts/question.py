@@ -5,27 +5,28 @@ Reading order: ask; for the tiny model a question is a task, read by task_of.
 
 from __future__ import annotations
 
-from minizero.prompts import compact
+from minizero.prompts import compact, few_shot
 from minizero.prompts.r1 import WRAPPER
 from minizero.tasks import blocks
 from minizero.types import Message, Pair, Prompt, StyleError, Task, TaskType
 
 EXAMPLE = "```python\ndef f(x):\n    x = sorted(x)\n    return x[::-1]\n```\n```input\n[3, 1, 2]\n```"
 FORMS = (
-    "The tiny model reads tasks in blocks and nothing else: a program and an input (what is the output?), a program "
+    "This model reads tasks in blocks and nothing else: a program and an input (what is the output?), a program "
     "and an output (which input gives it?), or inputs each with its output (which program?). For example:\n\n" + EXAMPLE
 )
 
 
 def ask(style: str, question: str) -> Prompt:
     """The prompt of a question. chat: a user's turn in the model's own template; r1: AZR's conversation in plain text;
-    compact: the task that the question holds. Raises StyleError where it holds none."""
+    compact, few-shot: the task that the question holds. Raises StyleError where it holds none."""
     if style == "chat":
         return Prompt((Message("user", question),), chat=True)
     if style == "r1":
         message = Message("user", WRAPPER.format(question=question))
         return Prompt((message,), prefill="<think>", stop=("</answer>",))
-    return compact.solve(task_of(question))
+    task = task_of(question)
+    return few_shot.solve(task, think=True) if style == "few-shot" else compact.solve(task)
 
 
 def task_of(question: str) -> Task:

@@ -44,8 +44,8 @@ def without_reasoning(text: str) -> str | None:
 
 
 def is_reasoned(text: str) -> bool:
-    """Whether the text reasons in <think> tags; reasoning in plain words cannot be told from an answer."""
-    return _THINK.search(text) is not None
+    """Whether the text reasons in <think> or [THOUGHT] tags; reasoning in plain words cannot be told from an answer."""
+    return _THINK.search(text) is not None or "[THOUGHT]" in text
 
 
 def plain_newlines(text: str) -> str:

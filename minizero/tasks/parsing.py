@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from minizero.tasks import blocks
+from minizero.tasks import blocks, tags
 from minizero.tasks.programs import name_entry_f, parse, split_call, tests_itself, tidy
 from minizero.types import Answer, ParseError, Proposal, Role, TaskType
 
@@ -53,6 +53,8 @@ def parse_proposal(
     text = answer_part(text, style)
     if not text.strip():
         return ParseError("no_answer")
+    if style == "few-shot":
+        text = tags.as_blocks(text)
     is_induction = task_type is TaskType.INDUCTION
     if is_induction and program is not None:
         return _induction(text, program, min(inputs, settings.min_inputs))
@@ -85,6 +87,8 @@ def parse_answer(task_type: TaskType, text: str, *, style: str) -> Answer | Pars
     text = answer_part(text, style)
     if not text.strip():
         return ParseError("no_answer")
+    if style == "few-shot":
+        return tags.answer(task_type, text)
     if task_type is TaskType.INDUCTION:
         programs = blocks.programs(text) or blocks.bare_blocks(text)
         return Answer(task_type, programs[-1]) if programs else ParseError("no_program")
@@ -99,6 +103,7 @@ def format_ok(role: Role, task_type: TaskType, text: str, *, style: str) -> bool
     """Whether a completion (with its prefill) keeps the form that its style asks for.
 
     r1: <think> ... </think> <answer> ... </answer> from the start, nothing between the two (docs/algorithm.md 2.1).
+    few-shot: the tags are closed, and an answer about a value is an assertion.
     Otherwise: every block that the role and type need is there, properly closed (a call under the program is an input).
     Reasoning that does not end keeps no form.
     """
@@ -109,6 +114,10 @@ def format_ok(role: Role, task_type: TaskType, text: str, *, style: str) -> bool
         between = re.search(r"</think>\s*<answer>", text)
         return text.startswith("<think>") and between is not None and "</answer>" in text[between.end() :]
     answer = blocks.plain_newlines(answer)
+    if style == "few-shot":
+        if role is Role.SOLVE:
+            return tags.is_closed(answer) and isinstance(tags.answer(task_type, answer), Answer)
+        answer = tags.as_blocks(answer)
     if role is Role.SOLVE:
         if task_type is TaskType.INDUCTION:
             return bool(blocks.programs(answer))
