@@ -252,10 +252,11 @@ class EvalConfig(Section):
     """Also validate every N steps, so that the result is a curve; auto: eight times in a run; 0: only before and
     after."""
     tasks: str = "none"
-    """Held-out tasks: "tiny" (shipped with the tiny model), "cruxeval" (a fixed subset, half outputs and half inputs;
-    eval.limit = 200 asks 100 + 100), "none", or a JSON Lines file: lines of a tasks.jsonl, or AZR's seed format."""
+    """Held-out tasks: "tiny" (shipped with the tiny model), "cruxeval" (a fixed subset of one half of its functions, as
+    many outputs as inputs; eval.limit = 200 asks 100 + 100), "none", or a JSON Lines file: lines of a tasks.jsonl, or
+    AZR's seed format."""
     split: Literal["validation", "heldout"] = "validation"
-    """Which of the tiny model's sets: choose settings on validation, report on heldout."""
+    """Which of the tiny model's sets, or which half of CRUXEval: choose settings on validation, report on heldout."""
     limit: int = Field(300, ge=1)
     """At most this many tasks per validation, the same ones each time."""
     samples: int = Field(4, ge=0)

@@ -166,7 +166,7 @@ def held_out_tasks(config: Config) -> list[Task]:
     elif name == "cruxeval":
         from minizero.evaluation.suites.cruxeval import self_play_tasks
 
-        found = self_play_tasks(limit)
+        found = self_play_tasks(limit, half=config.eval.split)
     else:
         found = _read(Path(name))
     # Also of types that this run does not train: a run on deduction alone is compared with others on all of them.
@@ -184,12 +184,10 @@ def held_out_keys(config: Config) -> frozenset[str]:
 
         return tiny.held_out_keys()
     if config.eval.tasks == "cruxeval":
-        from minizero.evaluation.suites.cruxeval import self_play_tasks
+        from minizero.evaluation.suites import cruxeval
 
-        found = self_play_tasks(800)
-    else:
-        found = _read(Path(config.eval.tasks))
-    return frozenset(program_key(task.program) for task in found)
+        return frozenset(map(program_key, cruxeval.programs()))
+    return frozenset(program_key(task.program) for task in _read(Path(config.eval.tasks)))
 
 
 def check_pairing(before: Validation, after: Validation) -> None:

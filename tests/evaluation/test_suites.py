@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from pathlib import Path
 
@@ -118,6 +119,21 @@ def test_the_subset_for_validation_is_fixed_and_half_of_each_kind(data: Path) ->
     assert [task.id for task in one] == [task.id for task in two]
     assert [task.type for task in one] == [TaskType.DEDUCTION] * 10 + [TaskType.ABDUCTION] * 10
     assert len({task.program for task in one}) == 20
+
+
+def test_the_halves_of_cruxeval_share_no_function_and_are_chosen_by_hash(data: Path) -> None:
+    parts = {half: suite(f"cruxeval-o-{half}").load(data) for half in ("validation", "heldout")}
+    assert {half: len(problems) for half, problems in parts.items()} == {"validation": 400, "heldout": 400}
+    digests = {
+        half: [hashlib.sha256(p.data["program"].encode()).hexdigest() for p in problems]
+        for half, problems in parts.items()
+    }
+    assert max(digests["validation"]) < min(digests["heldout"])
+    assert [p.id for p in suite("cruxeval-i-heldout").load(data)] == [p.id for p in parts["heldout"]]
+    played = self_play_tasks(800, data, "heldout")
+    assert len(played) == 800
+    assert {task.program for task in played} == {p.data["program"] for p in parts["heldout"]}
+    assert [s.name for s in named("cruxeval-heldout")] == ["cruxeval-i-heldout", "cruxeval-o-heldout"]
 
 
 @pytest.mark.parametrize(

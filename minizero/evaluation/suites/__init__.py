@@ -23,11 +23,18 @@ _FILES = {
     "humaneval": "humaneval", "humaneval+": "humaneval", "humaneval-mini": "humaneval",
     "mbpp": "mbpp", "mbpp+": "mbpp",
     "cruxeval-i": "cruxeval", "cruxeval-o": "cruxeval",
+    "cruxeval-i-validation": "cruxeval", "cruxeval-o-validation": "cruxeval",
+    "cruxeval-i-heldout": "cruxeval", "cruxeval-o-heldout": "cruxeval",
     "lcb-generation": "livecodebench", "lcb-execution": "livecodebench", "lcb-test-output": "livecodebench",
     "gsm8k": "mathematics", "math500": "mathematics", "aime24": "mathematics", "aime25": "mathematics",
     "amc23": "mathematics", "minerva": "mathematics", "olympiad": "mathematics", "tiny": "tiny",
 }  # fmt: skip
-GROUPS = {"cruxeval": ("cruxeval-i", "cruxeval-o"), "lcb": ("lcb-generation", "lcb-execution", "lcb-test-output")}
+GROUPS = {
+    "cruxeval": ("cruxeval-i", "cruxeval-o"),
+    "cruxeval-validation": ("cruxeval-i-validation", "cruxeval-o-validation"),
+    "cruxeval-heldout": ("cruxeval-i-heldout", "cruxeval-o-heldout"),
+    "lcb": ("lcb-generation", "lcb-execution", "lcb-test-output"),
+}
 NAMES = (*_FILES, *GROUPS)
 
 

@@ -3,14 +3,18 @@
 Seven of the 800 gold inputs are more than constants and arithmetic, two of them a lambda. Answers are values, so five
 of these can still be answered and two cannot (sample_344, sample_364): code in an answer could forge the result that
 the prompt shows. Nor can sample_135, whose call has no arguments: an empty answer is no answer.
-Reading order: SUITES; self_play_tasks, the fixed subset that validates a run (eval.tasks = "cruxeval").
+Settings are chosen on one half of the functions and told on the other.
+
+Reading order: SUITES; the halves; self_play_tasks, the fixed subset that validates a run (eval.tasks = "cruxeval").
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from minizero.evaluation.datafile import DataFile, read_rows
 from minizero.evaluation.judges import values
@@ -26,8 +30,15 @@ FILE = DataFile(
 SUBSET_SEED = 2_401_03065
 
 
-def _load(kind: str, where: Path | None) -> list[Problem]:
-    return [_problem(row, kind) for row in read_rows(FILE, where)]
+Half = Literal["validation", "heldout"]
+
+
+def _load(kind: str, where: Path | None, half: Half | None = None) -> list[Problem]:
+    problems = [_problem(row, kind) for row in read_rows(FILE, where)]
+    if half is None:
+        return problems
+    chosen = _half(problems, half)
+    return [problem for problem in problems if problem.id in chosen]
 
 
 def _problem(row: dict[str, Any], kind: str) -> Problem:
@@ -35,23 +46,46 @@ def _problem(row: dict[str, Any], kind: str) -> Problem:
     return Problem(row["id"], row["code"], row[kind], "f", data)
 
 
-def self_play_tasks(limit: int, where: Path | None = None) -> list[Task]:
-    """`limit` tasks, half deductions and half abductions, of functions drawn once and for all."""
-    problems = _load("output", where)
+def _half(problems: Sequence[Problem], half: Half) -> frozenset[str]:
+    """The ids of the 400 functions whose text has the smallest SHA-256 (validation), or of the others."""
+    by_hash = sorted(problems, key=lambda problem: hashlib.sha256(problem.data["program"].encode()).digest())
+    middle = len(problems) // 2
+    return frozenset(problem.id for problem in (by_hash[:middle] if half == "validation" else by_hash[middle:]))
+
+
+def self_play_tasks(limit: int, where: Path | None = None, half: Half = "validation") -> list[Task]:
+    """`limit` tasks of a half, as many deductions as abductions, of functions in an order drawn once and for all.
+
+    Up to 400 they come from different functions, so that one answer says nothing about the other question.
+    """
+    problems = _load("output", where, half)
     random.Random(SUBSET_SEED).shuffle(problems)
-    kinds = ((TaskType.DEDUCTION, -(-limit // 2), 0), (TaskType.ABDUCTION, limit // 2, len(problems) // 2))
-    # The two halves come from different functions, so that one answer says nothing about the other question.
-    return [values.as_task(p, kind) for kind, count, start in kinds for p in problems[start : start + count]]
+    count, size = -(-limit // 2), len(problems)
+    places = {TaskType.DEDUCTION: range(min(count, size)), TaskType.ABDUCTION: range(min(limit - count, size))}
+    return [
+        values.as_task(problems[(place + (kind is TaskType.ABDUCTION) * (size // 2)) % size], kind)
+        for kind, chosen in places.items()
+        for place in chosen
+    ]
 
 
-def _suite(name: str, title: str, kind: str, task_type: TaskType) -> Suite:
+def programs(where: Path | None = None) -> list[str]:
+    """All functions of both halves."""
+    return [problem.data["program"] for problem in _load("output", where)]
+
+
+def _suite(name: str, title: str, kind: str, task_type: TaskType, half: Half | None = None) -> Suite:
     def load(where: Path | None) -> list[Problem]:
-        return _load(kind, where)
+        return _load(kind, where, half)
 
     return Suite(name, title, (name,), kind, load, cast(Any, values.make(task_type, name)))
 
 
+_QUESTIONS = (("i", "input", TaskType.ABDUCTION), ("o", "output", TaskType.DEDUCTION))
+_HALVES: tuple[Half | None, ...] = (None, "validation", "heldout")
 SUITES = {
-    "cruxeval-i": _suite("cruxeval-i", "CRUXEval-I", "input", TaskType.ABDUCTION),
-    "cruxeval-o": _suite("cruxeval-o", "CRUXEval-O", "output", TaskType.DEDUCTION),
+    name: _suite(name, f"CRUXEval-{letter.upper()}{f', {half} half' if half else ''}", kind, task_type, half)
+    for letter, kind, task_type in _QUESTIONS
+    for half in _HALVES
+    for name in [f"cruxeval-{letter}" + (f"-{half}" if half else "")]
 }
