@@ -278,13 +278,15 @@ class Request:
     temperature: float = 1.0  # 0: greedy
     top_p: float = 1.0
     adapter: bool = True  # False: sample from the reference policy (adapter switched off)
+    member: str = ""  # which of several adapters writes it (config/adapters.py)
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
     """One sampled continuation. `ids` includes the EOS token when there is one; `log_probs` is aligned with `ids`, in
     nats, of the distribution that was sampled from (temperature applied). `text` is without prefill and special
-    tokens. `version`: updates that the policy which wrote it had seen, where the sampler keeps count."""
+    tokens. `version`: updates that the policy which wrote it had seen, where the sampler keeps count. `member`: which
+    of several adapters wrote it; it alone learns from it."""
 
     request_id: str
     index: int
@@ -294,6 +296,7 @@ class Completion:
     text: str
     finish: str  # "stop" (EOS or a stop string) or "length"
     version: int | None = None
+    member: str = ""
 
 
 @dataclass(frozen=True, slots=True)
