@@ -69,4 +69,6 @@ class ScriptedSampler:
         self._usage["prompt_tokens"] += len(prompt)
         self._usage["completion_tokens"] += len(ids)
         text = bytes(body).decode("utf-8", "replace")
-        return Completion(request.id, index, prompt, ids, (-1.0,) * len(ids), text, finish)
+        return Completion(
+            request.id, index, prompt, ids, (-1.0,) * len(ids), text, finish, member=request.member
+        )  # fmt: skip
