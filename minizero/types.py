@@ -230,6 +230,7 @@ class ProposalOutcome:
     known: Mapping[str, float] = field(default_factory=dict)  # what the buffer says: see TaskBuffer.describe
     detail: str = ""
     cut: bool = False  # by the token limit
+    attempted_by: str = ""  # of several adapters the solver whose attempts made the solve rate
 
 
 @dataclass(frozen=True, slots=True)

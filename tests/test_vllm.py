@@ -224,7 +224,8 @@ def test_nothing_is_read_from_disk_while_tokens_are_decoded(
     monkeypatch.setattr(Manager, "_load_adapter", counted)
     complete(sampler, "abc", max_tokens=10)
     assert loads == []
-    monkeypatch.setitem(sampler._push.requests, "", sampler._push._reloads[0])  # the trap: a request that says load_inplace
+    # The trap: a request that says load_inplace.
+    monkeypatch.setitem(sampler._push.requests, "", sampler._push._reloads[0])
     assert len(complete(sampler, "abc", max_tokens=10)[0].ids) <= len(loads)
 
 

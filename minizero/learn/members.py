@@ -1,4 +1,4 @@
-"""The adapters on one base (adapter.roles): which of them the model computes with, which rollouts are whose, their files.
+"""The adapters on one base (adapter.roles): which of them the model computes with, whose rollouts are whose, files.
 
 Reading order: Members.use (switched by name), by_member (a rollout belongs to the member that wrote it), save and
 adapters_in (a checkpoint holds all of them). One adapter, or a model that is trained whole, is one member named "".

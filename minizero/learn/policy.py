@@ -145,8 +145,8 @@ class Policy:
     def _learn(
         self, rollouts: Sequence[Rollout], advantages: Tensor, old_log_probs: Sequence[Tensor] | None
     ) -> dict[str, float]:
-        """One optimiser step, of each member. The weights of all tokens are fixed before the first micro-batch, so the split changes
-        nothing."""
+        """One optimiser step, of each member. The weights of all tokens are fixed before the first micro-batch, so the
+        split changes nothing."""
         loss = self.config.loss
         masked = torch.tensor([loss.mask_cut and r.completion.finish == "length" for r in rollouts])
         lengths = torch.tensor([len(r.completion.ids) for r in rollouts]).masked_fill(masked, 0)  # no tokens: no weight

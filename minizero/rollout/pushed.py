@@ -44,8 +44,8 @@ class PushedSampler(ABC):
         known = self._policy.members.names
         if request.member not in known and request.adapter:
             raise SamplerError(
-                f"{request.id}: names the adapter {request.member!r}; this policy has {', '.join(known) or 'one'}. Give "
-                "Request.member one of these"
+                f"{request.id}: names the adapter {request.member!r}; this policy has {', '.join(known) or 'one'}. "
+                "Give Request.member one of these"
             )
 
     @property

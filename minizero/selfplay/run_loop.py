@@ -263,6 +263,7 @@ class RunLoop:
                 style=parts.selfplay.style,
                 tick=self.progress.tick,
                 ranks=parts.ranks,
+                member=parts.selfplay.league.judged,
             )
         parts.sampler.take_usage()
         self.directory.write_text(f"eval/step-{step:06d}.json", validation.to_json())
@@ -321,6 +322,7 @@ class RunLoop:
         parts.policy.share_state()
         version, words, gauss = state.data["rng"]
         parts.selfplay.rng.setstate((version, tuple(words), gauss))
+        parts.selfplay.league.restore(state.data)
         parts.buffer.add(parts.ranks.given(entries))
         parts.sampler.load(parts.policy)
 
@@ -334,7 +336,7 @@ class RunLoop:
         if self._saved == self.done or not self.parts.ranks.leads:
             return
         version, words, gauss = self.parts.selfplay.rng_state()
-        data = {"rng": [version, list(words), gauss]}
+        data = {"rng": [version, list(words), gauss]} | self.parts.selfplay.league.state()
         path = self.directory.save_state(self.done, data, self.parts.policy.save_state)
         self._saved, self._saved_at = self.done, time.monotonic()
         self._state_bytes = sum(file.stat().st_size for file in path.iterdir())
@@ -342,8 +344,9 @@ class RunLoop:
     def _checkpoint(self, step: int) -> None:
         if not self.parts.ranks.leads:
             return
-        with self.parts.policy.averaged():
-            self.directory.checkpoint(step, self.parts.policy.save_adapter)
+        policy, judged = self.parts.policy, self.parts.selfplay.league.judged
+        with policy.averaged():
+            self.directory.checkpoint(step, lambda directory: policy.save_adapter(directory, judged))
 
     def _is_validated(self, step: int) -> bool:
         return any(row["step"] == step and "eval/greedy" in row for row in self.directory.metrics())
