@@ -6,6 +6,7 @@ another). With one adapter it is that one's MasterAdamW and nothing more.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -92,10 +93,11 @@ class Optimisers(dict[str, MasterAdamW]):
         return {name: tensor for optimiser in self.values() for name, tensor in optimiser.tensors().items()}
 
     def save(self, file: Path) -> None:
-        """All state, and as metadata the updates; of several members updates/NAME too."""
+        """All state, and as metadata the updates: a number, or of several members one by name. (In one text, because
+        safetensors writes two in any order.)"""
         tensors = {name: tensor.contiguous() for name, tensor in self.tensors().items()}
-        of_each = {f"updates/{member}": str(optimiser.updates) for member, optimiser in self.items()}
-        save_file(tensors, file, metadata={"updates": str(self.updates)} | (of_each if len(self) > 1 else {}))
+        counts = {member: optimiser.updates for member, optimiser in self.items()}
+        save_file(tensors, file, metadata={"updates": json.dumps(counts.get("", counts))})
 
     def read(self, file: Path, device: str) -> None:
         """Back to what was saved. Raises CheckpointError when it belongs to another model or other adapters."""
@@ -108,9 +110,9 @@ class Optimisers(dict[str, MasterAdamW]):
                 f"{file} belongs to another model or adapter: {len(odd)} tensors do not match, for example {odd[0]}."
             )
         with safe_open(file, framework="pt") as opened:
-            counts = opened.metadata()
+            counts = json.loads(opened.metadata()["updates"])
         for member, optimiser in self.items():
-            optimiser.load(tensors, int(counts.get(f"updates/{member}", counts["updates"])))
+            optimiser.load(tensors, int(counts[member] if member else counts))
 
     def share(self, ranks: Ranks) -> None:
         """All ranks go on with the state of rank 0."""
