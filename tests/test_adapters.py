@@ -36,6 +36,7 @@ from minizero.types import (
     SamplerError,
 )
 from tests.test_resume import SMALL, outcome, the_run
+from tests.thread_ranks import Threads
 
 ROOT = Path(__file__).parent.parent
 SEPARATE = "adapter.roles=separate"
@@ -200,6 +201,28 @@ def test_a_replaced_member_is_a_mutated_copy_with_fresh_moments(random_model: Pa
     assert all(torch.equal(value, first[name]) for name, value in weights(policy, "solve-0").items())
     policy.renew("solve-0", "solve-1", seed=6)
     assert any(not torch.equal(value, first[name]) for name, value in weights(policy, "solve-0").items())
+
+
+@pytest.mark.parametrize("roles", [(SEPARATE,), POPULATION])
+def test_two_processes_learn_what_one_learns(random_model: Path, roles: tuple[str, ...]) -> None:
+    alone = make_policy(random_model, *roles)
+    batch = rollouts(alone, 48)
+    metrics = alone.update(batch)
+    threads = Threads(2)
+    both = [make_policy(random_model, *roles) for _ in range(2)]
+    for policy, ranks in zip(both, threads.ranks(), strict=True):
+        policy.ranks = ranks
+    found = threads.each(lambda ranks: both[ranks.number].update(batch))
+    threads.each(lambda ranks: both[ranks.number].check_ranks())
+    for member in alone.members.names:
+        assert found[0][f"policy/grad_norm/{member}"] == pytest.approx(metrics[f"policy/grad_norm/{member}"], rel=1e-4)
+        left, right = (weights(policy, member) for policy in both)
+        assert all(torch.equal(value, right[name]) for name, value in left.items())
+        assert all(torch.allclose(v, left[name], atol=2e-4) for name, v in weights(alone, member).items())
+    first = next(iter(both[1].optimisers["propose" if roles == (SEPARATE,) else "propose-1"].masters.values()))
+    first[0, 0] += 1
+    with pytest.raises(ModelError, match="the trained weights of rank 1 are not those of rank 0"):
+        threads.each(lambda ranks: both[ranks.number].check_ranks())
 
 
 # -- sampling ---------------------------------------------------------------------------------------------------------

@@ -83,6 +83,17 @@ class Members:
         (directory / OTHERS / LIST).write_text(json.dumps(who) + "\n", encoding="utf-8")
 
 
+def others_beside(adapter: Path) -> str:
+    """A sentence on the adapters that a checkpoint holds beside its judged one (`adapter`); "" where there are none."""
+    try:
+        who = json.loads((adapter.parent / OTHERS / LIST).read_text(encoding="utf-8"))
+        others = ", ".join(name for name in who["members"] if name != who["judged"])
+        first = f"this is the adapter {who['judged']}, the one that was validated"
+        return f"{first}; {others} stay in {adapter.parent / OTHERS}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def adapters_in(path: Path, names: tuple[str, ...]) -> dict[str, Path]:
     """Member -> where its adapter is in a checkpoint of these members, or of one adapter, which is then everybody's
     start. Raises CheckpointError for a checkpoint of other members."""
