@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from minizero.config import load_config
 from minizero.evaluation.subject import find_subject
+from minizero.learn.members import others_beside
 from minizero.learn.policy import Policy
 from minizero.models.adapter import adapter_layers, adapter_parameters
 from minizero.planner.plan import make_plan
@@ -96,8 +97,15 @@ def test_what_one_adapter_wrote_is_learned_by_it_alone(random_model: Path, write
     assert {name: optimiser.updates for name, optimiser in policy.optimisers.items()} == {
         name: int(name == writer) for name in policy.members.names
     }
-    policy.update(batch)
+    metrics = policy.update(batch)
     assert moved(policy, before) == set(policy.members.names)
+    tokens = [metrics[f"policy/trained_tokens/{name}"] for name in policy.members.names]
+    assert min(tokens) > 0
+    assert sum(tokens) == metrics["policy/trained_tokens"]
+    # The writer has moved since its texts were drawn, the others have not: whom the sampler has not got shows.
+    gaps = {name: metrics[f"policy/sampler_gap_mean/{name}"] for name in policy.members.names}
+    assert max(gaps, key=gaps.__getitem__) == writer
+    assert max(gap for name, gap in gaps.items() if name != writer) < 1e-5
 
 
 def gradients(policy: Policy, batch: list[Rollout]) -> dict[str, torch.Tensor]:
@@ -337,6 +345,10 @@ def test_a_checkpoint_holds_all_adapters_and_the_judged_one_in_the_usual_place(
     for name, value in mine.items():
         assert torch.equal(saved["base_model.model." + name.replace(".solve-0.", ".")], value)
     assert find_subject(str(tmp_path / "adapter")).adapter == tmp_path / "adapter"
+    assert others_beside(tmp_path / "adapter") == (
+        "this is the adapter solve-0, the one that was validated; propose-0, propose-1, solve-1 stay in "
+        f"{tmp_path / 'adapters'}"
+    )
 
     again = make_policy(random_model, *POPULATION, f"model.checkpoint={str(tmp_path)!r}")
     assert moved(again, {name: weights(policy, name) for name in policy.members.names}) == set()

@@ -25,7 +25,8 @@ from minizero.learn.batching import Batch, aligned, collate_rows, plan_micro_bat
 from minizero.learn.checkpoint import load_checkpoint
 from minizero.learn.kl_base import to_measure
 from minizero.learn.log_probs import chunked_log_probs, head_log_probs
-from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
+from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, token_loss
+from minizero.learn.measured import metrics_of
 from minizero.learn.members import Members
 from minizero.learn.optimiser import MasterAdamW
 from minizero.learn.optimisers import Optimisers
@@ -179,6 +180,8 @@ class Policy:
             self.optimisers.accumulate()
             total += float(batch_loss.detach())
             kept = {"trainer": trainer, "sampler": sampler, "correction": correction, "clipped": clipped}
+            if len(self.members.names) > 1:
+                kept["member"] = torch.full_like(trainer, self.members.names.index(self.members.on))
             for name, values in (metrics | kept | {"entropy": entropy.detach()}).items():
                 values_by_name[name].append(values.cpu())
             self._tick()
@@ -193,7 +196,7 @@ class Policy:
         }
         if loss.mask_cut:
             of_step["policy/masked_frac"] = float(masked.float().mean())
-        return of_step | {"policy/loss": sum(totals)} | _metrics(per_token_values)
+        return of_step | {"policy/loss": sum(totals)} | metrics_of(per_token_values, self.members.names)
 
     def renew(self, weaker: str, better: str, seed: int) -> None:
         """`weaker` becomes a mutated copy of `better` (adapter.mutation), the same one on all ranks."""
@@ -350,25 +353,6 @@ def _without_recomputation_that_fails(config: Config, model: Any) -> Config:
             "optim.gradient_checkpointing=auto"
         )
     return config.model_copy(update={"optim": config.optim.model_copy(update={"gradient_checkpointing": False})})
-
-
-def _metrics(values: dict[str, Tensor]) -> dict[str, float]:
-    """Per-token values of an optimiser batch as policy/ metrics."""
-    if not values:
-        return {"policy/trained_tokens": 0.0}
-    apart = mismatch(values["trainer"], values["sampler"], values["correction"], values["clipped"])
-    names = {
-        "mismatch_mean": "sampler_gap_mean",
-        "mismatch_max": "sampler_gap_max",
-        "kl_sampler": "kl_sampler",
-        "effective_frac": "effective_sample_frac",
-        "importance_clipped_frac": "corrected_frac",
-    }
-    metrics = {f"policy/{names[name]}": value for name, value in apart.items()}
-    for name in ("entropy", "clip_frac", "dual_frac", "kl_old", "kl_ref"):
-        if name in values:
-            metrics[f"policy/{name}"] = float(values[name].double().mean())
-    return metrics | {"policy/trained_tokens": float(len(values["trainer"]))}
 
 
 def _group_ids(rollouts: Sequence[Rollout]) -> Tensor:
