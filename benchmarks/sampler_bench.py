@@ -60,7 +60,7 @@ def bare(sampler: Any, prompts: list[Any], samples: int, tokens: int) -> int:
 
     wanted = SamplingParams(n=samples, max_tokens=tokens, temperature=1.0, logprobs=0, detokenize=True)
     given = [{"prompt_token_ids": sampler.prompt_ids(prompt)} for prompt in prompts]
-    found = sampler._llm.generate(given, wanted, lora_request=sampler._push.request, use_tqdm=False)
+    found = sampler._llm.generate(given, wanted, lora_request=sampler._push.requests[""], use_tqdm=False)
     return sum(len(written.token_ids) for output in found for written in output.outputs)
 
 

@@ -116,7 +116,7 @@ _ALL = [
     ),
     Metric("advantage/std", "", "neither", "Standard deviation of the advantages."),
     Metric("policy/loss", "", "neither", "The policy loss. Near 0 by construction; not a measure of progress."),
-    Metric("policy/grad_norm", "", "neither", "Gradient norm before clipping."),
+    Metric("policy/grad_norm", "", "neither", "Gradient norm before clipping; of several adapters also each one's."),
     Metric(
         "policy/skipped_updates",
         "",
@@ -124,6 +124,14 @@ _ALL = [
         "Updates skipped for a non-finite gradient.",
         _above(0, "a gradient was not finite"),
     ),
+    Metric(
+        "adapter/rating",
+        "Elo points",
+        "neither",
+        "Of a population, each member's rating; the best solver's is the one that is validated.",
+    ),
+    Metric("adapter/earned", "", "up", "Of a population, what each proposer earned over about the last ten steps."),
+    Metric("adapter/replaced", "", "neither", "Of a population, members replaced by mutated copies after this step."),
     Metric("policy/lr", "", "neither", "Learning rate of the last update."),
     Metric(
         "policy/entropy",

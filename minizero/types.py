@@ -230,6 +230,7 @@ class ProposalOutcome:
     known: Mapping[str, float] = field(default_factory=dict)  # what the buffer says: see TaskBuffer.describe
     detail: str = ""
     cut: bool = False  # by the token limit
+    attempted_by: str = ""  # of several adapters the solver whose attempts made the solve rate
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +283,7 @@ class Request:
     top_p: float = 1.0
     adapter: bool = True  # False: sample from the reference policy (adapter switched off)
     masked: tuple[int, ...] = ()  # tokens that are not to be written: their logits are MASK_BIAS lower
+    member: str = ""  # which of several adapters writes it (config/adapters.py)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +291,7 @@ class Completion:
     """One sampled continuation. `ids` includes the EOS token when there is one; `log_probs` is aligned with `ids`, in
     nats, of the distribution that was sampled from (temperature applied). `text` is without prefill and special
     tokens. `version`: updates that the policy which wrote it had seen, where the sampler keeps count. `masked`: as in
-    the request."""
+    the request. `member`: which of several adapters wrote it; it alone learns from it."""
 
     request_id: str
     index: int
@@ -300,6 +302,7 @@ class Completion:
     finish: str  # "stop" (EOS or a stop string) or "length"
     version: int | None = None
     masked: tuple[int, ...] = ()
+    member: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -96,6 +96,14 @@ def test_every_shipped_set_is_valid(name: str) -> None:
     assert len(read_set(ROOT / "configs" / "ablations" / name, files=BASE).variants) >= 6
 
 
+def test_the_default_of_the_set_of_roles_is_one_adapter() -> None:
+    asked = read_set(Path("roles"), files=BASE)
+    assert {v.name: asked.config(v).adapter.roles for v in asked.variants if v.kind != "control"} == {
+        "default": "shared", "population": "population", "separate": "separate",
+    }  # fmt: skip
+    assert {asked.config(v).adapter.kind for v in asked.variants} == {"lora"}
+
+
 def test_a_variant_may_stack_overlays_and_settings(tmp_path: Path) -> None:
     (tmp_path / "soft.toml").write_text("[optim]\nlr = 5e-5\ngrad_clip = 2.0\n")
     text = '[variants.two]\nabout = "Both."\nfiles = ["soft.toml"]\noptim.grad_clip = 3.0\n'

@@ -13,6 +13,7 @@ import pytest
 import minizero
 from minizero.config import config_from, load_config
 from minizero.learn.policy import Policy
+from minizero.rollout.agreement import random_adapter
 from minizero.rollout.make import make_sampler
 from minizero.rollout.protocol import drain
 from minizero.rollout.scripted import ScriptedSampler
@@ -20,7 +21,7 @@ from minizero.selfplay.ahead import Background
 from minizero.selfplay.buffer import entry_line
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.step import SelfPlay
-from minizero.types import ConfigError, Message, Prompt, Request, Rollout, SamplerError
+from minizero.types import ConfigError, Message, Prompt, Request, Role, Rollout, SamplerError, TaskType
 from sandbox import Sandbox
 from tests.fake_server import FakeServer
 from tests.model_server import model_server
@@ -274,3 +275,31 @@ def test_addresses_are_read_as_people_paste_them() -> None:
     assert config.sampler.url == ("http://localhost:8000", "http://127.0.0.1:8001")
     far = ["sampler.backend=server", "sampler.url=http://gpu7:8000", "sampler.adapter_dir=/mnt/adapters"]
     assert load_config(overrides=far).sampler.url == ("http://gpu7:8000",)
+
+
+def test_each_adapter_has_a_name_of_its_own_at_a_server(random_model: Path, server: FakeServer) -> None:
+    sampler = made(random_model, server, "adapter.roles=separate")
+    policy = sampler._policy
+    try:
+        assert {"sampler, propose random", "sampler, solve random"} < set(sampler.agreement.gaps)
+        assert max(sampler.agreement.gaps.values()) < 1e-4
+        policy.optimisers["solve"].updates = 3
+        with random_adapter(policy, 4.0):
+            sampler.push()
+            for i, member in enumerate(("propose", "solve", "propose")):
+                sampler.submit(Request(f"r{i}", Prompt((Message("user", f"hello {i}"),)), 5, i, 2, member=member))
+            done = sorted(drain(sampler), key=lambda c: (c.request_id, c.index))
+            assert [(c.member, c.version) for c in done] == [("propose", 0)] * 2 + [("solve", 3)] * 2 + [
+                ("propose", 0)
+            ] * 2
+            rollouts = [Rollout(Role.SOLVE, TaskType.DEDUCTION, c.request_id, c, 0.0, {}) for c in done]
+            for values, c in zip(policy.log_probs(rollouts), done, strict=True):
+                assert values.tolist() == pytest.approx(c.log_probs, abs=1e-4)
+        names = {body["model"] for body in server.asked[-6:]}
+        assert {name.rpartition("-")[2] for name in names} == {"propose", "solve"}
+        assert len(server.adapters) == 4  # two of each: the newest and the one before it
+        with pytest.raises(SamplerError, match="names the adapter ''; this policy has propose, solve"):
+            sampler.submit(Request("r", Prompt((Message("user", "x"),)), 5, 0))
+    finally:
+        sampler.close()
+    assert server.adapters == {}

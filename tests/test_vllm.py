@@ -237,7 +237,8 @@ def test_nothing_is_read_from_disk_while_tokens_are_decoded(
     monkeypatch.setattr(Manager, "_load_adapter", counted)
     complete(sampler, "abc", max_tokens=10)
     assert loads == []
-    monkeypatch.setattr(sampler._push, "request", sampler._push._reload)  # the trap: a request that says load_inplace
+    # The trap: a request that says load_inplace.
+    monkeypatch.setitem(sampler._push.requests, "", sampler._push._reloads[0])
     assert len(complete(sampler, "abc", max_tokens=10)[0].ids) <= len(loads)
 
 
@@ -248,8 +249,7 @@ def test_pushing_leaves_the_trainers_tensors_alone(sampler: VLLMSampler, policy:
         before = {name: (layer.a.clone(), layer.b.clone()) for name, layer in layers.items()}
         for _ in range(3):
             sampler.push()
-        assert sampler._push._stacked is not None
-        places = sampler._push._stacked._places.values()
+        places = sampler._push._stacked[""]._places.values()
         theirs = {buffer.untyped_storage().data_ptr() for pair in places for buffer in pair}
         for name, layer in layers.items():
             assert torch.equal(layer.a, before[name][0])
@@ -326,7 +326,7 @@ def test_without_vllms_buffers_a_saved_adapter_does_the_same(
         sampler.push()
         assert not sampler._push.in_place
         assert gap(policy, complete(sampler, "abc", LONG)) < 1e-4
-    sampler._push._stacked = StackedAdapter(sampler._llm, 1)
+    sampler._push._stacked = {"": StackedAdapter(sampler._llm, 1)}
     sampler.push()
     assert gap(policy, complete(sampler, "abc", LONG)) < 1e-4
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +35,10 @@ class Threads:
 
             def given(self, value: Any) -> Any:
                 return self.gather(value)[0]
+
+            def add_up(self, tensors: Iterable[Any]) -> None:
+                for tensor in tensors:
+                    tensor.copy_(sum(self.gather(tensor.clone())))
 
         return (InThread(number, self.count) for number in range(self.count))
 

@@ -88,7 +88,8 @@ class Run:
 
     @property
     def adapter(self) -> Path:
-        """The newest checkpoint: a plain PEFT adapter, or a model directory where all parameters were trained.
+        """The newest checkpoint: a plain PEFT adapter, or a model directory where all parameters were trained. Of
+        several adapters (adapter.roles) the solver's that was validated; the others stand beside it, in adapters/.
 
         Raises RunError before the first."""
         return newest_checkpoint(self.path)

@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from minizero.config.adapters import adapter_problems
 from minizero.config.base import items_of
 from minizero.config.early import early_stop_problems
 from minizero.config.files import find_file
@@ -134,6 +135,7 @@ def check(config: Config) -> list[str]:
             "Try --set selfplay.attempts=8 or --set selfplay.train_propose=false"
         )
     problems += [*early_stop_problems(config), *fp8_problems(config), *server_problems(config)]
+    problems += adapter_problems(config)
     problems += prompt_group_problems(config.advantage.propose, Role.PROPOSE, play.propose_samples)
     problems += prompt_group_problems(config.advantage.solve, Role.SOLVE, play.solve_samples)
     problems += unusable_terms(config.reward, play.task_types)

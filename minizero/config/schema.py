@@ -49,6 +49,20 @@ class AdapterConfig(Section):
     more slowly; at rank 32 that is 5.7 times as much. vLLM serves both."""
     targets: tuple[str, ...] | Literal["all-linear"] = "all-linear"
     """Names of the linear layers that get an adapter, or all of them but the head."""
+    roles: Literal["shared", "separate", "population"] = "shared"
+    """shared: one adapter plays both roles (AZR: one policy). separate: proposer and solver have one each, on one
+    frozen base; Tool-R0 (arXiv 2602.21320) found that shared weights hurt. population: several of each role, paired by
+    rating (PopuLoRA, arXiv 2605.16727); validated and exported is the best rated solver."""
+    proposers: int = Field(2, ge=1, le=16)
+    """Adapters that propose, with adapter.roles = population (PopuLoRA: 4; 2 of each are a third of its memory)."""
+    solvers: int = Field(2, ge=1, le=16)
+    """Adapters that solve, with adapter.roles = population (PopuLoRA: 4)."""
+    replace_every: int = Field(0, ge=0)
+    """Steps after which the weakest of each role becomes a mutated copy of the best, with adapter.roles = population;
+    0: never. PopuLoRA replaces; how often is our choice, and no run has compared it."""
+    mutation: float = Field(0.02, ge=0, le=1)
+    """Noise in such a copy, in standard deviations of each of its tensors. Our choice: small beside what was learned,
+    and far above rounding."""
 
 
 class SelfplayConfig(Section):

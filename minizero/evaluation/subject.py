@@ -2,7 +2,8 @@
 
 Reading order: Subject, find_subject, then open_engine. A run stands for its newest checkpoint. An adapter is evaluated
 beside its base in one engine, a checkpoint of all parameters after its base in an engine of its own; a model alone has
-one side.
+one side. Of a run with several adapters (adapter.roles) the solver's is evaluated that the run validated; another is
+named by its directory, checkpoints/step-N/adapters/NAME.
 """
 
 from __future__ import annotations

@@ -3,50 +3,64 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
+from torch import Tensor
 
+from minizero.learn.members import adapters_in
+from minizero.models.adapter import peft_name
 from minizero.types import CheckpointError
 
 
-def load_checkpoint(model: Any, peft_model: Any, path: Path) -> None:
-    """Put the weights of a checkpoint into the model: of its adapter (`peft_model`), or (None) of all parameters.
+def load_checkpoint(model: Any, peft_model: Any, path: Path, names: tuple[str, ...] = ("",)) -> None:
+    """Put the weights of a checkpoint into the model: of its adapters (`peft_model`, by the `names` of the members), or
+    (None) of all parameters.
 
     path: checkpoints/step-N of a run, or the adapter/ or model/ in it. Raises CheckpointError when there is none of
     the kind that is trained, when its tensors are not this model's, or when its adapter was scaled otherwise.
     """
-    kind, file = ("adapter", "adapter_model.safetensors") if peft_model is not None else ("model", "model.safetensors")
-    places = [path / file, path / kind / file]
-    source = next((place for place in places if place.is_file()), None)
+    if peft_model is None:
+        source, tensors = _read(path, "model")
+        _check_names(source, model.state_dict(), tensors, whole=False)
+        model.load_state_dict(tensors, strict=False)  # what is tied stands there once
+        return
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+
+    for member, place in adapters_in(path, names).items():
+        key = peft_name(member)
+        source, tensors = _read(place, "adapter")
+        _check_scale(source.parent, peft_model.peft_config[key])
+        _check_names(source, get_peft_model_state_dict(peft_model, adapter_name=key), tensors, whole=True)
+        set_peft_model_state_dict(peft_model, tensors, adapter_name=key)
+
+
+def _read(path: Path, kind: str) -> tuple[Path, dict[str, Tensor]]:
+    """The file of a checkpoint's adapter or model, and its tensors."""
+    file = "adapter_model.safetensors" if kind == "adapter" else "model.safetensors"
+    source = next((place for place in (path / file, path / kind / file) if place.is_file()), None)
     if source is None:
         raise CheckpointError(
             f"model.checkpoint = {path}: there is no {kind}/{file}. Expected checkpoints/step-N of a run with the same "
-            f"adapter.kind ({'lora' if peft_model is not None else 'full'} here)."
+            f"adapter.kind ({'lora' if kind == 'adapter' else 'full'} here)."
         )
     try:
-        tensors = load_file(source)
+        return source, load_file(source)
     except Exception as error:
         raise CheckpointError(f"{source} cannot be read: {error}") from None
-    if peft_model is not None:
-        from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-        expected = get_peft_model_state_dict(peft_model)
-        _check_scale(source.parent, peft_model.peft_config["default"])
-    else:
-        expected = model.state_dict()
+
+def _check_names(source: Path, expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], *, whole: bool) -> None:
+    """Raise CheckpointError for tensors that the model has not; `whole`: for those that it alone has, too."""
     odd = sorted(name for name in tensors if name not in expected or expected[name].shape != tensors[name].shape)
-    absent = sorted(expected.keys() - tensors.keys()) if peft_model is not None else []
+    absent = sorted(expected.keys() - tensors.keys()) if whole else []
     if odd or absent:
         raise CheckpointError(
             f"{source} belongs to another model or adapter: {len(odd) + len(absent)} tensors do not match, for example "
             f"{(odd or absent)[0]}."
         )
-    if peft_model is not None:
-        set_peft_model_state_dict(peft_model, tensors)
-    else:
-        model.load_state_dict(tensors, strict=False)  # what is tied stands there once
 
 
 def _check_scale(directory: Path, ours: Any) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from minizero.config.adapters import names
 from minizero.config.schema import Config
 from minizero.types import Completion, OutOfMemory, Role, Rollout, TaskType
 
@@ -51,7 +52,7 @@ def check_memory(policy: Policy, released: int = 0) -> MemoryCheck:
             f"({first}).\nTry  {_advice(config, size, answers)}; minizero plan tells what each part takes"
         ) from None
     finally:
-        policy.optimiser.forget()
+        policy.optimisers.forget()
     peak = (torch.cuda.max_memory_allocated() - released) / 2**30 if cuda else 0.0
     return MemoryCheck(tokens, time.perf_counter() - started, peak)
 
@@ -73,17 +74,17 @@ def _advice(config: Config, tokens: int, answers: int) -> str:
 def largest_rollouts(config: Config, vocabulary: int) -> Iterator[list[Rollout]]:
     """Two lists, each one micro-batch: as many of the longest sequences as the budget holds, and one prompt with as
     many of the longest completions that may share its row (their mask is a square)."""
-    play, budget = config.selfplay, config.optim.micro_batch_tokens
+    play, budget, (member, *_) = config.selfplay, config.optim.micro_batch_tokens, names(config.adapter)
     prompt, answer = play.max_prompt_tokens, max(play.propose_max_tokens, play.solve_max_tokens)
-    yield [_rollout(i % vocabulary, prompt, answer) for i in range(max(1, budget // (prompt + answer)))]
+    yield [_rollout(i % vocabulary, prompt, answer, member) for i in range(max(1, budget // (prompt + answer)))]
     shared = (budget - prompt) // min(prompt, answer)
     if shared > 1:
-        yield [_rollout(0, prompt, min(prompt, answer)) for _ in range(shared)]
+        yield [_rollout(0, prompt, min(prompt, answer), member) for _ in range(shared)]
 
 
-def _rollout(first: int, prompt: int, answer: int) -> Rollout:
+def _rollout(first: int, prompt: int, answer: int, member: str) -> Rollout:
     """Token 0 over and over; `first` makes prompts differ."""
     completion = Completion(
-        "memory check", 0, (first, *[0] * (prompt - 1)), (0,) * answer, (0.0,) * answer, "", "length"
+        "memory check", 0, (first, *[0] * (prompt - 1)), (0,) * answer, (0.0,) * answer, "", "length", member=member
     )
     return Rollout(Role.SOLVE, TaskType.DEDUCTION, completion.request_id, completion, 0.0, {})

@@ -8,41 +8,43 @@ save_adapter, save_state and load_state.
 from __future__ import annotations
 
 import copy
-import json
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from minizero.config.adapters import names
 from minizero.config.schema import Config
 from minizero.learn.advantages import estimate
 from minizero.learn.batching import Batch, aligned, collate_rows, plan_micro_batches, row_tokens, share_prompts
 from minizero.learn.checkpoint import load_checkpoint
 from minizero.learn.kl_base import to_measure
 from minizero.learn.log_probs import by_mask, chunked_log_probs, head_log_probs
-from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
+from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, token_loss
+from minizero.learn.measured import metrics_of
+from minizero.learn.members import Members
 from minizero.learn.optimiser import MasterAdamW
+from minizero.learn.optimisers import Optimisers
 from minizero.learn.ranks import ALONE, Ranks, threads
 from minizero.learn.recompute import can_recompute, recomputing
 from minizero.models import load as models
-from minizero.models.adapter import add_adapter, freeze_other_parts
+from minizero.models.adapter import adapter_parameters, add_adapter, freeze_other_parts
 from minizero.models.architecture import describe, text_sizes
 from minizero.models.attention import additive
 from minizero.planner import bound_memory, resolve_for_machine
 from minizero.planner.driver import check_driver
-from minizero.types import CheckpointError, ConfigError, ModelError, Role, Rollout
+from minizero.types import ConfigError, ModelError, Role, Rollout
 
 
 class Policy:
-    """One model that plays both roles. `model` is the transformers model that is also sampled from. Of several ranks
-    each has a policy of its own, which learns from its part of the rollouts and makes the same updates."""
+    """One model that plays both roles, by one adapter or by several (`members`). `model` is the transformers model that
+    is also sampled from. Of several ranks each has a policy of its own, which learns from its part of the rollouts and
+    makes the same updates."""
 
     ranks: Ranks = ALONE
 
@@ -80,21 +82,29 @@ class Policy:
         self._reference = copy.deepcopy(self.model).requires_grad_(False) if needs_reference else None
         freeze_other_parts(self.model)
         self._peft: Any = add_adapter(self.model, config.adapter) if self.has_adapter else None
+        self.members = Members(self._peft, names(config.adapter))
         if config.model.checkpoint:
-            load_checkpoint(self.model, self._peft, Path(config.model.checkpoint))
+            load_checkpoint(self.model, self._peft, Path(config.model.checkpoint), self.members.names)
         if config.optim.gradient_checkpointing:
             self.model.gradient_checkpointing_enable({"use_reentrant": False})
             self.model.enable_input_require_grads()
         describe(self.model)  # refuses what is no causal language model
-        self.optimiser = MasterAdamW(
-            {name: p for name, p in self.model.named_parameters() if p.requires_grad}, config.optim
-        )
-        self._running: dict[str, float] = {}  # means of rewards that advantage.*.baseline = running keeps
+        trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        several = {name: adapter_parameters(self.model, name) for name in self.members.names if name}
+        self.optimisers = Optimisers(several or {"": trained}, config.optim)
+        # Means of rewards that advantage.*.baseline = running keeps, by member and group: part of a run's state.
+        self.running: dict[str, dict[str, float]] = {name: {} for name in self.members.names}
+
+    @property
+    def optimiser(self) -> MasterAdamW:
+        """Of a policy with one member."""
+        (only,) = self.optimisers.values()
+        return only
 
     @property
     def updates(self) -> int:
-        """Updates that the weights have seen, those of the runs before a resume too."""
-        return self.optimiser.updates
+        """Updates that the weights have seen, those of the runs before a resume too; of several members the most."""
+        return self.optimisers.updates
 
     # -- learning -----------------------------------------------------------------------------------------------------
 
@@ -103,17 +113,19 @@ class Policy:
         ranks."""
         if not rollouts:
             return {}
-        advantages = estimate(rollouts, self.config.advantage, self._running)
+        advantages = self._advantages(rollouts)
         metrics = {"advantage/zero_frac": float((advantages == 0).float().mean())}
         if len(advantages) > 1:
             metrics["advantage/std"] = float(advantages.std())
-        versions = [r.completion.version for r in rollouts if r.completion.version is not None]
+        versions = [(r.completion.version, r.completion.member) for r in rollouts if r.completion.version is not None]
         if versions:
-            metrics["policy/staleness"] = self.updates - sum(versions) / len(versions)
+            seen = sum(self.optimisers[member].updates for _, member in versions) / len(versions)
+            metrics["policy/staleness"] = seen - sum(version for version, _ in versions) / len(versions)
         metrics |= self.kl_base(rollouts)
         shares = self.config.optim.updates_per_step
-        # In (role, task type) order, every n-th rollout: each share holds all groups in equal parts.
-        order = sorted(range(len(rollouts)), key=lambda i: (rollouts[i].role, rollouts[i].task_type, i))
+        # In (role, task type, member) order, every n-th rollout: each share holds all groups in equal parts.
+        keys = [(r.role, r.task_type, r.completion.member) for r in rollouts]
+        order = sorted(range(len(rollouts)), key=lambda i: (*keys[i], i))
         old = self._all_log_probs(rollouts) if shares > 1 and self.config.loss.old_policy == "trainer" else None
         skipped = 0.0
         for share in range(shares):
@@ -125,11 +137,19 @@ class Policy:
         metrics["policy/skipped_updates"] = skipped
         return metrics
 
+    def _advantages(self, rollouts: Sequence[Rollout]) -> Tensor:
+        """Of each member over its own rollouts. A baseline is what this policy earns on average: against the mean of a
+        better member everything that a weaker one writes would count as bad."""
+        advantages = torch.zeros(len(rollouts))
+        for member, own in self.members.by_member(rollouts, range(len(rollouts))):
+            advantages[own] = estimate([rollouts[i] for i in own], self.config.advantage, self.running[member])
+        return advantages
+
     def _learn(
         self, rollouts: Sequence[Rollout], advantages: Tensor, old_log_probs: Sequence[Tensor] | None
     ) -> dict[str, float]:
-        """One optimiser step. The weights of all tokens are fixed before the first micro-batch, so the split changes
-        nothing."""
+        """One optimiser step, of each member. The weights of all tokens are fixed before the first micro-batch, so the
+        split changes nothing."""
         loss = self.config.loss
         masked = torch.tensor([loss.mask_cut and r.completion.finish == "length" for r in rollouts])
         lengths = torch.tensor([len(r.completion.ids) for r in rollouts]).masked_fill(masked, 0)  # no tokens: no weight
@@ -159,14 +179,17 @@ class Policy:
                 metrics["kl_ref"] = kl_penalty(new.detach(), reference, "k3")
             batch_loss = (weights[index].to(self.device)[row] * per_token).sum()
             batch_loss.backward()
-            self.optimiser.accumulate()
+            self.optimisers.accumulate()
             total += float(batch_loss.detach())
             kept = {"trainer": trainer, "sampler": sampler, "correction": correction, "clipped": clipped}
+            if len(self.members.names) > 1:
+                kept["member"] = torch.full_like(trainer, self.members.names.index(self.members.on))
             for name, values in (metrics | kept | {"entropy": entropy.detach()}).items():
                 values_by_name[name].append(values.cpu())
             self._tick()
-        stepped = self.optimiser.step(self.ranks)
+        stepped = self.optimisers.step(self.ranks)
         of_step = {f"policy/{name}": stepped[key] for name, key in _STEP_NAMES.items()}
+        of_step |= {f"policy/{key}": value for key, value in stepped.items() if "/" in key}
         own_values = {name: torch.cat(parts) for name, parts in values_by_name.items()}
         parts_by_rank, totals = zip(*self.ranks.gather((own_values, total)), strict=True)
         per_token_values = {
@@ -175,7 +198,12 @@ class Policy:
         }
         if loss.mask_cut:
             of_step["policy/masked_frac"] = float(masked.float().mean())
-        return of_step | {"policy/loss": sum(totals)} | _metrics(per_token_values)
+        return of_step | {"policy/loss": sum(totals)} | metrics_of(per_token_values, self.members.names)
+
+    def renew(self, weaker: str, better: str, seed: int) -> None:
+        """`weaker` becomes a mutated copy of `better` (adapter.mutation), the same one on all ranks."""
+        generator = torch.Generator().manual_seed(seed)
+        self.optimisers.renew(weaker, better, self.config.adapter.mutation, generator)
 
     # -- log-probabilities --------------------------------------------------------------------------------------------
 
@@ -247,34 +275,31 @@ class Policy:
 
     def backward(self, batch: Batch) -> None:
         """A forward and a backward pass over a micro-batch, and its gradients into the optimiser's sums: what learning
-        from it takes in memory and time. `optimiser.forget()` undoes it."""
+        from it takes in memory and time. `optimisers.forget()` undoes it."""
         new, entropy = self._forward(batch)
         (new.mean() - self.config.loss.entropy_weight * entropy.mean()).backward()
-        self.optimiser.accumulate()
+        self.optimisers.accumulate()
         self._tick()
 
     def _micro_batches(
         self, rollouts: Sequence[Rollout], places: Sequence[int], *, dealt: bool = False
     ) -> Iterator[Batch]:
-        """Of the rollouts at these places; `dealt`: of this rank's part of them."""
+        """Of the rollouts at these places; `dealt`: of this rank's part of them. A micro-batch is of one member, which
+        is on when it is given."""
         budget = self.config.optim.micro_batch_tokens
         shares = describe(self.model).shares_rows
-        rows = share_prompts(rollouts, places, budget) if shares else [[i] for i in places]
-        if dealt:
-            rows = self.ranks.deal(rows, [row_tokens(rollouts, row) for row in rows])
-        for part in plan_micro_batches([row_tokens(rollouts, row) for row in rows], budget):
-            batch = collate_rows(rollouts, [rows[k] for k in part], self.tokenizer.pad_id)
-            yield (batch if self.device == "cpu" else aligned(batch)).to(self.device)
+        for member, own in self.members.by_member(rollouts, places):
+            rows = share_prompts(rollouts, own, budget) if shares else [[i] for i in own]
+            if dealt:
+                rows = self.ranks.deal(rows, [row_tokens(rollouts, row) for row in rows])
+            for part in plan_micro_batches([row_tokens(rollouts, row) for row in rows], budget):
+                batch = collate_rows(rollouts, [rows[k] for k in part], self.tokenizer.pad_id)
+                self.members.use(member)
+                yield (batch if self.device == "cpu" else aligned(batch)).to(self.device)
 
-    @contextmanager
-    def adapter_off(self) -> Iterator[None]:
-        """The reference policy: the base model without its adapter."""
-        if self._peft is None:
-            raise ModelError(
-                "adapter_off: this policy trains all its parameters, so there is no adapter to switch off."
-            )
-        with self._peft.disable_adapter():
-            yield
+    def adapter_off(self) -> AbstractContextManager[None]:
+        """The reference policy: the base model without an adapter."""
+        return self.members.off()
 
     def averaged(self) -> AbstractContextManager[None]:
         """Inside, the weights that a run is judged by: with optim.ema_decay their running mean, else the weights as
@@ -282,52 +307,37 @@ class Policy:
 
         Of an adapter the factors A and B are averaged separately. Their product is close to the mean of the products,
         because the weights change little over the updates that are averaged."""
-        return self.optimiser.averaged()
+        return self.optimisers.averaged()
 
     # -- files --------------------------------------------------------------------------------------------------------
 
-    def save_adapter(self, directory: Path) -> None:
-        """directory/adapter: a plain PEFT adapter, or (full parameters) directory/model in Hugging Face format."""
+    def save_adapter(self, directory: Path, judged: str = "") -> None:
+        """directory/adapter: a plain PEFT adapter, or (full parameters) directory/model in Hugging Face format. Of
+        several members `judged` is the one in directory/adapter (without a name the last solver); see Members.save."""
         if self._peft is not None:
-            self._peft.save_pretrained(directory / "adapter")
-            (directory / "adapter" / "README.md").unlink()  # an empty form; export writes a card
+            self.members.save(directory, judged)
             return
         self.model.save_pretrained(directory / "model")
         self.tokenizer.backend.save_pretrained(directory / "model")
 
     def save_state(self, directory: Path) -> None:
-        """What an exact continuation needs: master weights, Adam's moments, the count of updates."""
-        tensors = {name: tensor.contiguous() for name, tensor in self.optimiser.tensors().items()}
-        metadata = {"updates": str(self.optimiser.updates), "running": json.dumps(self._running)}
-        save_file(tensors, directory / STATE, metadata=metadata)
+        """What an exact continuation needs: master weights, Adam's moments, the counts of updates."""
+        self.optimisers.save(directory / STATE)
 
     def load_state(self, directory: Path) -> None:
         """Back to a saved state. Raises CheckpointError when it belongs to another model or adapter."""
-        tensors = load_file(directory / STATE, device=self.device)
-        expected = {f"master/{name}" for name in self.optimiser.masters}
-        saved = {name for name in tensors if name.startswith("master/")}
-        if saved != expected:
-            odd = sorted(saved ^ expected)
-            raise CheckpointError(
-                f"{directory / STATE} belongs to another model or adapter: {len(odd)} tensors do not match, "
-                f"for example {odd[0]}."
-            )
-        with safe_open(directory / STATE, framework="pt") as file:
-            metadata = file.metadata()
-        self._running = json.loads(metadata.get("running", "{}"))
-        self.optimiser.load(tensors, int(metadata["updates"]))
+        self.optimisers.read(directory / STATE, self.device)
 
     def share_state(self) -> None:
         """All ranks go on with the state that rank 0 has loaded."""
-        self._running = self.ranks.given(self._running)
-        self.optimiser.share(self.ranks)
+        self.optimisers.share(self.ranks)
 
     def check_ranks(self) -> None:
         """Raise ModelError unless all ranks hold the same weights, bit for bit."""
         if self.ranks.count == 1:
             return
-        sums = self.ranks.gather(self.optimiser.checksum())
-        if len(set(sums)) > 1:
+        sums = self.ranks.gather(self.optimisers.checksum())
+        if any(of_rank != sums[0] for of_rank in sums):
             odd = [number for number, of_rank in enumerate(sums) if of_rank != sums[0]]
             raise ModelError(
                 f"the trained weights of rank {odd[0]} are not those of rank 0, so this is no longer one policy. "
@@ -349,25 +359,6 @@ def _without_recomputation_that_fails(config: Config, model: Any) -> Config:
             "optim.gradient_checkpointing=auto"
         )
     return config.model_copy(update={"optim": config.optim.model_copy(update={"gradient_checkpointing": False})})
-
-
-def _metrics(values: dict[str, Tensor]) -> dict[str, float]:
-    """Per-token values of an optimiser batch as policy/ metrics."""
-    if not values:
-        return {"policy/trained_tokens": 0.0}
-    apart = mismatch(values["trainer"], values["sampler"], values["correction"], values["clipped"])
-    names = {
-        "mismatch_mean": "sampler_gap_mean",
-        "mismatch_max": "sampler_gap_max",
-        "kl_sampler": "kl_sampler",
-        "effective_frac": "effective_sample_frac",
-        "importance_clipped_frac": "corrected_frac",
-    }
-    metrics = {f"policy/{names[name]}": value for name, value in apart.items()}
-    for name in ("entropy", "clip_frac", "dual_frac", "kl_old", "kl_ref"):
-        if name in values:
-            metrics[f"policy/{name}"] = float(values[name].double().mean())
-    return metrics | {"policy/trained_tokens": float(len(values["trainer"]))}
 
 
 def _group_ids(rollouts: Sequence[Rollout]) -> Tensor:

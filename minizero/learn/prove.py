@@ -85,8 +85,9 @@ def prove(config: Config, shape: Shape) -> Proof:
     model.__dict__["_minizero_architecture"] = replace(facts, model=model, head=head, layers=shape.layers)
     policy = Policy.of(model, SimpleNamespace(vocabulary=shape.vocabulary, pad_id=0), config)
     if config.optim.adam_bits == 32:
-        for group in policy.optimiser.adam.param_groups:
-            group["fused"] = True  # as on a card
+        for optimiser in policy.optimisers.values():
+            for group in optimiser.adam.param_groups:
+                group["fused"] = True  # as on a card
     batches = [next(policy.micro_batches(rollouts)) for rollouts in largest_rollouts(config, shape.vocabulary)]
     ledger = Ledger([*model.parameters(), *model.buffers()])
     added, where = [], ""
@@ -98,12 +99,14 @@ def prove(config: Config, shape: Shape) -> Proof:
             values = (getattr(batch, field.name) for field in fields(batch))
             held = sum(_bytes(value) for value in values if isinstance(value, Tensor))
             added.append((ledger.peak - before + held, ledger.where))
-        optimiser = policy.optimiser
-        kept = [*optimiser.parameters.values(), *optimiser.masters.values(), *optimiser.means.values()]
-        kept += [part for master in optimiser.masters.values() for part in optimiser.moments(master).values()]
+        kept: list[Tensor] = []
+        for optimiser in policy.optimisers.values():
+            kept += [*optimiser.parameters.values(), *optimiser.masters.values(), *optimiser.means.values()]
+            kept += [part for master in optimiser.masters.values() for part in optimiser.moments(master).values()]
         state = ledger.alive + sum(map(_bytes, kept))
         ledger.begin()
         before = ledger.alive
+        optimiser = policy.optimisers[policy.members.on]
         sums, optimiser._sums = optimiser._sums, {}
         optimiser.apply(sums, 1.0)
         update = ledger.peak - before

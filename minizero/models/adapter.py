@@ -1,12 +1,13 @@
 """LoRA adapters in a model: put in place by PEFT, found again by name.
 
 Reading order: add_adapter (which layers get one), freeze_other_parts (of a model that also sees images or sound), then
-adapter_layers (the live tensors).
+adapter_layers (the live tensors). Several adapters on one base are its members (config/adapters.py).
 """
 # r rank · I inputs and O outputs of a linear layer
 
 from __future__ import annotations
 
+import copy
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from minizero.config.adapters import names
 from minizero.config.schema import AdapterConfig
 from minizero.types import ConfigError
 
@@ -31,8 +33,13 @@ class LowRank:
     scaling: float
 
 
+def peft_name(member: str) -> str:
+    """PEFT's name for a member: the only adapter of a model is its "default"."""
+    return member or "default"
+
+
 def add_adapter(model: Any, adapter: AdapterConfig) -> Any:
-    """PEFT layers put into the model in place; returns PEFT's wrapper, which saves them.
+    """PEFT layers put into the model in place, one for each member; returns PEFT's wrapper, which saves them.
 
     The adapter has the model's own type (the optimiser holds float32 masters). Of a model with an image or sound
     encoder only the text part gets one. Raises ConfigError when adapter.targets names no layer.
@@ -56,8 +63,9 @@ def add_adapter(model: Any, adapter: AdapterConfig) -> Any:
         fan_in_fan_out=any(isinstance(module, Conv1D) for module in model.modules()),  # GPT-2 stores weights so
         task_type="CAUSAL_LM",
     )
+    first, *others = (peft_name(member) for member in names(adapter))
     try:
-        wrapped = get_peft_model(model, config, autocast_adapter_dtype=False)
+        wrapped = get_peft_model(model, config, adapter_name=first, autocast_adapter_dtype=False)
     except ValueError as error:
         linear = sorted(
             {name.rpartition(".")[2] for name, m in model.named_modules() if isinstance(m, torch.nn.Linear)}
@@ -65,15 +73,19 @@ def add_adapter(model: Any, adapter: AdapterConfig) -> Any:
         raise ConfigError(
             f"adapter.targets = {targets}: {error}. This model's linear layers: {', '.join(linear)}."
         ) from None
-    _check_loads_again(wrapped)
+    _check_loads_again(wrapped, first)
+    for name in others:
+        # The layers as they were found for the first: among the layers of an adapter no others are looked for.
+        wrapped.add_adapter(name, copy.deepcopy(wrapped.peft_config[first]), autocast_adapter_dtype=False)
     return wrapped
 
 
-def _check_loads_again(wrapped: Any) -> None:
+def _check_loads_again(wrapped: Any, name: str) -> None:
     """Raise ConfigError when PEFT would lose a part of the saved adapter: it renames weights for some architectures."""
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-    result: Any = set_peft_model_state_dict(wrapped, get_peft_model_state_dict(wrapped))
+    tensors = get_peft_model_state_dict(wrapped, adapter_name=name)
+    result: Any = set_peft_model_state_dict(wrapped, tensors, adapter_name=name)
     lost = sorted(name for name in (*result.unexpected_keys, *result.missing_keys) if ".lora_" in name)
     if lost:
         layers = sorted({name.partition(".lora_")[0].rpartition(".")[2] for name in lost})
@@ -120,11 +132,17 @@ def _other_parts(model: Any) -> list[str]:
     return parts
 
 
-def adapter_layers(model: Any) -> dict[str, LowRank]:
-    """The PEFT layers of a model by name. The tensors are the live parameters, not copies."""
-    layers = {}
+def adapter_layers(model: Any, member: str = "") -> dict[str, LowRank]:
+    """The layers of one member by name. The tensors are the live parameters, not copies."""
+    layers, key = {}, peft_name(member)
     for name, module in model.named_modules():
-        if hasattr(module, "lora_A") and "default" in module.lora_A:
-            a, b = (part["default"].weight.detach() for part in (module.lora_A, module.lora_B))
-            layers[name] = LowRank(a, b, float(module.scaling["default"]))
+        if hasattr(module, "lora_A") and key in module.lora_A:
+            a, b = (part[key].weight.detach() for part in (module.lora_A, module.lora_B))
+            layers[name] = LowRank(a, b, float(module.scaling[key]))
     return layers
+
+
+def adapter_parameters(model: Any, member: str) -> dict[str, torch.nn.Parameter]:
+    """What one member has to train, by name: of no layer of the base and of no other member."""
+    own = re.compile(rf"\.lora_\w+\.{re.escape(peft_name(member))}(\.|$)")
+    return {name: parameter for name, parameter in model.named_parameters() if own.search(name)}

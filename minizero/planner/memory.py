@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from minizero.config.adapters import names
 from minizero.config.schema import Config
 from minizero.models.processor import takes_float32
 from minizero.planner.shapes import GIB, Shape
@@ -135,7 +136,8 @@ def memory(config: Config, shape: Shape, *, device: str, vllm: bool) -> dict[str
     """Part -> GiB, without the key-value cache. With vLLM the weights exist twice unless they are shared."""
     size = value_bytes(config, shape, device)
     rank, full = config.adapter.rank, config.adapter.kind == "full"
-    trained = shape.parameters if full else shape.lora(rank)
+    adapters = len(names(config.adapter)) * shape.lora(rank)
+    trained = shape.parameters if full else adapters
     moment = 4.0 if config.optim.adam_bits == 32 else 1 + 4 / 256  # 8 bits, and a float32 for 256 of them
     held = 8 + 2 * moment + (4 if config.optim.ema_decay else 0)  # gradient, master, moments, perhaps a mean
     weights = sampled = float(size * shape.parameters)
@@ -148,7 +150,7 @@ def memory(config: Config, shape: Shape, *, device: str, vllm: bool) -> dict[str
         "weights, of both" if shared else "weights, trainer": weights,
         "weights, sampler": sampled if vllm and not shared else 0.0,
         STATE: trained * (held + (0 if full else size)),
-        "adapter in vLLM": 2.0 * shape.lora(rank) if vllm else 0.0,
+        "adapter in vLLM": 2.0 * adapters if vllm else 0.0,
         LEARNING[0]: learning_bytes(config, shape, size),
     }
     in_gib = {name: value / GIB for name, value in parts.items() if value}

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from minizero.config.adapters import names
 from minizero.config.schema import Config
 from minizero.planner.calibration import Measured, matmul_parameters
 from minizero.planner.cards import Card
@@ -145,7 +146,9 @@ def seconds(
 
     propose, attempts, solve
              decoding: one token for B sequences takes max((W + B context KV) / bandwidth, 2 N B / F); and reading
-             prompts: 2 N / F a prompt token. With 8-bit weights the layers' part of N counts half
+             prompts: 2 N / F a prompt token. With 8-bit weights the layers' part of N counts half. Of several
+             adapters W counts each beyond the first, since the rows of all are decoded together; the transformers
+             sampler decodes those of one at a time instead
     update   6 N / F a token (2 forward, 2 backward to activations, 2 recomputed), 4 without recomputation; 2 more for
              the weights' own gradients, which LoRA does not need; 2 more where old log-probabilities have their pass
     sandbox  what its programs take longer than sampling, beside which they run
@@ -165,7 +168,8 @@ def seconds(
     }
     sampling = sum(parts.values())
     is_adapter = config.adapter.kind == "lora"
-    copied = 2 * value_bytes(config, shape, "cuda") * shape.lora(config.adapter.rank) if is_adapter else 0
+    members = len(names(config.adapter))
+    copied = 2 * value_bytes(config, shape, "cuda") * members * shape.lora(config.adapter.rank) if is_adapter else 0
     gives_back = is_adapter and releases(config, True) and not floor
     return parts | {
         "update": train_passes(config) * n * work.computed / train,
@@ -208,8 +212,10 @@ def _batch(config: Config, shape: Shape, work: Work, *, kv_gib: float, weights_g
     """Sequences decoded side by side, and the bytes that one token for each of them reads."""
     token = kv_token_bytes(shape, cache_value_bytes(config, shape, "cuda"))
     room = kv_gib * 2**30 / (token * max(1.0, work.mean_context))
-    rows = max(1.0, min(config.sampler.max_rows, room, work.sequences))
-    return rows, weights_gib * 2**30 + rows * work.mean_context * token
+    members, in_turn = len(names(config.adapter)), config.sampler.backend == "transformers"
+    rows = max(1.0, min(config.sampler.max_rows, room, work.sequences / (members if in_turn else 1)))
+    further = 0 if in_turn else (members - 1) * value_bytes(config, shape, "cuda") * shape.lora(config.adapter.rank)
+    return rows, weights_gib * 2**30 + further + rows * work.mean_context * token
 
 
 def train_passes(config: Config) -> int:

@@ -16,6 +16,7 @@ from minizero.planner.calibration import Measured, beyond_plan_gib, measured_for
 from minizero.planner.cards import Card, find_card, this_card
 from minizero.planner.driver import check_driver
 from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, UNPLANNED_GIB, budget_of, filled
+from minizero.planner.members import further_adapters
 from minizero.planner.memory import (
     LEARNING,
     STATE,
@@ -139,6 +140,9 @@ class Plan:
             f"logits of {optim.logits_chunk} positions at a time"
         )
         lines += step_in_words(self.config, self.work, self.expected, self.floor, self.bounds)
+        sizes: dict[str, Any] = {"kv_gib": self.cache, "weights_gib": self.weights, "measured": self.measured}
+        step_s = 0.0 if self.served else sum(self.expected.values())
+        lines += further_adapters(self.config, self.shape, self.card, self.work, step_s, **sizes)
         lines += self._of_the_run() if self.fits else []
         if not self.has_its_type:
             lines.append(f"! {_without_bfloat16(self)}")

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,8 +65,9 @@ class Agreement:
     """Mean absolute differences in nats from the model's own forward pass, as "who, state".
 
     who: sampler; trainer (completions of a prompt share a row where the model allows it); alone (a row each). state:
-    random (a random adapter), base (adapter off), policy (as it is). power: how far the random adapter moves the
-    model; 0 where all parameters are trained. odds: against the sampler's tokens being draws from the model, the
+    random (a random adapter), base (adapter off), policy (as it is); of several adapters each has its own, "solve
+    random". power: how far the random adapter moves the model (of several the one that moves it least); 0 where all
+    parameters are trained. odds: against the sampler's tokens being draws from the model, the
     largest of all states (`evidence`).
     """
 
@@ -110,13 +111,14 @@ def measure(policy: Policy, sampler: Sampler) -> Agreement:
     compared: list[tuple[int, float]] = []  # tokens and odds, of each state
     if policy.has_adapter:
         scale = _scale_with_power(policy, tolerance)
+        # All random at once and each in another way: one that is taken for another shows.
         with random_adapter(policy, scale):
             _push(sampler)
             power = _power(policy)
-            compared.append(_compare(policy, sampler, "random", gaps))
-        compared.append(_compare(policy, sampler, "base", gaps, adapter=False))
+            compared += [_compare(policy, sampler, "random", gaps, member=member) for member in policy.members.names]
+        compared.append(_compare(policy, sampler, "base", gaps, adapter=False, member=policy.members.on))
         _push(sampler)
-    compared.append(_compare(policy, sampler, "policy", gaps))
+    compared += [_compare(policy, sampler, "policy", gaps, member=member) for member in policy.members.names]
     sampler.take_usage()  # the tokens of the test belong to no step
     tokens, odds = sum(count for count, _ in compared), max(odds for _, odds in compared)
     found = Agreement(gaps, power, tolerance, tokens, time.perf_counter() - started, odds)
@@ -129,7 +131,7 @@ def measure(policy: Policy, sampler: Sampler) -> Agreement:
     if not gap <= found.allowed(name):
         dtype = str(policy.model.dtype).removeprefix("torch.")
         raise Disagreement(
-            f"Sampler, trainer and model disagree: {SENTENCES[name]}. The log-probabilities differ by {gap:.3g} nats "
+            f"Sampler, trainer and model disagree: {_sentence(name)}. The log-probabilities differ by {gap:.3g} nats "
             f"on average, expected at most {found.allowed(name):.3g} in {dtype} "
             f"({', '.join(f'{key} {value:.3g}' for key, value in gaps.items())}; power {power:.3g}).\n"
             "Training would follow another policy than the one that is sampled. Try "
@@ -171,6 +173,13 @@ def _is_packed(policy: Policy) -> bool:
     return policy.config.model.quantization != "none" or hasattr(policy.model.config, "quantization_config")
 
 
+def _sentence(name: str) -> str:
+    """What a gap by this name says, and of which adapter."""
+    who, _, state = name.partition(", ")
+    member, _, kind = state.rpartition(" ")
+    return (f"of the adapter {member}: " if member else "") + SENTENCES[f"{who}, {kind}"]
+
+
 def _advice(name: str, sampler: Sampler) -> str:
     is_trainers = type(sampler).__name__ == "TransformersSampler"
     if name.startswith("sampler") and not is_trainers:
@@ -182,10 +191,13 @@ def _advice(name: str, sampler: Sampler) -> str:
 
 
 def _compare(
-    policy: Policy, sampler: Sampler, state: str, gaps: dict[str, float], *, adapter: bool = True
+    policy: Policy, sampler: Sampler, state: str, gaps: dict[str, float], *, adapter: bool = True, member: str = ""
 ) -> tuple[int, float]:
     """Sample in this state and add its three gaps; returns how many tokens are compared, and the odds against them."""
-    rollouts = _sample(policy, sampler, adapter=adapter)
+    rollouts = _sample(policy, sampler, adapter=adapter, member=member)
+    policy.members.use(member)
+    if adapter and member:
+        state = f"{member} {state}"
     with nullcontext() if adapter else policy.adapter_off():
         shared = torch.cat(policy.log_probs(rollouts))
         alone = torch.cat([policy.log_probs([rollout])[0] for rollout in rollouts])
@@ -198,12 +210,12 @@ def _compare(
     return len(expected), evidence(zip(rows, ids, strict=True))
 
 
-def _sample(policy: Policy, sampler: Sampler, *, adapter: bool) -> list[Rollout]:
+def _sample(policy: Policy, sampler: Sampler, *, adapter: bool, member: str) -> list[Rollout]:
     temperature = policy.config.sampler.temperature
     for i, text in enumerate([*TEXTS, *_long_texts(policy, sampler)]):
         prompt = Prompt((Message("user", text),))
         request = Request(f"agreement/{i}", prompt, TOKENS, i, SAMPLES, temperature=temperature, adapter=adapter)
-        sampler.submit(request)
+        sampler.submit(replace(request, member=member))
     done = sorted(drain(sampler), key=lambda completion: (completion.request_id, completion.index))
     return [Rollout(Role.SOLVE, TaskType.DEDUCTION, c.request_id, c, 0.0, {}) for c in done]
 
@@ -299,24 +311,30 @@ def _scale_with_power(policy: Policy, tolerance: float) -> float:
 
 @torch.no_grad()
 def _power(policy: Policy) -> float:
-    """Mean absolute change, in nats, of the log-probabilities of fixed tokens by the adapter."""
+    """Mean absolute change, in nats, of the log-probabilities of fixed tokens by the adapter that moves them least."""
     model = policy.model
     ids = trial_ids(int(text_sizes(model).vocab_size), 0, model.device)
 
     def log_probs() -> Tensor:
         return log_softmax(model(input_ids=ids[None], use_cache=False).logits[0, :-1]).gather(1, ids[1:, None])
 
-    moved = log_probs()
     with policy.adapter_off():
-        return float((moved - log_probs()).abs().mean())
+        base = log_probs()
+
+    def moved(member: str) -> float:
+        policy.members.use(member)
+        return float((log_probs() - base).abs().mean())
+
+    return min(map(moved, policy.members.names))
 
 
 @contextmanager
 def random_adapter(policy: Policy, scale: float) -> Iterator[None]:
-    """Random A and B in the policy's own parameters, in place; afterwards they are what they were, bit for bit."""
+    """Random A and B in the policy's own parameters, in place, others in each of its adapters; afterwards they are what
+    they were, bit for bit."""
     generator = torch.Generator().manual_seed(1)
     kept: list[tuple[Tensor, Tensor]] = []
-    for layer in adapter_layers(policy.model).values():
+    for layer in (part for name in policy.members.names for part in adapter_layers(policy.model, name).values()):
         width, rank = layer.a.shape[1], layer.a.shape[0]
         for tensor, spread in ((layer.a, width**-0.5), (layer.b, 0.02 * scale * rank**-0.5)):
             kept.append((tensor, tensor.clone()))

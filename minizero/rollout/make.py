@@ -34,6 +34,7 @@ def make_sampler(config: Config, policy: Policy, *, any_length: bool = False) ->
         max_rows=config.sampler.max_rows,
         max_cache_tokens=config.sampler.max_cache_tokens,
         adapter_off=policy.adapter_off if policy.has_adapter else None,
+        use=policy.members.use if policy.has_adapter else None,
     )
 
 

@@ -79,10 +79,13 @@ def _facts(policy: Policy) -> Iterator[Check]:
     head = "a matrix" if architecture.head.is_matrix else "the model's own pass (bias, scale or soft-capping)"
     yield Check("head", "ok", f"{head}, {int(sizes.vocab_size):,} tokens")
     yield Check("memory of a token", "ok", _token_memory(policy, sizes))
+    members = policy.members.names
     if policy.has_adapter:
-        layers = adapter_layers(model)
+        layers = adapter_layers(model, members[0])
         names = Counter(name.rpartition(".")[2] for name in layers)
-        yield Check("adapter", "ok", ", ".join(f"{number} {name}" for name, number in sorted(names.items())))
+        words = ", ".join(f"{number} {name}" for name, number in sorted(names.items()))
+        several = f"; {len(members)}, one a role or member: {', '.join(members)}" if len(members) > 1 else ""
+        yield Check("adapter", "ok", words + several)
 
 
 def _of(sizes: Any, name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from minizero.rollout.agreement import Agreement, measure
 from minizero.rollout.vllm_settings import check_refusals
-from minizero.types import Prompt
+from minizero.types import Prompt, Request, SamplerError
 
 if TYPE_CHECKING:
     from minizero.config.schema import Config
@@ -39,6 +39,15 @@ class PushedSampler(ABC):
     def prompt_ids(self, prompt: Prompt) -> list[int]:
         return self.tokenizer.encode(prompt)
 
+    def check_member(self, request: Request) -> None:
+        """Raise SamplerError for a request that names none of the policy's adapters."""
+        known = self._policy.members.names
+        if request.member not in known and request.adapter:
+            raise SamplerError(
+                f"{request.id}: names the adapter {request.member!r}; this policy has {', '.join(known) or 'one'}. "
+                "Give Request.member one of these"
+            )
+
     @property
     @abstractmethod
     def pending(self) -> int:
@@ -50,7 +59,7 @@ class PushedSampler(ABC):
         return self._config.sampler.temperature
 
     def load(self, adapter: Any) -> None:
-        """Push the policy's adapter; every sampler.self_test_every pushes, prove that it arrived."""
+        """Push the policy's adapters; every sampler.self_test_every pushes, prove that it arrived."""
         assert not self.pending, "the adapter would change under running requests"
         self._loads += 1
         every = self._config.sampler.self_test_every
@@ -61,7 +70,7 @@ class PushedSampler(ABC):
 
     @abstractmethod
     def push(self) -> None:
-        """The policy's adapter as it is now, into the engine."""
+        """The policy's adapters as they are now, into the engine."""
 
     def self_test(self) -> Agreement:
         """Prove that the engine samples from the trainer's policy, with a random adapter, without one and with the real

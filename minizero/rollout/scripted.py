@@ -69,4 +69,7 @@ class ScriptedSampler:
         self._usage["prompt_tokens"] += len(prompt)
         self._usage["completion_tokens"] += len(ids)
         text = bytes(body).decode("utf-8", "replace")
-        return Completion(request.id, index, prompt, ids, (-1.0,) * len(ids), text, finish, masked=request.masked)
+        return Completion(
+            request.id, index, prompt, ids, (-1.0,) * len(ids), text, finish, masked=request.masked,
+            member=request.member,
+        )  # fmt: skip

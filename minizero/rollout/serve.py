@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 
+from minizero.config.adapters import names
 from minizero.config.schema import Config
 from minizero.config.server import KEY, is_local
 from minizero.formatting import install
@@ -22,7 +23,7 @@ from minizero.rollout.vllm_internals import installed_version
 from minizero.rollout.vllm_settings import engine_rank, max_model_len, refusals
 from minizero.types import ConfigError, MissingPackage
 
-ADAPTERS = 2  # at once: the newest, and the one before it while its last completions are written
+ADAPTERS = 2  # of a member at once: the newest, and the one before it while its last completions are written
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ def _arguments(config: Config, device: str) -> list[str]:
         "dtype": _dtype(config, device),
         "max-model-len": max_model_len(config),
         "max-num-seqs": sampler.max_rows,
-        "max-loras": ADAPTERS,
+        "max-loras": ADAPTERS * len(names(config.adapter)),
         "max-lora-rank": engine_rank(config.adapter.rank),
         # Of the distribution that is sampled from: temperature applied. vLLM's default is before it.
         "logprobs-mode": "processed_logprobs",

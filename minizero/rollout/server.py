@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 POLL_S = 0.25  # seconds that one poll waits for an answer
-KEPT = 1  # adapters that a server keeps beside the newest
+KEPT = 1  # adapters of each member that a server keeps beside the newest
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class ServerSampler(PushedSampler):
         self.longest = 0  # tokens of a prompt and its answer that every server takes
         self._directory, self._is_own = _directory(config), not config.sampler.adapter_dir
         self._token, self._version = uuid.uuid4().hex[:8], 0
-        self._adapter, self._updates = "", 0  # the name of the newest, and the policy's updates until then
+        self._newest: dict[str, tuple[str, int]] = {}  # member -> its newest adapter's name, its updates until then
         self._done: queue.SimpleQueue[_Done | BaseException] = queue.SimpleQueue()
         self._open = 0
         self._thread = _InThread()
@@ -87,6 +87,7 @@ class ServerSampler(PushedSampler):
     def submit(self, request: Request) -> None:
         """Ask one server for n completions, each by a request of its own, so that the first to finish need not wait for
         the last."""
+        self.check_member(request)
         prompt = tuple(self.prompt_ids(request.prompt))
         if len(prompt) + request.max_tokens > self.longest:
             raise SamplerError(
@@ -94,8 +95,7 @@ class ServerSampler(PushedSampler):
                 f"started for {self.longest}. Start it with a larger --max-model-len"
             )
         self._open += request.n
-        is_policy = request.adapter
-        asked = _Asked(request, prompt, self._adapter if is_policy else "", self._updates if is_policy else None)
+        asked = _Asked(request, prompt, *(self._newest[request.member] if request.adapter else ("", None)))
         self._thread.call(self._begin, asked)
 
     def poll(self) -> list[Completion]:
@@ -135,21 +135,23 @@ class ServerSampler(PushedSampler):
     # -- the adapter --------------------------------------------------------------------------------------------------
 
     def push(self) -> None:
-        """The policy's adapter as it is now, under a new name: vLLM keeps the prompts that it has read by the adapter's
-        name, so the same name would mix two policies. Of several ranks the first one writes it for all."""
-        started, ranks = time.perf_counter(), self._policy.ranks
-        made = Adapter("", "")
-        if ranks.leads:
-            self._version += 1
-            place = self._directory / self._token / str(self._version)
-            place.mkdir(parents=True)
-            self._policy.save_adapter(place)
-            made = Adapter(f"minizero-{self._token}-{self._version}", str((place / "adapter").resolve()))
-        made = ranks.given(made)
-        for old in self._thread.result(self._servers.give(made, keep=KEPT)):
-            if ranks.leads:
-                shutil.rmtree(Path(old.path).parent, ignore_errors=True)
-        self._adapter, self._updates = made.name, self._policy.updates
+        """The policy's adapters as they are now, each under a new name: vLLM keeps the prompts that it has read by the
+        adapter's name, so the same name would mix two policies. Of several ranks the first one writes them for all."""
+        started, policy = time.perf_counter(), self._policy
+        self._version += policy.ranks.leads
+        members = policy.members.names
+        for member in members:
+            made = Adapter("", "")
+            if policy.ranks.leads:
+                place = self._directory / self._token / f"{self._version}{'-' * bool(member)}{member}" / "adapter"
+                place.mkdir(parents=True)
+                policy.members.save_one(member, place)
+                made = Adapter(f"minizero-{self._token}-{place.parent.name}", str(place.resolve()))
+            made = policy.ranks.given(made)
+            for old in self._thread.result(self._servers.give(made, keep=(KEPT + 1) * len(members) - 1)):
+                if policy.ranks.leads:
+                    shutil.rmtree(Path(old.path).parent, ignore_errors=True)
+            self._newest[member] = made.name, policy.optimisers[member].updates
         self._usage["push_s"] += time.perf_counter() - started
 
     def _measured(self) -> Agreement:
@@ -215,7 +217,7 @@ class ServerSampler(PushedSampler):
         self._usage["completion_tokens"] += len(written.ids)
         return Completion(
             asked.request.id, index, asked.prompt, written.ids, written.log_probs, self.tokenizer.decode(written.ids),
-            written.finish, asked.version, asked.request.masked,
+            written.finish, asked.version, asked.request.masked, asked.request.member,
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,7 +49,9 @@ class _Row:
 class TransformersSampler:
     """Samples from `model` (a transformers causal language model, possibly with PEFT layers), in place.
 
-    `adapter_off()` returns a context manager that switches the adapter off; None when there is no adapter.
+    `adapter_off()` returns a context manager that switches the adapter off; None when there is no adapter. `use(name)`
+    puts the adapter of that name on; None where there is only one. Rows that are decoded side by side are of one
+    adapter; the requests for another wait until they have ended.
     """
 
     is_reproducible = True
@@ -61,18 +64,19 @@ class TransformersSampler:
         max_rows: int = 256,
         max_cache_tokens: int = 0,
         adapter_off: Any = None,
+        use: Callable[[str], None] | None = None,
     ) -> None:
         self.model, self.tokenizer, self._max_rows, self._max_cache = model, tokenizer, max_rows, max_cache_tokens
-        self._adapter_off = adapter_off
+        self._adapter_off, self._use = adapter_off, use
         self._device = next(model.parameters()).device
-        self._waiting: deque[tuple[Request, list[int]]] = deque()  # with the prompt's ids
+        self._side: str | None = ""  # what the rows are written by: the member's name, None for no adapter
+        self._queues: dict[str | None, deque[tuple[Request, list[int]]]] = {}  # by side, with the prompt's ids
         self._rows: list[_Row] = []  # those that have ended stay, unread, until _drop_ended
         self._may_enter = False  # there are new prompts or there is new room since the last admission
         self._architecture = describe(model)
         self._longest, self._why = longest_text(text_sizes(model))
         self._decoder_type = choose_decoder(self._architecture)
         self._decoder: Decoder = self._decoder_type(self._architecture)
-        self._adapter = True
         self._eos = torch.tensor(tokenizer.eos_ids, device=self._device)
         self._usage: dict[str, float] = {}
         self.take_usage()
@@ -95,13 +99,18 @@ class TransformersSampler:
                 f"{self._longest} tokens this model {self._why}, so its cache would be wrong. Ask for fewer tokens "
                 "(selfplay.max_prompt_tokens, selfplay.*_max_tokens), or take another model."
             )
-        self._waiting.append((request, ids))
+        self._queues.setdefault(_side(request), deque()).append((request, ids))
         self._may_enter = True
 
     @property
     def pending(self) -> int:
         writing = sum(not row.finish for row in self._rows)
-        return writing + sum(request.n for request, _ in self._waiting)
+        return writing + sum(request.n for queue in self._queues.values() for request, _ in queue)
+
+    @property
+    def _waiting(self) -> deque[tuple[Request, list[int]]]:
+        """What may enter beside the rows that are decoded now."""
+        return self._queues.setdefault(self._side, deque())
 
     def load(self, adapter: Any) -> None:
         """Nothing to copy: the policy's own weights are sampled from."""
@@ -122,17 +131,19 @@ class TransformersSampler:
         return usage
 
     def close(self) -> None:
-        self._waiting.clear()
+        self._queues.clear()
         self._rows, self._decoder = [], self._decoder_type(self._architecture)
 
     @torch.inference_mode()
     def poll(self) -> list[Completion]:
-        if not self._rows and self._waiting:
-            self._adapter = self._waiting[0][0].adapter
-        if self._adapter:
-            return self._poll()
-        with self._adapter_off():
-            return self._poll()
+        if not self._rows and not self._waiting:
+            self._side = next((side for side, queue in self._queues.items() if queue), self._side)
+        if self._side is None:
+            with self._adapter_off():
+                return self._poll()
+        if self._use and (self._rows or self._waiting):
+            self._use(self._side)
+        return self._poll()
 
     def _poll(self) -> list[Completion]:
         done, until = self._admit(), time.perf_counter() + POLL_S
@@ -161,7 +172,7 @@ class TransformersSampler:
             return self._next_equal_group()
         group: list[tuple[Request, list[int]]] = []
         rows, longest = len(self._rows), self._decoder.length if self._rows else 0
-        while self._waiting and self._waiting[0][0].adapter == self._adapter:
+        while self._waiting:
             request, ids = self._waiting[0]
             width = max(longest, len(ids) + request.max_tokens)
             full = rows + request.n > self._max_rows or (
@@ -176,19 +187,19 @@ class TransformersSampler:
 
     def _next_equal_group(self) -> list[tuple[Request, list[int]]]:
         """Waiting requests with prompts as long as the first one's, when no row is decoded."""
-        if self._rows or not self._waiting or self._waiting[0][0].adapter != self._adapter:
+        if self._rows or not self._waiting:
             return []
         length, rows = len(self._waiting[0][1]), 0
         group: list[tuple[Request, list[int]]] = []
         others: deque[tuple[Request, list[int]]] = deque()
         for request, ids in self._waiting:
             fits = not group or (rows + request.n <= self._max_rows and (len(group) + 1) * length <= PREFILL_TOKENS)
-            if len(ids) == length and request.adapter == self._adapter and fits:
+            if len(ids) == length and fits:
                 group.append((request, ids))
                 rows += request.n
             else:
                 others.append((request, ids))
-        self._waiting = others
+        self._queues[self._side] = others
         return group
 
     def _enter(self, group: list[tuple[Request, list[int]]]) -> list[Completion]:
@@ -278,6 +289,7 @@ class TransformersSampler:
             self.tokenizer.decode(row.ids),
             row.finish,
             masked=row.request.masked,
+            member=row.request.member,
         )
 
 
@@ -289,6 +301,10 @@ def longest_text(sizes: Any) -> tuple[int, str]:
         (getattr(sizes, "index_topk", None) or 0, "chooses the tokens that it sees by an index (index_topk)"),
     ]
     return min(((limit, why) for limit, why in limits if limit), default=(0, ""))
+
+
+def _side(request: Request) -> str | None:
+    return request.member if request.adapter else None
 
 
 def _writing(rows: list[_Row], device: Any) -> Tensor:

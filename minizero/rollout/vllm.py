@@ -1,4 +1,4 @@
-"""The vLLM sampler: an engine in this process, and an adapter that is overwritten in place after every step.
+"""The vLLM sampler: an engine in this process, and adapters that are overwritten in place after every step.
 
 Reading order: VLLMSampler.submit and poll (requests stream), load (push: copy the adapter, forget cached prompts),
 release and resume (the cache's memory while the policy learns), then Push and its two ways (vLLM's buffers, or a saved
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from minizero.learn.policy import Policy
 
 log = logging.getLogger(__name__)
-ADAPTER_ID = 1
+ADAPTER_ID = 1  # of the first member; the others follow
 POLL_S = 0.25  # seconds of decoding in one poll, so that the caller stays responsive
 
 
@@ -64,10 +64,10 @@ class VLLMSampler(PushedSampler):
         self._llm = start_engine(device=policy.device, keep_weights=shares, **settings)
         self._engine = self._llm.llm_engine
         self._running: dict[str, tuple[Request, int, tuple[int, ...]]] = {}
-        # vLLM's CPU build applies the adapter to every row of a batch that has it on one: there, the sides take turns.
+        # vLLM's CPU build applies an adapter to every row of a batch that has it on one: there, the sides take turns.
         self._takes_turns = policy.device == "cpu"
         self._held: deque[tuple[Request, tuple[int, ...]]] = deque()  # with the prompt's ids
-        self._adapter_on = True
+        self._side: str | None = ""  # what the rows are written by there: the member's name, None for no adapter
         self._count = 0
         self._limit = max_model_len(config)
         try:
@@ -91,6 +91,7 @@ class VLLMSampler(PushedSampler):
     def submit(self, request: Request) -> None:
         """Queue n completions, each a request of its own, so that the first to finish need not wait for the last; the
         prefix cache computes their prompt once."""
+        self.check_member(request)
         prompt = tuple(self.prompt_ids(request.prompt))
         if len(prompt) + request.max_tokens > self._limit:
             raise SamplerError(
@@ -102,16 +103,17 @@ class VLLMSampler(PushedSampler):
 
     def _enter(self) -> None:
         """Hand what is held to the engine, as far as it may run beside what runs already."""
-        while self._held:
-            request, prompt = self._held[0]
-            if self._takes_turns and self._running and request.adapter is not self._adapter_on:
-                return
-            self._held.popleft()
-            self._adapter_on = request.adapter
-            self._add(request, prompt)
+        if self._held and not self._running:
+            self._side = _side(self._held[0][0])
+        held, self._held = self._held, deque()
+        for request, prompt in held:
+            if self._takes_turns and _side(request) != self._side:
+                self._held.append((request, prompt))
+            else:
+                self._add(request, prompt)
 
     def _add(self, request: Request, prompt: tuple[int, ...]) -> None:
-        adapter = self._push.request if request.adapter else None
+        adapter = self._push.requests[request.member] if request.adapter else None
         for index in range(request.n):
             self._count += 1
             name = f"{self._count}"
@@ -197,7 +199,7 @@ class VLLMSampler(PushedSampler):
     # -- the adapter --------------------------------------------------------------------------------------------------
 
     def push(self) -> None:
-        """The policy's adapter as it is now, into the engine."""
+        """The policy's adapters as they are now, into the engine."""
         started = time.perf_counter()
         settle(self._llm)  # nothing is computed while the adapter changes
         self._push()
@@ -244,13 +246,15 @@ class VLLMSampler(PushedSampler):
         self._usage["cached_tokens"] += float(output.num_cached_tokens or 0)
         self._usage["completion_tokens"] += len(ids)
         text = self.tokenizer.decode(ids)
-        return Completion(request.id, index, prompt, ids, log_probs, text, finish, masked=request.masked)
+        return Completion(
+            request.id, index, prompt, ids, log_probs, text, finish, masked=request.masked, member=request.member
+        )
 
 
 class Push:
-    """Calling it writes the policy's adapter into the engine; `request` is what a completion with the adapter carries.
+    """Calling it writes the policy's adapters into the engine; `requests` has what a completion of each carries.
 
-    The engine registers one adapter, once, and keeps its slot. `request` never says load_inplace: in a request that
+    The engine registers each adapter once, and keeps its slot. `requests` never say load_inplace: in a request that
     would read the files again at every decoded token.
     """
 
@@ -260,41 +264,63 @@ class Push:
         self._llm, self._policy = llm, policy
         shared = Path("/dev/shm")
         self._directory = Path(tempfile.mkdtemp(prefix="minizero-", dir=shared if shared.is_dir() else None))
-        policy.save_adapter(self._directory)
-        self.request = LoRARequest("policy", ADAPTER_ID, str(self._directory / "adapter"))
-        self._reload = LoRARequest("policy", ADAPTER_ID, str(self._directory / "adapter"), load_inplace=True)
+        members = policy.members.names
+        self._ids = {member: ADAPTER_ID + place for place, member in enumerate(members)}
+        self._places = {member: self._directory / (member or "adapter") for member in members}
+        self._save()
+        self.requests = {
+            member: LoRARequest(member or "policy", self._ids[member], str(self._places[member])) for member in members
+        }
+        self._reloads = [
+            LoRARequest(member or "policy", self._ids[member], str(self._places[member]), load_inplace=True)
+            for member in members
+        ]
         engine = llm.llm_engine
-        if not engine.add_lora(self.request):
-            raise SamplerError("vLLM did not take the adapter. Try --set sampler.backend=transformers")
-        engine.pin_lora(ADAPTER_ID)
-        self._layers = adapter_layers(policy.model)
-        self._stacked: StackedAdapter | None = None
+        for request in self.requests.values():
+            if not engine.add_lora(request):
+                raise SamplerError("vLLM did not take the adapter. Try --set sampler.backend=transformers")
+            engine.pin_lora(request.lora_int_id)
+        self._layers = {member: adapter_layers(policy.model, member) for member in members}
+        self._stacked: dict[str, StackedAdapter] = {}
         if in_place:
             try:
-                self._stacked = StackedAdapter(llm, ADAPTER_ID)
-                self._stacked.write(self._layers)
+                self._stacked = {member: StackedAdapter(llm, number) for member, number in self._ids.items()}
+                self._write()
             except InternalsMoved as moved:
                 self._fall_back(moved)
+
+    def _save(self) -> None:
+        for member, place in self._places.items():
+            self._policy.members.save_one(member, place)
+
+    def _write(self) -> None:
+        for member, stacked in self._stacked.items():
+            stacked.write(self._layers[member])
 
     @property
     def in_place(self) -> bool:
-        """Whether the adapter is copied into vLLM's buffers; otherwise it goes through a saved file."""
-        return self._stacked is not None
+        """Whether adapters are copied into vLLM's buffers; otherwise they go through saved files."""
+        return bool(self._stacked)
 
     def __call__(self) -> None:
-        if self._stacked is not None:
+        if self._stacked:
             try:
-                self._stacked.write(self._layers)
+                self._write()
                 return
             except InternalsMoved as moved:
                 self._fall_back(moved)
-        self._policy.save_adapter(self._directory)
-        if not self._llm.llm_engine.add_lora(self._reload):
-            raise SamplerError("vLLM did not load the saved adapter. Try --set sampler.backend=transformers")
+        self._save()
+        for request in self._reloads:
+            if not self._llm.llm_engine.add_lora(request):
+                raise SamplerError("vLLM did not load the saved adapter. Try --set sampler.backend=transformers")
 
     def _fall_back(self, why: InternalsMoved) -> None:
         log.warning("vLLM's adapter buffers are not where they were (%s): pushing saved adapters instead", why)
-        self._stacked = None
+        self._stacked = {}
 
     def close(self) -> None:
         shutil.rmtree(self._directory, ignore_errors=True)
+
+
+def _side(request: Request) -> str | None:
+    return request.member if request.adapter else None

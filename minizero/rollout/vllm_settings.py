@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minizero.config.adapters import names
 from minizero.formatting import install
 from minizero.learn.ranks import launched
 from minizero.models.architecture import text_sizes
@@ -30,7 +31,7 @@ def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
         "model": locate(config.model.name),
         "dtype": str(policy.model.dtype).removeprefix("torch."),
         "enable_lora": True,
-        "max_loras": 1,
+        "max_loras": len(names(config.adapter)),
         "max_lora_rank": engine_rank(config.adapter.rank),
         "max_model_len": max_model_len(config),
         "max_num_seqs": sampler.max_rows,

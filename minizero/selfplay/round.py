@@ -60,6 +60,8 @@ class Assignment:
     lines: int | None = None
     composites: tuple[str, ...] = ()
     task: Task | None = None
+    member: str = ""  # which of several adapters writes the completions
+    opponent: str = ""  # and of a proposal's, which one attempts them
 
 
 class Round:
@@ -85,9 +87,10 @@ class Round:
         self._proposals: dict[str, Promise[list[Proposed]]] = {}  # by request id, as are answers and greedy answers
         self._answers: dict[str, Promise[list[Answered]]] = {}
         self._greedy: dict[str, Promise[list[Answered]]] = {}
-        self._attempts: dict[str, Promise[list[Answered]]] = {}  # by task id
+        self._attempts: dict[str, Promise[list[Answered]]] = {}  # by task id; of a population by its solver too
         self.reasons: Counter[str] = Counter()  # of rejected proposals, and "" of admitted ones, so far
-        self._first: dict[str, tuple[tuple[str, int], str]] = {}  # duplicate key -> first request and index, its task
+        # Duplicate key -> first request and index, its task, the solver that attempts it.
+        self._first: dict[str, tuple[tuple[str, int], str, str]] = {}
 
     # -- what is asked, and what came of it ---------------------------------------------------------------------------
 
@@ -146,12 +149,14 @@ class Round:
         self.reasons[outcome.reason] += 1
         if outcome.task is None:
             return outcome, completion
-        key, mine = self._key(outcome.task), ((completion.request_id, completion.index), outcome.task.id)
+        key, place = self._key(outcome.task), (completion.request_id, completion.index)
+        mine = place, outcome.task.id, asked.opponent
         self._first[key] = min(self._first.get(key, mine), mine)
-        verdicts = tuple(answer.verdict for answer, _ in await self._attempt(outcome.task))
+        verdicts = tuple(answer.verdict for answer, _ in await self._attempt(outcome.task, asked.opponent))
         if not verdicts:
             return outcome, completion
-        return replace(outcome, verdicts=verdicts, solve_rate=self._rate(verdicts)), completion
+        rate = self._rate(verdicts)
+        return replace(outcome, verdicts=verdicts, solve_rate=rate, attempted_by=asked.opponent), completion
 
     async def _read(self, asked: Assignment, completion: Completion) -> ProposalOutcome:
         """Parsed and admitted, or rejected with a reason."""
@@ -205,23 +210,27 @@ class Round:
         seed = stream_seed(self.config.run.rng_seed, self.number, "leak", completion.request_id, completion.index)
         return random.Random(seed).random() < chance
 
-    async def _attempt(self, task: Task) -> list[Answered]:
-        """The attempts at a proposed task, shared by all proposals of exactly that task; [] for a duplicate."""
+    async def _attempt(self, task: Task, solver: str) -> list[Answered]:
+        """The attempts at a proposed task, shared by all proposals of exactly that task that the same solver meets; []
+        for a duplicate."""
         play, key = self.config.selfplay, self._key(task)
         if not play.attempts:
             return []
 
         def is_repeated() -> bool:  # the earlier one is attempted instead
-            return bool(key) and (self._first[key][1] != task.id or self._first[key][0][0] not in self._proposals)
+            (name, _), first, by = self._first[key]
+            return bool(key) and (first != task.id or by != solver or name not in self._proposals)
 
-        if task.id not in self._attempts:
-            self._attempts[task.id] = self.scheduler.start(self._attempts_at(task, is_repeated))
-        return await result(self._attempts[task.id])
+        # Of one solver by the task's name alone, so that a run with an adapter a role has the dice of one with one.
+        name = f"{task.id}/{solver}" if self.config.adapter.roles == "population" else task.id
+        if name not in self._attempts:
+            self._attempts[name] = self.scheduler.start(self._attempts_at(task, name, solver, is_repeated))
+        return await result(self._attempts[name])
 
-    async def _attempts_at(self, task: Task, is_repeated: Callable[[], bool]) -> list[Answered]:
+    async def _attempts_at(self, task: Task, name: str, solver: str, is_repeated: Callable[[], bool]) -> list[Answered]:
         """All attempts at once; with selfplay.first_attempts so many, and the others where these agree."""
         play = self.config.selfplay
-        asked = to_solve(task, f"attempt/{task.type}/{task.id}", self.style, self.config)
+        asked = replace(to_solve(task, f"attempt/{task.type}/{name}", self.style, self.config), member=solver)
         request = self._request(asked, n=play.first_attempts or play.attempts)
         if play.train_on_attempts:
             self._ask_greedily(asked, unless=is_repeated)
@@ -284,6 +293,7 @@ class Round:
             n=n or (play.propose_samples if propose else play.solve_samples),
             temperature=self.config.sampler.temperature,
             masked=self._masked if propose else (),
+            member=asked.member,
         )
 
 

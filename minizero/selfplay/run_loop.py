@@ -264,6 +264,7 @@ class RunLoop:
                 style=parts.selfplay.style,
                 tick=self.progress.tick,
                 ranks=parts.ranks,
+                member=parts.selfplay.league.judged,
             )
         parts.sampler.take_usage()
         self.directory.write_text(f"eval/step-{step:06d}.json", validation.to_json())
@@ -323,6 +324,8 @@ class RunLoop:
         version, words, gauss = state.data["rng"]
         parts.selfplay.rng.setstate((version, tuple(words), gauss))
         parts.selfplay.record = Record(state.data.get("record"))
+        parts.selfplay.league.restore(state.data)
+        parts.policy.running |= state.data.get("running", {})
         parts.buffer.add(parts.ranks.given(entries))
         parts.sampler.load(parts.policy)
 
@@ -336,7 +339,9 @@ class RunLoop:
         if self._saved == self.done or not self.parts.ranks.leads:
             return
         version, words, gauss = self.parts.selfplay.rng_state()
-        data = {"rng": [version, list(words), gauss], "record": self.parts.selfplay.record.to_json()}
+        play = self.parts.selfplay
+        data = {"rng": [version, list(words), gauss], "record": play.record.to_json()} | play.league.state()
+        data |= {"running": self.parts.policy.running}
         path = self.directory.save_state(self.done, data, self.parts.policy.save_state)
         self._saved, self._saved_at = self.done, time.monotonic()
         self._state_bytes = sum(file.stat().st_size for file in path.iterdir())
@@ -344,8 +349,9 @@ class RunLoop:
     def _checkpoint(self, step: int) -> None:
         if not self.parts.ranks.leads:
             return
-        with self.parts.policy.averaged():
-            self.directory.checkpoint(step, self.parts.policy.save_adapter)
+        policy, judged = self.parts.policy, self.parts.selfplay.league.judged
+        with policy.averaged():
+            self.directory.checkpoint(step, lambda directory: policy.save_adapter(directory, judged))
 
     def _is_validated(self, step: int) -> bool:
         return any(row["step"] == step and "eval/greedy" in row for row in self.directory.metrics())

@@ -217,6 +217,10 @@ def rollout_row(scored: Scored) -> dict[str, Any]:
     }
     if rollout.completion.version is not None:
         row["version"] = rollout.completion.version
+    if rollout.completion.member:
+        row["adapter"] = rollout.completion.member
+    if isinstance(outcome, ProposalOutcome) and outcome.attempted_by:
+        row["attempted_by"] = outcome.attempted_by
     if isinstance(outcome, AnswerOutcome):
         verdict = outcome.verdict
         return row | {

@@ -14,7 +14,7 @@ import itertools
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from minizero import prompts
@@ -24,6 +24,7 @@ from minizero.learn.ranks import ALONE, Ranks
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.ahead import Background
 from minizero.selfplay.buffer import Entry, TaskBuffer
+from minizero.selfplay.league import League
 from minizero.selfplay.record import Record
 from minizero.selfplay.round import Assignment, Round, to_solve
 from minizero.selfplay.scheduler import Scheduler
@@ -45,12 +46,19 @@ class Learner(Protocol):
         """Learn from a step's rollouts; returns advantage/ and policy/ metrics."""
         ...
 
+    def renew(self, weaker: str, better: str, seed: int) -> None:
+        """Make one adapter of a population a mutated copy of another."""
+        ...
+
 
 class NoLearning:
     """A policy that stays as it is: proposing, solving and scoring without a model that learns."""
 
     def update(self, rollouts: list[Rollout]) -> dict[str, float]:
         return {}
+
+    def renew(self, weaker: str, better: str, seed: int) -> None:
+        """There is nothing to copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,7 @@ class SelfPlay:
                 "in the middle of a step, while they learn. Try --set selfplay.solve_from=previous"
             )
         self.record = Record()
+        self.league = League(config)
         self.rng = random.Random(stream_seed(config.run.rng_seed, "selfplay"))
         self._rng_state = self.rng.getstate()
         self._next: Background[_Sampled] | None = None  # the next step, sampled while this one is learned from
@@ -139,18 +148,21 @@ class SelfPlay:
             self.record.note(outcome for outcome, _ in (*answers, *attempts))
         stored = self.buffer.add(entries) if sampled.stored is None else sampled.stored
         tasks, updating = len(self.buffer), time.perf_counter()
+        self.league.learn(scored)
 
         self._rng_state = self.rng.getstate()
-        if play.ahead and number < play.steps:
+        if play.ahead and number < play.steps and not self.league.replaces_after(number):
             self._next = Background(lambda: self._sampled(number + 1, quiet=True))
         self.progress.phase(f"step {number}: learning")
         self.sampler.release()
         learned = self.policy.update([s.rollout for s in scored if s.is_trained])
+        for weaker, better in self.league.replacements(number):
+            self.policy.renew(weaker, better, stream_seed(self.config.run.rng_seed, number, "mutation", weaker))
         self.sampler.resume()
         updated = time.perf_counter()
         waits = self._waits(number + 1, self._next, updated) if self._next else {}
 
-        metrics = step_metrics(scored, self.held_out) | learned | self._usage(sampled) | waits
+        metrics = step_metrics(scored, self.held_out) | learned | self.league.metrics() | self._usage(sampled) | waits
         metrics |= {"buffer/tasks": float(tasks), "time/step_s": time.perf_counter() - started}
         metrics |= {"time/step_s/sample": sampled.seconds, "time/step_s/update": updated - updating}
         return StepResult(metrics, scored, stored)
@@ -233,13 +245,16 @@ class SelfPlay:
     # -- drawing prompts ----------------------------------------------------------------------------------------------
 
     def _proposals(self, number: int) -> Iterator[Assignment]:
-        play = self.config.selfplay
+        play, places = self.config.selfplay, itertools.count()
         for task_type in play.task_types:
             for index in range(play.proposals // play.propose_samples):
+                name, member = f"propose/{task_type}/{index:04d}", self.league.proposer(number, next(places))
                 lines = self.rng.choice(play.request_lines) if play.request_lines else None
                 composites = self._composites(task_type, number)
-                draws = self._draw_proposal(f"propose/{task_type}/{index:04d}", task_type, lines, composites)
-                yield from itertools.islice(filter(self._fits, draws), 1)
+                for asked in itertools.islice(
+                    filter(self._fits, self._draw_proposal(name, task_type, lines, composites)), 1
+                ):
+                    yield replace(asked, member=member, opponent=self.league.opponent(member, number, name))
 
     def _draw_proposal(
         self, name: str, task_type: TaskType, lines: int | None, composites: tuple[str, ...]
@@ -276,7 +291,10 @@ class SelfPlay:
             count -= len(tasks)
             tasks += self.buffer.draw(task_type, count, self.rng, step=step, mix=settings.mix, window=settings.window)
             assignments = (
-                to_solve(task, f"solve/{task_type}/{index:04d}", self.style, self.config)
+                replace(
+                    to_solve(task, f"solve/{task_type}/{index:04d}", self.style, self.config),
+                    member=self.league.solver(number, index),
+                )
                 for index, task in enumerate(tasks)
             )
             yield from filter(self._fits, assignments)

@@ -100,6 +100,7 @@ def validate(
     style: str,
     tick: Tick = lambda pending, words: None,
     adapter: bool = True,
+    member: str = "",
     temperature: float = 1.0,
     stream: int = STREAM,
     ranks: Ranks = ALONE,
@@ -107,7 +108,7 @@ def validate(
     """Ask every task greedily once and `eval.samples` times at a temperature; check the answers in the sandbox.
 
     `stream` seeds the samples; another number gives another draw of the same quantity. Each of several `ranks` asks
-    its part of the tasks, and gets the results of all.
+    its part of the tasks, and gets the results of all. `member`: which of several adapters answers.
     """
     scheduler = Scheduler(sampler, tick=tick)
     reader = AnswerReader(scheduler, box, config.admission, style)
@@ -127,6 +128,7 @@ def validate(
             n=n,
             temperature=0.0 if kind == "greedy" else temperature,
             adapter=adapter,
+            member=member,
         )
         return await scheduler.sample(request, read) if n else []
 

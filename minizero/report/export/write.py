@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from minizero.config import Config
 from minizero.formatting import shell
+from minizero.learn.members import others_beside
 from minizero.models.files import check_weights, read_adapter
 from minizero.models.merge import is_adapter, log_prob_change, merge
 from minizero.models.style import style_of
@@ -54,7 +55,7 @@ def export(
     `gguf`: one file for llama.cpp, its matrices of that type, and a Modelfile for Ollama.
     `base` is the hub name of the base model, for the card and the adapter, where the run used a local directory.
     `push`, a hub name such as user/name, publishes after checking that the training changed log-probabilities.
-    What cannot be read of the run, so that the card lacks it, is told to `notice`.
+    What cannot be read of the run, so that the card lacks it, is told to `notice`; of several adapters, which it is.
     """
     run = read_run(path)
     if run.config is None:
@@ -64,6 +65,8 @@ def export(
     trained, config = newest_checkpoint(path), run.config
     if trained.name == "adapter":
         read_adapter(trained)
+        if words := others_beside(trained):
+            notice(words)
     else:
         check_weights(trained)
     kind = "gguf" if gguf else "adapter" if is_adapter(trained) and not merged else "model"

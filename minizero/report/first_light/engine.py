@@ -15,6 +15,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from minizero.config import Config
+from minizero.config.adapters import names
 from minizero.report.first_light.child import Job, Log, Unmet
 from minizero.types import ModelError
 
@@ -116,9 +117,10 @@ def _sampling(job: Job, config: Config, plan: Plan | None, sampler: Sampler, log
     rows = (
         config.sampler.max_rows if plan is None else min(config.sampler.max_rows, plan.cache_tokens // (tokens + 512))
     )
-    sample(sampler, 2, 4, "warm-up")
-    one = sample(sampler, 1, tokens, "one")
-    many = sample(sampler, max(1, rows), tokens, "many")
+    member = names(config.adapter)[0]
+    sample(sampler, 2, 4, "warm-up", member)
+    one = sample(sampler, 1, tokens, "one", member)
+    many = sample(sampler, max(1, rows), tokens, "many", member)
     log.facts(
         tokens_per_s=_round(many.tokens / many.seconds), rows=_round(many.rows), one_token_s=_round(one.token_s),
         token_s=_round(many.token_s),
@@ -132,7 +134,7 @@ def _sampling(job: Job, config: Config, plan: Plan | None, sampler: Sampler, log
     size = _value_bytes(plan)
     found = {"bandwidth": one.bandwidth(plan.shape, size, plan.weights), "decode": many.operations(plan.shape)}
     length = min(256 if job.quick else 1024, play.max_prompt_tokens - 64)
-    found["prefill"], count, took = prefill_rate(sampler, plan.shape, length, 2 if job.quick else 16)
+    found["prefill"], count, took = prefill_rate(sampler, plan.shape, length, 2 if job.quick else 16, member)
     log.facts(rates={name: _round(value) for name, value in found.items()})
     log.say(f"prompts: {count / took:,.0f} tokens a second")
 

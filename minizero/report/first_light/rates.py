@@ -43,12 +43,12 @@ class Sampled:
         return 2 * matmul_parameters(shape) * self.rows / self.token_s
 
 
-def sample(sampler: Sampler, rows: int, tokens: int, name: str) -> Sampled:
-    """`rows` completions of one short prompt, at most `tokens` long. Completions that end early make B smaller, so it
-    is the mean over the longest's tokens."""
+def sample(sampler: Sampler, rows: int, tokens: int, name: str, member: str = "") -> Sampled:
+    """`rows` completions of one short prompt, at most `tokens` long, by this one of several adapters. Completions that
+    end early make B smaller, so it is the mean over the longest's tokens."""
     prompt = Prompt((Message("user", LINE),))
     started = time.perf_counter()
-    sampler.submit(Request(f"first-light/{name}", prompt, tokens, 0, rows))
+    sampler.submit(Request(f"first-light/{name}", prompt, tokens, 0, rows, member=member))
     done = list(drain(sampler))
     took = time.perf_counter() - started
     written, longest = sum(len(c.ids) for c in done), max(len(c.ids) for c in done)
@@ -56,7 +56,9 @@ def sample(sampler: Sampler, rows: int, tokens: int, name: str) -> Sampled:
     return Sampled(written / longest, written, took, took / longest, context)
 
 
-def prefill_rate(sampler: Sampler, shape: Shape, tokens: int, prompts: int) -> tuple[float, int, float]:
+def prefill_rate(
+    sampler: Sampler, shape: Shape, tokens: int, prompts: int, member: str = ""
+) -> tuple[float, int, float]:
     """(operations a second, prompt tokens, seconds) of reading different prompts of about so many tokens."""
     per_line = max(1, len(sampler.prompt_ids(Prompt((Message("user", LINE * 2),)))) // 2)
     lines = max(1, tokens // per_line)
@@ -64,7 +66,7 @@ def prefill_rate(sampler: Sampler, shape: Shape, tokens: int, prompts: int) -> t
     count = sum(len(sampler.prompt_ids(prompt)) for prompt in asked)
     started = time.perf_counter()
     for i, prompt in enumerate(asked):
-        sampler.submit(Request(f"first-light/prompt/{i}", prompt, 1, i))
+        sampler.submit(Request(f"first-light/prompt/{i}", prompt, 1, i, member=member))
     for _ in drain(sampler):
         pass
     took = time.perf_counter() - started
@@ -97,7 +99,7 @@ def _rollouts(policy: Policy, micro_batches: int) -> list[Rollout]:
     """Different prompts and answers of random tokens, half of them rewarded; a quarter of each sequence is prompt."""
     import torch
 
-    play, budget = policy.config.selfplay, policy.config.optim.micro_batch_tokens
+    play, budget, member = policy.config.selfplay, policy.config.optim.micro_batch_tokens, policy.members.on
     answer = max(1, min(600, play.solve_max_tokens, budget * 3 // 4))
     prompt = max(1, min(200, play.max_prompt_tokens, budget // 4))
     count = max(2, micro_batches * (budget // (prompt + answer)))
@@ -106,7 +108,7 @@ def _rollouts(policy: Policy, micro_batches: int) -> list[Rollout]:
     return [
         Rollout(
             Role.SOLVE, TaskType.DEDUCTION, f"{i}",
-            Completion(f"{i}", 0, tuple(row[:prompt]), tuple(row[prompt:]), (0.0,) * answer, "", "stop"),
+            Completion(f"{i}", 0, tuple(row[:prompt]), tuple(row[prompt:]), (0.0,) * answer, "", "stop", member=member),
             1.0 if i % 2 else -1.0, {},
         )
         for i, row in enumerate(ids)
