@@ -322,7 +322,9 @@ def test_a_saved_state_continues_exactly(random_model: Path, tmp_path: Path, kin
 
 
 def test_a_running_baseline_is_kept_from_update_to_update(random_model: Path) -> None:
-    policy = make_policy(random_model, "advantage=running", "advantage.propose.decay=0", "advantage.solve.decay=0")
+    policy = make_policy(
+        random_model, "advantage.preset=running", "advantage.propose.decay=0", "advantage.solve.decay=0"
+    )
     batch = rollouts(policy)
     policy.update([replace(r, reward=2.0) for r in batch])
     assert set(policy.running[""].values()) == {2.0}
