@@ -20,7 +20,7 @@ from minizero.models.load import compute_type
 from minizero.models.names import locate
 from minizero.planner.memory import CPU_KV_GIB
 from minizero.rollout.vllm_internals import installed_version
-from minizero.rollout.vllm_settings import engine_rank, max_model_len, refusals
+from minizero.rollout.vllm_settings import common_settings, refusals
 from minizero.types import ConfigError, MissingPackage
 
 ADAPTERS = 2  # of a member at once: the newest, and the one before it while its last completions are written
@@ -75,28 +75,19 @@ def _program(model: str) -> tuple[str, ...]:
 
 def _arguments(config: Config, device: str) -> list[str]:
     sampler = config.sampler
-    given: dict[str, object] = {
-        "served-model-name": sampler.served_name or config.model.name,
-        "dtype": _dtype(config, device),
-        "max-model-len": max_model_len(config),
-        "max-num-seqs": sampler.max_rows,
-        "max-loras": ADAPTERS * len(names(config.adapter)),
-        "max-lora-rank": engine_rank(config.adapter.rank),
-        # Of the distribution that is sampled from: temperature applied. vLLM's default is before it.
-        "logprobs-mode": "processed_logprobs",
-        "generation-config": "vllm",  # not the model's own, which may penalise repetition
-        "seed": config.run.rng_seed % 2**31,
-    }
-    if config.model.quantization == "nf4":
-        given |= {"quantization": "bitsandbytes", "load-format": "bitsandbytes"}
-    flags = ["enable-lora", "enable-prefix-caching", "enable-prompt-tokens-details", "disable-uvicorn-access-log"]
-    if device == "cpu":
-        flags.append("enforce-eager")
-        given["block-size"] = 32  # the default of 128 caches no short prompt
+    adapters = ADAPTERS * len(names(config.adapter))
+    given = {
+        "served_model_name": sampler.served_name or config.model.name,
+        "generation_config": "vllm",  # not the model's own, which may penalise repetition
+        "enable_prompt_tokens_details": True,
+        "disable_uvicorn_access_log": True,
+    } | common_settings(config, dtype=_dtype(config, device), device=device, adapters=adapters)
     if cache := sampler.kv_gib or (CPU_KV_GIB if device == "cpu" else 0.0):
-        given["kv-cache-memory-bytes"] = int(cache * 2**30)
-    pairs = [word for name, value in given.items() for word in (f"--{name}", str(value))]
-    return [f"--{flag}" for flag in flags] + pairs
+        given["kv_cache_memory_bytes"] = int(cache * 2**30)
+    words = []
+    for name, value in given.items():
+        words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return words
 
 
 def _dtype(config: Config, device: str) -> str:

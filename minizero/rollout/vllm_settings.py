@@ -26,35 +26,20 @@ if TYPE_CHECKING:
 def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
     """Arguments of vllm.LLM. Cache bytes are ours to plan, so nothing is profiled and nothing depends on what else
     is on the card."""
-    cpu, sampler = policy.device == "cpu", config.sampler
-    settings: dict[str, Any] = {
+    sampler = config.sampler
+    dtype = str(policy.model.dtype).removeprefix("torch.")
+    settings = common_settings(config, dtype=dtype, device=policy.device, adapters=len(names(config.adapter))) | {
         "model": locate(config.model.name),
-        "dtype": str(policy.model.dtype).removeprefix("torch."),
-        "enable_lora": True,
-        "max_loras": len(names(config.adapter)),
-        "max_lora_rank": engine_rank(config.adapter.rank),
-        "max_model_len": max_model_len(config),
-        "max_num_seqs": sampler.max_rows,
         "max_num_batched_tokens": batched_tokens(config, policy.device),
         "kv_cache_memory_bytes": kv_bytes(config, text_sizes(policy.model).to_dict()),
-        # Of the distribution that is sampled from: temperature applied. vLLM's default is before it.
-        "logprobs_mode": "processed_logprobs",
-        "seed": config.run.rng_seed % 2**31,
         "disable_log_stats": True,
-        "enable_prefix_caching": True,
         "use_tqdm_on_load": False,
     }
     if launched() > 1:
         # Each rank's engine is one of its own, on the card that the launcher gave to the rank.
         settings["distributed_executor_backend"] = "external_launcher"
-    if config.model.quantization == "nf4":
-        settings |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
-    if sampler.weights == "fp8":
-        settings["quantization"] = "fp8"  # rounded as they are loaded; each matrix has a scale of its own
-    if sampler.kv_dtype == "fp8":
-        settings["kv_cache_dtype"] = "fp8"
-    if cpu:
-        return settings | {"enforce_eager": True, "block_size": 32}  # the default block of 128 caches no short prompt
+    if policy.device == "cpu":
+        return settings
     if sampler.release_kv is True:
         settings["enable_sleep_mode"] = True  # the memory pool from which the cache can be given back
     # The cache's bytes are set, so this share decides nothing, but vLLM refuses to start when less of the card is free;
@@ -63,6 +48,32 @@ def engine_settings(config: Config, policy: Policy) -> dict[str, Any]:
     # Every trained request has the adapter. (The first setting is of vLLM's older runner; the newer has one set.)
     graphs = {"cudagraph_specialize_lora": False, "cudagraph_capture_sizes": graph_sizes(sampler.max_rows)}
     return settings | {"compilation_config": graphs}
+
+
+def common_settings(config: Config, *, dtype: str, device: str, adapters: int) -> dict[str, Any]:
+    """What vLLM is told in this process and as a server, as arguments of vllm.LLM; `adapters` at once."""
+    sampler = config.sampler
+    settings: dict[str, Any] = {
+        "dtype": dtype,
+        "enable_lora": True,
+        "max_loras": adapters,
+        "max_lora_rank": engine_rank(config.adapter.rank),
+        "max_model_len": max_model_len(config),
+        "max_num_seqs": sampler.max_rows,
+        # Of the distribution that is sampled from: temperature applied. vLLM's default is before it.
+        "logprobs_mode": "processed_logprobs",
+        "seed": config.run.rng_seed % 2**31,
+        "enable_prefix_caching": True,
+    }
+    if config.model.quantization == "nf4":
+        settings |= {"quantization": "bitsandbytes", "load_format": "bitsandbytes"}
+    if sampler.weights == "fp8":
+        settings["quantization"] = "fp8"  # rounded as they are loaded; each matrix has a scale of its own
+    if sampler.kv_dtype == "fp8":
+        settings["kv_cache_dtype"] = "fp8"
+    if device == "cpu":
+        settings |= {"enforce_eager": True, "block_size": 32}  # the default block of 128 caches no short prompt
+    return settings
 
 
 def graph_sizes(rows: int) -> list[int]:
