@@ -16,7 +16,7 @@ from minizero.planner.calibration import Measured, beyond_plan_gib, measured_for
 from minizero.planner.cards import Card, find_card, this_card
 from minizero.planner.driver import check_driver
 from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, UNPLANNED_GIB, budget_of, filled
-from minizero.planner.members import further_adapters
+from minizero.planner.members import further_adapters, one_adapter
 from minizero.planner.memory import (
     LEARNING,
     STATE,
@@ -140,9 +140,8 @@ class Plan:
             f"logits of {optim.logits_chunk} positions at a time"
         )
         lines += step_in_words(self.config, self.work, self.expected, self.floor, self.bounds)
-        sizes: dict[str, Any] = {"kv_gib": self.cache, "weights_gib": self.weights, "measured": self.measured}
-        step_s = 0.0 if self.served else sum(self.expected.values())
-        lines += further_adapters(self.config, self.shape, self.card, self.work, step_s, **sizes)
+        if (one := one_adapter(self.config)) is not self.config:
+            lines.append(further_adapters(self.config, _plan(one, self.shape, self.card), self))
         lines += self._of_the_run() if self.fits else []
         if not self.has_its_type:
             lines.append(f"! {_without_bfloat16(self)}")
