@@ -1,4 +1,4 @@
-"""Every shipped overlay loads, is played for three steps with a scripted model, and changes what happens there."""
+"""Every shipped overlay loads, is played for four steps with a scripted model, and changes what happens there."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from minizero.config import Config, difference, load_config
 from minizero.learn.policy import Policy
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.selfplay.buffer import TaskBuffer, task_to_json
-from minizero.selfplay.round import task_key
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
 from minizero.selfplay.step import SelfPlay
@@ -29,9 +28,9 @@ FOLDER = ROOT / "configs" / "ablations"
 OVERLAYS = sorted(FOLDER.rglob("*.toml"))
 NAMES = [str(path.relative_to(FOLDER)) for path in OVERLAYS]
 WORDS_NEEDED = {"error_tasks.toml", "composites.toml"}  # not for the tiny model's style
-STEPS = 3
+STEPS = 4
 SMALL = (
-    "selfplay.proposals=4", "selfplay.solves=8", "selfplay.attempts=4", "selfplay.max_prompt_tokens=100000",
+    "selfplay.proposals=4", "selfplay.solves=32", "selfplay.attempts=4", "selfplay.max_prompt_tokens=100000",
     "selfplay.propose_max_tokens=400", "selfplay.solve_max_tokens=400", "buffer.seed_tasks=6", "optim.lr=1e-2",
     "eval.tasks=none", "run.threads=1", "sandbox.workers=1",
 )  # fmt: skip
@@ -70,10 +69,9 @@ def default_trace(files: tuple[str, ...], overrides: tuple[str, ...], _: int, bo
 
 
 def played(config: Config, box: Sandbox) -> str:
-    """A digest of all that three steps ask, reward, keep and learn."""
+    """A digest of all that four steps ask, reward, keep and learn."""
     seeds, _ = seed_tasks(config.buffer.seeds, config.buffer.seed_tasks, config.selfplay.task_types)
-    by = config.admission.duplicate_by
-    buffer = TaskBuffer(lambda task: task_key(task, by), keep=config.buffer.keep)
+    buffer = TaskBuffer.of(config)
     buffer.add((task, None) for task in seeds)
     asked: list[str] = []
     script = Script(config.prompt.style, asked)
@@ -112,8 +110,8 @@ class Script:
         parts = self._proposal(kind, text, rng) if role == "propose" else [self._answer(kind, text, rng)]
         if self.style == "r1":
             return f" well </think> <answer>{''.join(f'```{name}{body}' for name, body in parts)}</answer>"
-        (_, first), *others = parts  # the first block is open already
-        return first.lstrip("\n") + "".join(f"```{name}{body}" for name, body in others)
+        text = "".join(f"```{name}{body}" for name, body in parts)
+        return text.removeprefix(request.prompt.prefill)  # which opens the block of a proposal
 
     def _proposal(self, kind: str, text: str, rng: random.Random) -> list[tuple[str, str]]:
         if kind == "induction":
@@ -127,6 +125,8 @@ class Script:
             [f"[{', '.join(f'{name}(x)' for name in given)}]" if given else "x", *(["[1]"] * bool(given))]
         )
         shape = rng.choice((last, f"({last}, {rng.randrange(3)})", f"[{last}] * {rng.randrange(1, 3)}"))
+        if rng.random() < 0.4:
+            shape = "x / 0"  # running it is refused
         program = "\n".join(["def f(x):", *body, f"    return {shape}"])
         return [("python", f"\n{program}\n```\n"), ("input", f"\n{rng.randrange(4)}\n```\n")]
 
@@ -143,7 +143,7 @@ class Script:
         if kind == "abduction":
             return "input", f"\n{rng.randrange(4)}\n```"
         given = re.findall(r"```input\n(.*?)\n```", text, re.DOTALL)
-        answer = _value(program, given[0]) if is_right and given else "[]"
+        answer = _value(program, given[0]) if is_right and given and "/ 0" not in program else "[]"
         return "output", f"\n{'NoError' if kind == 'error' and is_right else answer}\n```"
 
 
