@@ -134,6 +134,11 @@ def gap(policy: Policy, completions: list[Completion]) -> float:
     return float((trained - torch.tensor([v for c in completions for v in c.log_probs])).abs().max())
 
 
+def buffers_moved(self: StackedAdapter, layers: Any) -> None:
+    """In place of StackedAdapter.write: vLLM's buffers are not where they were."""
+    raise InternalsMoved("for the test")
+
+
 def content(completions: list[Completion]) -> list[tuple[tuple[int, ...], tuple[float, ...]]]:
     return [(c.ids, c.log_probs) for c in completions]
 
@@ -318,11 +323,8 @@ def test_resetting_the_prefix_cache_under_running_requests_is_refused(sampler: V
 def test_without_vllms_buffers_a_saved_adapter_does_the_same(
     sampler: VLLMSampler, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def moved(self: StackedAdapter, layers: Any) -> None:
-        raise InternalsMoved("for the test")
-
     with random_adapter(policy, 1.0), monkeypatch.context() as patch:
-        patch.setattr(StackedAdapter, "write", moved)
+        patch.setattr(StackedAdapter, "write", buffers_moved)
         sampler.push()
         assert not sampler._push.in_place
         assert gap(policy, complete(sampler, "abc", LONG)) < 1e-4

@@ -13,10 +13,10 @@ import torch
 
 from minizero.config import load_config
 from minizero.rollout.agreement import random_adapter
-from minizero.rollout.vllm_internals import InternalsMoved, StackedAdapter
+from minizero.rollout.vllm_internals import StackedAdapter
 from minizero.rollout.vllm_settings import engine_settings
 from minizero.types import Message, Prompt, Request, Role, Rollout, SamplerError, TaskType
-from tests.test_vllm import LONG, engine, gap, model_directory, settings
+from tests.test_vllm import LONG, buffers_moved, engine, gap, model_directory, settings
 
 if TYPE_CHECKING:
     from minizero.learn.policy import Policy
@@ -80,11 +80,8 @@ def test_a_request_is_written_by_its_adapter_as_it_is_now(sampler: VLLMSampler, 
 def test_a_saved_adapter_each_is_the_way_round(
     sampler: VLLMSampler, policy: Policy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def moved(self: StackedAdapter, layers: Any) -> None:
-        raise InternalsMoved("moved")
-
     with random_adapter(policy, 2.0), monkeypatch.context() as patch:
-        patch.setattr(StackedAdapter, "write", moved)
+        patch.setattr(StackedAdapter, "write", buffers_moved)
         sampler.push()
         assert not sampler._push.in_place
         assert gap(policy, completions(sampler)) < 1e-4
