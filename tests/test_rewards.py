@@ -342,7 +342,9 @@ def test_what_becomes_a_float_without_loss_is_a_reward(tmp_path: Path, body: str
 
 def config_of(table: dict[str, object], *types: str) -> Config:
     play = {"task_types": types or ("deduction", "induction")}
-    return config_from({"model": {"name": "any"}, "prompt": {"style": "r1"}, "reward": table, "selfplay": play})
+    buffer = {"memory": 8}  # which the term of this name asks for
+    sections = {"model": {"name": "any"}, "prompt": {"style": "r1"}, "buffer": buffer}
+    return config_from(sections | {"reward": table, "selfplay": play})
 
 
 def test_every_term_is_tried_before_a_run_starts(tmp_path: Path) -> None:
