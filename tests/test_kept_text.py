@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import linecache
 import math
 import re
 import threading
@@ -121,6 +122,15 @@ def test_so_does_code_that_was_typed_in() -> None:
     names: dict[str, Any] = {}
     exec("def typed(outcome):\n    return 1.0", names)
     with pytest.raises(RuntimeError, match=r"its own text is not to be had\. Continue from Python"):
+        loaded(names["typed"])
+
+
+def test_the_text_of_other_code_without_a_file_is_not_taken_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Python 3.13 remembers what python -c was given under the same name, "<string>".
+    monkeypatch.setitem(linecache.cache, "<string>", (15, None, ["import sys;print(1)\n"], "<string>"))
+    names: dict[str, Any] = {}
+    exec("def typed(outcome):\n    return 1.0", names)
+    with pytest.raises(RuntimeError, match="its own text is not to be had"):
         loaded(names["typed"])
 
 
