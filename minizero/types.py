@@ -285,6 +285,11 @@ class Request:
     masked: tuple[int, ...] = ()  # tokens that are not to be written: their logits are MASK_BIAS lower
     member: str = ""  # which of several adapters writes it (config/adapters.py)
 
+    @property
+    def side(self) -> str | None:
+        """What it is written by: the adapter of this name, or None, the model without one."""
+        return self.member if self.adapter else None
+
 
 @dataclass(frozen=True, slots=True)
 class Completion:

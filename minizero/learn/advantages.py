@@ -89,26 +89,25 @@ def _estimate(
                 f"prompt (first: {missing[0]}). Set another baseline for this role, for example trrpp"
             )
     if estimator.baseline == "running" and not estimator.function:
-        baseline = _running_means(rollouts, estimator, running, prefix)
+        weights = _weights(rewards, lengths, estimator)
+        baseline = _running_means(rollouts, rewards, weights, estimator, running, prefix)
     elif all(rollout.baseline is not None for rollout in rollouts):
         baseline = torch.tensor([rollout.baseline for rollout in rollouts], dtype=torch.float64)
     return advantages(rewards, lengths, groups, estimator, baseline).float()
 
 
 def _running_means(
-    rollouts: Sequence[Rollout], estimator: Estimator, running: MutableMapping[str, float], prefix: str
-) -> Tensor:
+    rollouts: Sequence[Rollout], rewards: Tensor, weights: Tensor, estimator: Estimator,
+    running: MutableMapping[str, float], prefix: str,
+) -> Tensor:  # fmt: skip
     """The mean of each rollout's group in earlier steps, decay b + (1 - decay) mean; in its first step, of that step.
 
     SPIRAL, arXiv 2506.24119, section 3 (role-conditioned advantage estimation).
     """
     keys = [prefix + "/".join(_named(rollout, key) for key in estimator.baseline_by) for rollout in rollouts]
-    sums: dict[str, tuple[float, float]] = {}
-    for key, rollout in zip(keys, rollouts, strict=True):
-        weight = len(rollout.completion.ids) if estimator.statistics == "token" else 1
-        total, weighted = sums.get(key, (0.0, 0.0))
-        sums[key] = total + weight, weighted + weight * rollout.reward
-    means = {key: weighted / max(total, 1) for key, (total, weighted) in sums.items()}
+    ids = _ids(keys)
+    of_step = _group_sum(weights * rewards, ids) / _group_sum(weights, ids).clamp(min=1)
+    means = dict(zip(keys, of_step.tolist(), strict=True))
     baseline = torch.tensor([running.get(key, means[key]) for key in keys], dtype=torch.float64)
     for key, mean in means.items():
         running[key] = estimator.decay * running.get(key, mean) + (1 - estimator.decay) * mean
@@ -142,7 +141,7 @@ def advantages(
     _check_prompts(config, groups["prompt"])
     if config.pass_k:
         rewards = pass_rewards(rewards, groups["prompt"], config.pass_k)
-    weights = lengths.to(rewards.dtype) if config.statistics == "token" else torch.ones_like(rewards)
+    weights = _weights(rewards, lengths, config)
     centred = rewards - _baseline(rewards, weights, groups, config, baseline)
     if config.baseline_by and config.baseline in ("mean", "leave_one_out"):
         # All equal: rounding of the mean must not leave a residue that a tiny deviation would blow up.
@@ -162,16 +161,20 @@ def advantages(
     return torch.where(usable, centred * torch.rsqrt(variance + EPS), 0.0)
 
 
+def _weights(rewards: Tensor, lengths: Tensor, config: Estimator) -> Tensor:
+    return lengths.to(rewards.dtype) if config.statistics == "token" else torch.ones_like(rewards)
+
+
 def _baseline(
-    rewards: Tensor, weights: Tensor, groups: Mapping[str, Tensor], config: Estimator, greedy: Tensor | None
+    rewards: Tensor, weights: Tensor, groups: Mapping[str, Tensor], config: Estimator, given: Tensor | None
 ) -> Tensor:
     if config.baseline == "none":
         return torch.zeros_like(rewards)
     if config.baseline in ("greedy", "running"):
-        if greedy is None:
+        if given is None:
             what = "the reward of each prompt's greedy completion" if config.baseline == "greedy" else "earlier means"
             raise EstimatorError(f"baseline = {config.baseline} needs {what}; none was given")
-        return greedy.to(rewards)
+        return given.to(rewards)
     ids = _group_ids(config.baseline_by, groups, len(rewards))
     total, weighted = _group_sum(weights, ids), _group_sum(weights * rewards, ids)
     if config.baseline == "leave_one_out":

@@ -135,8 +135,7 @@ def engine_bytes(config: Config, shape: Shape, size: int, device: str) -> float:
 def memory(config: Config, shape: Shape, *, device: str, vllm: bool) -> dict[str, float]:
     """Part -> GiB, without the key-value cache. With vLLM the weights exist twice unless they are shared."""
     size = value_bytes(config, shape, device)
-    rank, full = config.adapter.rank, config.adapter.kind == "full"
-    adapters = len(names(config.adapter)) * shape.lora(rank)
+    adapters, full = adapter_parameters(config, shape), config.adapter.kind == "full"
     trained = shape.parameters if full else adapters
     moment = 4.0 if config.optim.adam_bits == 32 else 1 + 4 / 256  # 8 bits, and a float32 for 256 of them
     held = 8 + 2 * moment + (4 if config.optim.ema_decay else 0)  # gradient, master, moments, perhaps a mean
@@ -167,6 +166,11 @@ def peak(parts: Mapping[str, float], cache: float, *, released: bool) -> float:
     learning, sampling = (sum(parts.get(name, 0.0) for name in names) for names in (LEARNING, SAMPLING))
     held = sum(parts.values()) - learning - sampling
     return held + (max(learning, sampling + cache) if released else max(learning, sampling) + cache)
+
+
+def adapter_parameters(config: Config, shape: Shape) -> int:
+    """Of all adapters together."""
+    return len(names(config.adapter)) * shape.lora(config.adapter.rank)
 
 
 def sampled_weights(parts: Mapping[str, float]) -> float:

@@ -16,7 +16,14 @@ from minizero.config.adapters import names
 from minizero.config.schema import Config
 from minizero.planner.calibration import Measured, matmul_parameters
 from minizero.planner.cards import Card
-from minizero.planner.memory import batched_tokens, cache_value_bytes, kv_token_bytes, releases, value_bytes
+from minizero.planner.memory import (
+    adapter_parameters,
+    batched_tokens,
+    cache_value_bytes,
+    kv_token_bytes,
+    releases,
+    value_bytes,
+)
 from minizero.planner.shapes import Shape
 from minizero.rewards.attempts import expected_attempts
 from minizero.types import Completion
@@ -168,8 +175,7 @@ def seconds(
     }
     sampling = sum(parts.values())
     is_adapter = config.adapter.kind == "lora"
-    members = len(names(config.adapter))
-    copied = 2 * value_bytes(config, shape, "cuda") * members * shape.lora(config.adapter.rank) if is_adapter else 0
+    copied = 2 * value_bytes(config, shape, "cuda") * adapter_parameters(config, shape) if is_adapter else 0
     gives_back = is_adapter and releases(config, True) and not floor
     return parts | {
         "update": train_passes(config) * n * work.computed / train,

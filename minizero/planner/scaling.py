@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from minizero.config.adapters import names
+from minizero.planner.memory import adapter_parameters
 from minizero.planner.pace import KINDS, Work, chain_seconds, seconds
 from minizero.planner.plan import Plan
 from minizero.planner.servers import overlapped, part_of, sampled_by, server_of
@@ -62,8 +62,7 @@ def shared(plan: Plan, cards: int) -> Shared:
     if not plan.expected:
         raise ConfigError("--cards: nothing is known of the speed here. Name a card, for example  --card rtx3090")
     config, work, others = plan.config, plan.work, (cards - 1) / cards
-    adapters = len(names(config.adapter)) * plan.shape.lora(config.adapter.rank)
-    trained = adapters if config.adapter.kind == "lora" else plan.shape.parameters
+    trained = adapter_parameters(config, plan.shape) if config.adapter.kind == "lora" else plan.shape.parameters
     gradients = 2 * others * GRADIENT_BYTES * trained * config.optim.updates_per_step
     outcomes = others * _outcome_bytes(work, TOKEN_BYTES, PROMPT_BYTES)
     parts = seconds(
@@ -84,7 +83,7 @@ def served(plan: Plan, servers: int) -> Shared:
     parts = sampled_by(
         turns, plan.shape, plan.card, work, servers=servers, budget=budget, measured=plan.measured, floor=False
     )
-    adapters = 2.0 * len(names(config.adapter)) * plan.shape.lora(config.adapter.rank) * servers
+    adapters = 2.0 * adapter_parameters(config, plan.shape) * servers
     outcomes = _outcome_bytes(work, JSON_TOKEN_BYTES, JSON_PROMPT_BYTES)
     parts["sync"] = 2 * adapters / DISK
     parts["exchange"] = outcomes / BETWEEN_BOXES + work.generated * JSON_TOKEN_S

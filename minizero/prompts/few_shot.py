@@ -68,11 +68,11 @@ assertion with the value that the call returns. Write the value as a literal: no
 {manner}"""
 _INSTRUCTIONS: Final = {"output": _FORWARDS, "input": _BACKWARDS, "statement": _DESCRIBED}
 _AT_ONCE = "Write nothing else, and the whole assertion between [ANSWER] and [/ANSWER], as in the examples."
-_THINK_FIRST = (
-    "First think it through step by step between [THOUGHT] and [/THOUGHT], then write the whole assertion between "
-    "[ANSWER] and [/ANSWER], as in the examples."
+_AFTER_THOUGHT = (
+    "First think it through step by step between [THOUGHT] and [/THOUGHT], then write {what} between [ANSWER] and "
+    "[/ANSWER], as in the {examples}."
 )
-
+_THINK_FIRST = _AFTER_THOUGHT.format(what="the whole assertion", examples="examples")
 
 _PROPOSE = """\
 Below are puzzles: a Python function f and one call of it. {goal} Each puzzle has another idea and other kinds of data \
@@ -98,15 +98,9 @@ _NAME_ERROR = """\
 Below are a Python function and one call of it. Say which exception the call raises, by the name of its class, or \
 NoError if it raises none. {manner}"""
 _PROGRAM_AT_ONCE = "Write nothing but the program, between [ANSWER] and [/ANSWER], as in the example."
-_PROGRAM_AFTER_THOUGHT = (
-    "First think it through step by step between [THOUGHT] and [/THOUGHT], then write the program between [ANSWER] and "
-    "[/ANSWER], as in the example."
-)
+_PROGRAM_AFTER_THOUGHT = _AFTER_THOUGHT.format(what="the program", examples="example")
 _NAME_AT_ONCE = "Write nothing but the name, between [ANSWER] and [/ANSWER], as in the examples."
-_NAME_AFTER_THOUGHT = (
-    "First think it through step by step between [THOUGHT] and [/THOUGHT], then write the name between [ANSWER] and "
-    "[/ANSWER], as in the examples."
-)
+_NAME_AFTER_THOUGHT = _AFTER_THOUGHT.format(what="the name", examples="examples")
 _PROGRAM_TASK: Final = Task(
     TaskType.INDUCTION,
     _EXAMPLES[1].program,
@@ -150,8 +144,7 @@ def propose(
     form = ERROR_EXAMPLE if task_type is TaskType.ERROR else FORM_EXAMPLE
     shown = [*examples] if len(examples) > 1 else [form, *examples]
     parts = [_PROPOSE.format(goal=_GOALS[task_type], more=more)]
-    parts += [f"[PYTHON]\n{task.program}\n\nf({task.input})\n[/PYTHON]" for task in shown]
-    return _prompt([*parts, ""], "[PYTHON]\n", ("[/PYTHON]",))
+    return _prompt([*parts, *map(_call, shown), ""], "[PYTHON]\n", ("[/PYTHON]",))
 
 
 def solve(task: Task, *, think: bool) -> Prompt:

@@ -25,6 +25,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from minizero.tasks.programs import parse
+
 ANSWER_SURPRISE = "answer_surprise"
 ANSWER_SURPRISE_BY_TYPE = "answer_surprise_by_type"
 INPUT_SURPRISE = "input_surprise"
@@ -123,9 +125,8 @@ Shape = Counter[tuple[str, str]]
 def shape_of(program: str) -> Shape:
     """How often each kind of node stands directly in which other, names and the values of constants left out; empty for
     text that does not parse."""
-    try:
-        tree = ast.parse(program)
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
+    tree = parse(program)
+    if tree is None:
         return Counter()
     return Counter((_kind(node), _kind(child)) for node in ast.walk(tree) for child in ast.iter_child_nodes(node))
 

@@ -87,19 +87,13 @@ class _Keeper:
         except (OSError, TypeError, SyntaxError):
             return None
         own = value.__code__.co_name if isinstance(value, FunctionType) else value.__name__
-        if not _defines(text, own):  # code without a file may be looked up in another's text: <string>
-            return None
+        if own.isidentifier() and own not in (table.get_name() for table in module.get_children()):
+            return None  # the text of other code without a file: both are called <string>
         around = _surroundings(value)
         for other in dict.fromkeys(_used(module)):
             if other != value.__name__ and other in around:
                 self.keep(other, around[other])
         return f"\n\n{text.rstrip()}" + ("" if name == value.__name__ else f"\n\n\n{name} = {value.__name__}")
-
-
-def _defines(text: str, name: str) -> bool:
-    """Whether a text is the definition of a function or class of this name, or of a nameless one."""
-    first = ast.parse(text).body[:1]
-    return not name.isidentifier() or any(getattr(node, "name", None) == name for node in first)
 
 
 def _used(table: symtable.SymbolTable) -> Iterator[str]:

@@ -13,7 +13,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -214,8 +214,11 @@ def _sample(policy: Policy, sampler: Sampler, *, adapter: bool, member: str) -> 
     temperature = policy.config.sampler.temperature
     for i, text in enumerate([*TEXTS, *_long_texts(policy, sampler)]):
         prompt = Prompt((Message("user", text),))
-        request = Request(f"agreement/{i}", prompt, TOKENS, i, SAMPLES, temperature=temperature, adapter=adapter)
-        sampler.submit(replace(request, member=member))
+        sampler.submit(
+            Request(
+                f"agreement/{i}", prompt, TOKENS, i, SAMPLES, temperature=temperature, adapter=adapter, member=member
+            )
+        )
     done = sorted(drain(sampler), key=lambda completion: (completion.request_id, completion.index))
     return [Rollout(Role.SOLVE, TaskType.DEDUCTION, c.request_id, c, 0.0, {}) for c in done]
 

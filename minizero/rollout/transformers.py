@@ -99,7 +99,7 @@ class TransformersSampler:
                 f"{self._longest} tokens this model {self._why}, so its cache would be wrong. Ask for fewer tokens "
                 "(selfplay.max_prompt_tokens, selfplay.*_max_tokens), or take another model."
             )
-        self._queues.setdefault(_side(request), deque()).append((request, ids))
+        self._queues.setdefault(request.side, deque()).append((request, ids))
         self._may_enter = True
 
     @property
@@ -301,10 +301,6 @@ def longest_text(sizes: Any) -> tuple[int, str]:
         (getattr(sizes, "index_topk", None) or 0, "chooses the tokens that it sees by an index (index_topk)"),
     ]
     return min(((limit, why) for limit, why in limits if limit), default=(0, ""))
-
-
-def _side(request: Request) -> str | None:
-    return request.member if request.adapter else None
 
 
 def _writing(rows: list[_Row], device: Any) -> Tensor:

@@ -104,10 +104,10 @@ class VLLMSampler(PushedSampler):
     def _enter(self) -> None:
         """Hand what is held to the engine, as far as it may run beside what runs already."""
         if self._held and not self._running:
-            self._side = _side(self._held[0][0])
+            self._side = self._held[0][0].side
         held, self._held = self._held, deque()
         for request, prompt in held:
-            if self._takes_turns and _side(request) != self._side:
+            if self._takes_turns and request.side != self._side:
                 self._held.append((request, prompt))
             else:
                 self._add(request, prompt)
@@ -320,7 +320,3 @@ class Push:
 
     def close(self) -> None:
         shutil.rmtree(self._directory, ignore_errors=True)
-
-
-def _side(request: Request) -> str | None:
-    return request.member if request.adapter else None

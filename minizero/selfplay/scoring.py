@@ -15,7 +15,7 @@ from minizero.config.schema import Config
 from minizero.rewards import Reward, reward_answer, reward_proposal
 from minizero.selfplay.buffer import task_to_json
 from minizero.selfplay.record import Record
-from minizero.selfplay.votes import rates, voted
+from minizero.selfplay.votes import by_majority
 from minizero.tasks.blocks import is_reasoned
 from minizero.tasks.programs import program_key, statement_lines
 from minizero.types import AnswerOutcome, Completion, ProposalOutcome, Role, Rollout, TaskType
@@ -47,21 +47,18 @@ def score(
 ) -> list[Scored]:
     """Reward every completion. Raises RewardError for a term that raises or returns no finite number."""
     play, scored = config.selfplay, []
-    solved: dict[str, float] = {}  # task id -> the solve rate that is rewarded, where that is not the executor's
-    judged = {False: answers, True: attempts}
+    rewarded = proposals, answers, attempts  # the same, with the verdicts and solve rates that are rewarded
     if config.reward.solve.truth == "majority":
-        judged = {False: voted(answers), True: voted(attempts)}
-        solved = rates(judged[True])
-    for outcome, completion in proposals:
-        rate = solved.get(outcome.task.id, outcome.solve_rate) if outcome.task else outcome.solve_rate
-        earned = reward_proposal(replace(outcome, solve_rate=rate), config.reward.propose, config.reward.cut)
+        rewarded = by_majority(proposals, answers, attempts)
+    for (outcome, completion), (as_judged, _) in zip(proposals, rewarded[0], strict=True):
+        earned = reward_proposal(as_judged, config.reward.propose, config.reward.cut)
         rollout = Rollout(
             Role.PROPOSE, outcome.type, completion.request_id, completion, earned.value, earned.terms
         )  # fmt: skip
         scored.append(Scored(outcome, rollout, earned, play.train_propose))
-    for is_attempt, pairs in ((False, answers), (True, attempts)):
-        for (answer, completion), (as_judged, _) in zip(pairs, judged[is_attempt], strict=True):
-            earned = reward_answer(as_judged, config.reward.solve, config.reward.cut)
+    for is_attempt, pairs, judged in ((False, answers, rewarded[1]), (True, attempts, rewarded[2])):
+        for (answer, completion), (as_voted, _) in zip(pairs, judged, strict=True):
+            earned = reward_answer(as_voted, config.reward.solve, config.reward.cut)
             baseline = greedy.get(completion.request_id)
             rollout = Rollout(
                 Role.SOLVE, answer.task.type, completion.request_id, completion, earned.value, earned.terms,

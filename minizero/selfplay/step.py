@@ -251,9 +251,8 @@ class SelfPlay:
                 name, member = f"propose/{task_type}/{index:04d}", self.league.proposer(number, next(places))
                 lines = self.rng.choice(play.request_lines) if play.request_lines else None
                 composites = self._composites(task_type, number)
-                for asked in itertools.islice(
-                    filter(self._fits, self._draw_proposal(name, task_type, lines, composites)), 1
-                ):
+                draws = self._draw_proposal(name, task_type, lines, composites)
+                if asked := next(filter(self._fits, draws), None):
                     yield replace(asked, member=member, opponent=self.league.opponent(member, number, name))
 
     def _draw_proposal(

@@ -1,8 +1,8 @@
 """Rewards without an executor: the answer that most attempts gave counts as right (reward.solve.truth = "majority").
 
-Reading order: voted, rates. Self-consistency as a reward (TTRL, arXiv 2504.16084; R-Zero, arXiv 2508.05004): what
-"Survive or Collapse" (arXiv 2605.22217) trains on, to show what a leaking gate does. Only rewards are made from it:
-outcomes, metrics and the buffer keep the executor's verdicts.
+Reading order: by_majority, voted, rates. Self-consistency as a reward (TTRL, arXiv 2504.16084; R-Zero, arXiv
+2508.05004): what "Survive or Collapse" (arXiv 2605.22217) trains on, to show what a leaking gate does. Only rewards are
+made from it: outcomes, metrics and the buffer keep the executor's verdicts.
 """
 
 from __future__ import annotations
@@ -12,10 +12,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from minizero.tasks.programs import program_key
-from minizero.types import AnswerOutcome, Completion, TaskType, Verdict
+from minizero.types import AnswerOutcome, Completion, ProposalOutcome, TaskType, Verdict
 from sandbox.values import InvalidValue, parse_value, render
 
+Proposed = tuple[ProposalOutcome, Completion]
 Answered = tuple[AnswerOutcome, Completion]
+
+
+def by_majority(
+    proposals: Sequence[Proposed], answers: Sequence[Answered], attempts: Sequence[Answered]
+) -> tuple[Sequence[Proposed], Sequence[Answered], Sequence[Answered]]:
+    """The same, as they are rewarded: verdicts by vote, and solve rates as shares of the attempts that won theirs."""
+    tried = voted(attempts)
+    solved = rates(tried)
+    proposed = [
+        (replace(o, solve_rate=solved.get(o.task.id, o.solve_rate)) if o.task else o, completion)
+        for o, completion in proposals
+    ]
+    return proposed, voted(answers), tried
 
 
 def voted(answers: Sequence[Answered]) -> list[Answered]:

@@ -60,12 +60,12 @@ def self_play_tasks(limit: int, where: Path | None = None, half: Half = "validat
     """
     problems = _load("output", where, half)
     random.Random(SUBSET_SEED).shuffle(problems)
-    count, size = -(-limit // 2), len(problems)
-    places = {TaskType.DEDUCTION: range(min(count, size)), TaskType.ABDUCTION: range(min(limit - count, size))}
+    size = len(problems)
+    kinds = ((TaskType.DEDUCTION, -(-limit // 2), 0), (TaskType.ABDUCTION, limit // 2, size // 2))
     return [
-        values.as_task(problems[(place + (kind is TaskType.ABDUCTION) * (size // 2)) % size], kind)
-        for kind, chosen in places.items()
-        for place in chosen
+        values.as_task(problems[(start + place) % size], kind)
+        for kind, count, start in kinds
+        for place in range(min(count, size))
     ]
 
 
