@@ -71,7 +71,7 @@ def pass_at_k_curve(correct: ArrayLike, n: int) -> Floats:
 
     Example: c = 0, 1 of n = 2 -> [0.25, 0.5].
     """
-    return _histogram_of_counts(_counts(correct, n), n) @ curve_table(n)
+    return _histogram_of_counts(whole_counts(correct, n), n) @ curve_table(n)
 
 
 def pass_at_k_intervals(
@@ -91,7 +91,7 @@ def pass_at_k_intervals(
     Percentiles of the resamples, shifted to centre on the estimate: samples drawn with replacement hold fewer different
     ones, which alone would lower pass@k for k > 1.
     """
-    c = _counts(correct, n)
+    c = whole_counts(correct, n)
     draws = _resampled_curves([c], n, rng, resamples, resample)[0]
     return _percentiles(pass_at_k_curve(c, n), draws, level, (0.0, 1.0))
 
@@ -107,7 +107,7 @@ def pass_at_k_difference(
     resample: Resample = "problems_and_samples",
 ) -> list[Interval]:
     """pass@k of trained minus base for every k; paired: each resample takes the same problems for both models."""
-    pair = _paired(_counts(base, n), _counts(trained, n))
+    pair = _paired(whole_counts(base, n), whole_counts(trained, n))
     draws = _resampled_curves(pair, n, rng, resamples, resample)
     value = pass_at_k_curve(pair[1], n) - pass_at_k_curve(pair[0], n)
     return _percentiles(value, draws[1] - draws[0], level, (-1.0, 1.0))
@@ -208,7 +208,7 @@ BINS = ("0", *(f"({i / 10:.1f}, {(i + 1) / 10:.1f}]" for i in range(9)), "(0.9, 
 def accuracy_histogram(correct: ArrayLike, n: int) -> dict[str, int]:
     """Problems by accuracy c / n: exactly 0, (0, 0.1], ..., (0.8, 0.9], (0.9, 1), exactly 1. In whole numbers, so that
     3 of 30 is in (0, 0.1] whatever 0.1 is in binary."""
-    c = _counts(correct, n)
+    c = whole_counts(correct, n)
     place = np.where(c == n, len(BINS) - 1, -(-10 * c // n))
     return dict(zip(BINS, np.bincount(place, minlength=len(BINS)).tolist(), strict=True))
 
@@ -228,13 +228,13 @@ class Coverage:
 
 def coverage(base: ArrayLike, trained: ArrayLike, n: int) -> Coverage:
     """Who solved what with all n samples each. Sensitive to n: see coverage_at and null_split for what chance gives."""
-    a, b = _paired(_counts(base, n) > 0, _counts(trained, n) > 0)
+    a, b = _paired(whole_counts(base, n) > 0, whole_counts(trained, n) > 0)
     return Coverage(*(float(cell.sum()) for cell in (a & b, a & ~b, b & ~a, ~a & ~b)))
 
 
 def coverage_at(base: ArrayLike, trained: ArrayLike, n: int, m: int) -> Coverage:
     """Expected coverage with m of the n samples of each model: products of pass@m and its complement, summed."""
-    pair = _paired(_counts(base, n), _counts(trained, n))
+    pair = _paired(whole_counts(base, n), whole_counts(trained, n))
     if not 1 <= m <= n:
         raise EvaluationError(f"coverage at {m} of {n} samples: expected 1 to {n}")
     a, b = (curve_table(n)[c, m - 1] for c in pair)
@@ -252,7 +252,7 @@ def null_split(base: ArrayLike, n: int) -> Coverage:
     if m < 1:
         raise EvaluationError(f"a null split needs at least 2 samples a problem, not {n}")
     cells = np.zeros(4)
-    for c in _counts(base, n):
+    for c in whole_counts(base, n):
         # With an odd n the sample left out is right with probability c / n.
         left_out = [(int(c), 1.0)] if n == 2 * m else [(int(c) - 1, c / n), (int(c), 1 - c / n)]
         for kept, chance in left_out:
@@ -281,7 +281,7 @@ def coverage_intervals(
 
     A share of 0 keeps the interval [0, unseen_bound(P)]: a bootstrap of nothing would claim certainty.
     """
-    a, b = _paired(_counts(base, n) > 0, _counts(trained, n) > 0)
+    a, b = _paired(whole_counts(base, n) > 0, whole_counts(trained, n) > 0)
     p = len(a)
     cells = {"both": a & b, "only_base": a & ~b, "only_trained": b & ~a, "neither": ~a & ~b}
     draws = rng.multinomial(p, [cell.mean() for cell in cells.values()], size=resamples) / p
@@ -300,7 +300,8 @@ def coverage_intervals(
 # -- checks --
 
 
-def _counts(correct: ArrayLike, n: int) -> NDArray[np.int64]:
+def whole_counts(correct: ArrayLike, n: int) -> NDArray[np.int64]:
+    """c[P], right answers of n to each of P problems. Raises EvaluationError unless they are whole and in 0..n."""
     c = np.asarray(correct)
     if n < 1 or c.ndim != 1 or not len(c):
         raise EvaluationError(

@@ -298,7 +298,7 @@ def test_each_adapter_has_a_name_of_its_own_at_a_server(random_model: Path, serv
         names = {body["model"] for body in server.asked[-6:]}
         assert {name.rpartition("-")[2] for name in names} == {"propose", "solve"}
         assert len(server.adapters) == 4  # two of each: the newest and the one before it
-        with pytest.raises(SamplerError, match="names the adapter ''; this policy has propose, solve"):
+        with pytest.raises(SamplerError, match="names no adapter by name; this policy has propose, solve"):
             sampler.submit(Request("r", Prompt((Message("user", "x"),)), 5, 0))
     finally:
         sampler.close()

@@ -27,6 +27,7 @@ from minizero.learn.policy import Policy
 from minizero.rollout.agreement import random_adapter
 from minizero.rollout.make import make_sampler
 from minizero.rollout.protocol import drain
+from minizero.rollout.servers import IDLE_S
 from minizero.types import Message, Prompt, Request, SamplerError
 from tests.test_vllm import engine, gap
 
@@ -119,6 +120,14 @@ def test_what_a_server_samples_is_the_policy_with_every_adapter(server: RealServ
         assert usage["completion_tokens"] >= sum(len(c.ids) for c in done)
     finally:
         sampler.close()
+
+
+@engine
+def test_no_connection_is_used_again_that_the_server_may_be_closing() -> None:
+    """Both closed after 5 s once, and the trainer's looks at the server came 5 s apart: ReadError in a healthy run."""
+    from vllm import envs
+
+    assert IDLE_S < 0.5 * envs.VLLM_HTTP_TIMEOUT_KEEP_ALIVE
 
 
 @engine

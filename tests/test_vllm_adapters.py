@@ -101,7 +101,7 @@ def test_an_engine_with_one_adapter_in_the_others_slot_is_refused(
 
 @engine
 def test_a_request_for_an_adapter_that_is_not_there_is_refused(sampler: VLLMSampler) -> None:
-    with pytest.raises(SamplerError, match=r"r: names the adapter ''; this policy has propose, solve\. Give"):
+    with pytest.raises(SamplerError, match=r"r names no adapter by name; this policy has propose, solve\. Give"):
         sampler.submit(Request("r", Prompt((Message("user", "a"),)), 4, 0))
 
 

@@ -12,13 +12,12 @@ from typing import Final
 
 from minizero.evaluation.problems import Problem
 from minizero.prompts.few_shot import beginning, question_about_a_value
+from minizero.tasks.tags import value_of
 from minizero.types import Prompt
-from sandbox.values import InvalidValue, parse_value
 
 DIRECT, WITH_THOUGHT = "few-shot", "few-shot-cot"
 KINDS: Final = ("output", "input", "statement")  # of suites whose answers are values
 TEMPERATURE: Final = 0.2  # of sampled answers, as in CRUXEval's protocol
-MOST_SIGNS: Final = 20  # of "==" that are tried as the end of a call
 
 
 def ask(kind: str, problem: Problem, style: str) -> Prompt:
@@ -37,19 +36,9 @@ def read(kind: str, problem: Problem, style: str, text: str) -> str:
     else:
         text = beginning(kind, problem.data["input"]) + text
     answer = text.partition("[/ANSWER]")[0].strip().removeprefix("assert").strip()
-    return _arguments(answer, problem) if kind == "input" else _output(answer, problem)
-
-
-def _output(answer: str, problem: Problem) -> str:
-    """What stands after the call and its ==, or the answer itself where it is a value alone."""
-    start = f"f({problem.data['input']}) =="
-    if answer.startswith(start):
-        return _value(answer[len(start) :])
-    if _is_value(answer):
-        return answer
-    parts = answer.split("==", MOST_SIGNS)
-    ends = ("==".join(parts[place:]).strip() for place in range(1, len(parts)))
-    return next((end for end in ends if _is_value(end)), _value(parts[-1]))
+    if kind == "input":
+        return _arguments(answer, problem)
+    return value_of(answer.removeprefix(f"f({problem.data['input']}) =="))
 
 
 def _arguments(answer: str, problem: Problem) -> str:
@@ -58,17 +47,3 @@ def _arguments(answer: str, problem: Problem) -> str:
     call = answer.removesuffix(end) if answer.endswith(end) else answer.rpartition("==")[0] or answer
     call = call.strip()
     return call[2:-1].strip() if call.startswith("f(") and call.endswith(")") else ""
-
-
-def _value(text: str) -> str:
-    """All of the text if it is a value, else its first line: some models go on after it."""
-    text = text.strip()
-    return text if _is_value(text) else text.partition("\n")[0].strip()
-
-
-def _is_value(text: str) -> bool:
-    try:
-        parse_value(text)
-    except InvalidValue:
-        return False
-    return True

@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minizero.statistics import Floats, Interval, curve_table, unseen_bound
+from minizero.statistics import Floats, Interval, curve_table, unseen_bound, whole_counts
 from minizero.types import EvaluationError
 
 TAUS = (0.25, 0.5, 0.75, 1.0)  # of arXiv 2412.13147's tables; its 0.0 is pass@k
@@ -110,7 +110,7 @@ def curve(correct: ArrayLike, table: Floats) -> Floats:
 
     Example: c = 0, 1, 4 of n = 4 with cover_table -> [2/3, 1/3, 1/3, 1/3].
     """
-    return np.asarray(table[_counts(correct, table)].mean(axis=0), dtype=np.float64)
+    return np.asarray(table[whole_counts(correct, len(table) - 1)].mean(axis=0), dtype=np.float64)
 
 
 def intervals(
@@ -120,7 +120,7 @@ def intervals(
 
     Where no problem counts, or all of them do, a bootstrap would claim certainty; there the end is unseen_bound(P).
     """
-    c = _counts(correct, table)
+    c = whole_counts(correct, len(table) - 1)
     levels, times = np.unique(c, return_counts=True)
     found = _bootstrap(table[levels], times, rng, level, resamples)
     if not _is_share(table):
@@ -145,7 +145,7 @@ def difference(
 
     Of a share on which no problem differs the ends are unseen_bound(P) on either side.
     """
-    a, b = _counts(base, table), _counts(trained, table)
+    a, b = whole_counts(base, len(table) - 1), whole_counts(trained, len(table) - 1)
     if len(a) != len(b):
         raise EvaluationError(
             f"{len(a)} problems of one model and {len(b)} of the other: a paired comparison needs the same"
@@ -174,7 +174,7 @@ def null_range(
             f"a null split of {n} samples needs a table for {m} (at least 1), not for {len(half) - 1}"
         )
     c = np.asarray(correct, dtype=np.int64)
-    _counts(c, np.empty((n + 1, 0)))
+    whole_counts(c, n)
     levels, times = np.unique(c, return_counts=True)
     who = np.repeat(levels, times)
     draws = np.empty((resamples, half.shape[1]))
@@ -253,12 +253,3 @@ def _check_k(k: int, n: int) -> None:
 
 def _is_share(table: Floats) -> bool:
     return bool(np.isin(table, (0, 1)).all())
-
-
-def _counts(correct: ArrayLike, table: Floats) -> Counts:
-    c, n = np.asarray(correct), len(table) - 1
-    if c.ndim != 1 or not len(c) or not np.equal(np.mod(c, 1), 0).all() or c.min() < 0 or c.max() > n:
-        raise EvaluationError(
-            f"counts of shape {c.shape} for {n} samples: expected a whole number from 0 to {n} for each problem"
-        )
-    return c.astype(np.int64)

@@ -27,7 +27,7 @@ class Members:
     def use(self, name: str) -> None:
         """The model computes with this member from now on, and a backward pass reaches this one alone."""
         if name not in self.names:
-            raise ModelError(self._unknown(name))
+            raise ModelError("a request or rollout " + self.unknown(name))
         if name != self.on:
             self._peft.set_adapter(peft_name(name))
             self.on = name
@@ -46,15 +46,16 @@ class Members:
         """Each member that wrote some of the rollouts at these places, and the places of its own. Raises ModelError for
         a rollout of nobody here, which none may learn from."""
         for strange in {rollouts[i].completion.member for i in places} - set(self.names):
-            raise ModelError(self._unknown(strange))
+            raise ModelError("a request or rollout " + self.unknown(strange))
         for name in self.names:
             if own := [i for i in places if rollouts[i].completion.member == name]:
                 yield name, own
 
-    def _unknown(self, name: str) -> str:
+    def unknown(self, name: str) -> str:
+        """What is said of a request or rollout for an adapter that is not here."""
         known = ", ".join(self.names) or "one adapter without a name"
         said = f"an adapter named {name}" if name else "no adapter by name"
-        return f"a request or rollout names {said}; this policy has {known}. Give Request.member one of these"
+        return f"names {said}; this policy has {known}. Give Request.member one of these"
 
     # -- files --------------------------------------------------------------------------------------------------------
 

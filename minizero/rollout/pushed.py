@@ -41,12 +41,9 @@ class PushedSampler(ABC):
 
     def check_member(self, request: Request) -> None:
         """Raise SamplerError for a request that names none of the policy's adapters."""
-        known = self._policy.members.names
-        if request.member not in known and request.adapter:
-            raise SamplerError(
-                f"{request.id}: names the adapter {request.member!r}; this policy has {', '.join(known) or 'one'}. "
-                "Give Request.member one of these"
-            )
+        members = self._policy.members
+        if request.adapter and request.member not in members.names:
+            raise SamplerError(f"{request.id} {members.unknown(request.member)}")
 
     @property
     @abstractmethod

@@ -25,6 +25,7 @@ from minizero.types import SamplerError
 
 log = logging.getLogger(__name__)
 CONNECT_S, SHORT_S = 5.0, 60.0  # to be connected; for a short answer from a server that may be busy
+IDLE_S = 2.0  # a connection that was idle so long is not used again: vLLM closes it after 5, perhaps at that moment
 WATCH_S, HEALTH_S = 5.0, 20.0  # between looks at a server that works, and how long one may take
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)  # between tries to reach one that does not answer; then always the last
 TRIES = 5  # of one completion that a server answers with an error of its own, or not at all
@@ -184,7 +185,7 @@ class Server:
             base_url=url,
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx2.Timeout(SHORT_S, connect=CONNECT_S),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=rows),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=rows, keepalive_expiry=IDLE_S),
             transport=transport,
         )
         self._rows = asyncio.Semaphore(rows)

@@ -1,7 +1,7 @@
 """What stands between the tags of the prompt style few-shot (prompts/few_shot.py), read from a model's text.
 
-Reading order: as_blocks (a proposal, in the blocks that parsing.py reads), answer, is_closed. Nothing runs; the text is
-hostile, and all of it takes time linear in its length.
+Reading order: as_blocks (a proposal, in the blocks that parsing.py reads), answer, value_of (the evaluation's few-shot
+formats read with it too), is_closed. Nothing runs; the text is hostile, and all of it takes time linear in its length.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def answer(task_type: TaskType, text: str) -> Answer | ParseError:
     if task_type is TaskType.ERROR:
         return Answer(task_type, inside.partition("\n")[0].strip())
     inside = inside.removeprefix("assert").strip()
-    found = _arguments(inside) if task_type is TaskType.ABDUCTION else _value(inside)
+    found = _arguments(inside) if task_type is TaskType.ABDUCTION else value_of(inside)
     return Answer(task_type, found) if found else ParseError("no_answer")
 
 
@@ -48,15 +48,17 @@ def is_closed(text: str) -> bool:
     return bool(tag) and "[/ANSWER]" in inside and ("[THOUGHT]" not in thought or "[/THOUGHT]" in thought)
 
 
-def _value(text: str) -> str:
-    """What stands after the == of an assertion, or the text itself where it is a value alone. Where nothing is a value:
-    what stands after the last ==."""
-    if _is_value(text):
-        return text
+def value_of(text: str) -> str:
+    """The value that a text is, or the one after the == of an assertion; what goes on after it on other lines is left
+    out. Where nothing is a value: the line after the last ==.
+
+    >>> value_of("f('a == b') == 'b'\\nThat is so."), value_of("'a == b'")
+    ("'b'", "'a == b'")
+    """
     parts = text.split("==", MOST_SIGNS)
-    ends = ["==".join(parts[place:]).strip() for place in range(1, len(parts))]
-    tries = [text for end in ends for text in (end, end.partition("\n")[0].strip())]  # some go on after the value
-    return next((text for text in tries if _is_value(text)), tries[-1] if tries else text)
+    ends = ["==".join(parts[place:]).strip() for place in range(len(parts))]
+    tries = [text for end in ends for text in (end, end.partition("\n")[0].strip())]
+    return next((text for text in tries if _is_value(text)), tries[-1])
 
 
 def _arguments(text: str) -> str:
