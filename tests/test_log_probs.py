@@ -112,14 +112,15 @@ def test_bfloat16_states_give_float32_log_probabilities_near_the_exact_ones() ->
 
 
 class LargestTensor(TorchDispatchMode):
-    """Records the largest number of elements that any operation returned."""
+    """Records the largest number of elements that any operation returned, and how many are matrix products."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.largest = 0
+        self.largest, self.products = 0, 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         result = func(*args, **(kwargs or {}))
+        self.products += "mm" in str(func)
         for item in result if isinstance(result, tuple) else (result,):
             if isinstance(item, Tensor):
                 self.largest = max(self.largest, item.numel())
@@ -155,6 +156,86 @@ def test_memory_does_not_grow_with_tokens_times_vocabulary() -> None:
 
 def test_the_default_chunk_keeps_logits_bounded_for_any_vocabulary() -> None:
     assert CHUNK_LOGITS // 151_936 == 441  # Qwen2.5's vocabulary: 441 rows, 256 MiB in float32
+
+
+# -- a frozen head without an entropy bonus: the gradient is known in the forward pass --
+
+
+def either_head(weight: Tensor, bias: Tensor) -> list[Callable[..., tuple[Tensor, Tensor]]]:
+    """chunked_log_probs of a matrix, and head_log_probs of a soft-capped one, beside what they should be."""
+    capped = soft_capped(weight, bias)
+    return [
+        lambda *args, **more: chunked_log_probs(args[0], weight, *args[1:], **more),
+        lambda *args, **more: head_log_probs(args[0], capped, (), *args[1:], **more),
+    ]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 9), st.integers(1, 12), st.sampled_from([0.6, 1.0, 1.7]), st.booleans(), st.booleans())
+def test_a_frozen_heads_gradient_is_the_same_without_that_of_the_entropy(
+    t: int, chunk: int, temperature: float, capped: bool, some_masked: bool
+) -> None:
+    hidden, weight, targets = case(t, dtype=torch.float64, trained=False)
+    masked = (
+        torch.tensor([i for i in (0, 4, 7) if i not in targets.tolist()], dtype=torch.long) if some_masked else None
+    )
+    function = either_head(weight, torch.linspace(-1, 1, 11, dtype=torch.float64))[capped]
+    results = []
+    for wanted in (True, False):
+        log_probs, entropy = function(hidden, targets, temperature, chunk, masked, entropy_gradient=wanted)
+        assert entropy.requires_grad is wanted
+        (gradient,) = torch.autograd.grad((log_probs * torch.linspace(-1, 2, t)).sum(), hidden)
+        results.append((log_probs, entropy, gradient))
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-12, rtol=1e-10)
+
+
+def test_it_computes_each_logit_once_and_keeps_one_hidden_state_a_token() -> None:
+    hidden, weight, targets = case(64, 4, 1000, trained=False)
+    saved: list[int] = []
+    for wanted, products in ((False, 2), (True, 3)):
+        with LargestTensor() as mode, torch.autograd.graph.saved_tensors_hooks(_noted(saved), lambda tensor: tensor):
+            chunked_log_probs(hidden, weight, targets, chunk=8, entropy_gradient=wanted)[0].sum().backward()
+        assert mode.products == products * 64 // 8
+        assert mode.largest == 8 * 1000
+        if not wanted:
+            assert saved == [64 * 4]
+
+
+def _noted(sizes: list[int]) -> Callable[[Tensor], Tensor]:
+    def pack(tensor: Tensor) -> Tensor:
+        sizes.append(tensor.numel())
+        return tensor
+
+    return pack
+
+
+def test_a_trained_head_learns_without_the_entropys_gradient_too() -> None:
+    hidden, weight, targets = case()
+    ours, entropy = chunked_log_probs(hidden, weight, targets, chunk=3, entropy_gradient=False)
+    theirs = naive(hidden, weight, targets)[0]
+    assert not entropy.requires_grad
+    for mine, other in zip(*(torch.autograd.grad(x.sum(), (hidden, weight)) for x in (ours, theirs)), strict=True):
+        assert torch.allclose(mine, other, atol=1e-5)
+
+
+@pytest.mark.parametrize("entropy_gradient", [True, False])
+def test_bfloat16_gradients_are_as_near_the_exact_ones_either_way(entropy_gradient: bool) -> None:
+    hidden, weight, targets = case(64, 32, 100, trained=False)
+    low = hidden.detach().bfloat16().requires_grad_()
+    chunked_log_probs(low, weight.bfloat16(), targets, chunk=10, entropy_gradient=entropy_gradient)[0].sum().backward()
+    exact = low.detach().float().requires_grad_()
+    naive(exact, weight.bfloat16().float(), targets)[0].sum().backward()
+    assert low.grad is not None
+    assert exact.grad is not None
+    assert float((low.grad.float() - exact.grad).abs().max() / exact.grad.abs().max()) < 0.01
+
+
+def test_where_nothing_is_differentiated_no_gradient_is_made() -> None:
+    hidden, weight, targets = case(trained=False)
+    with torch.no_grad(), LargestTensor() as mode:
+        chunked_log_probs(hidden.detach(), weight, targets, chunk=7, entropy_gradient=False)
+    assert mode.products == 1
 
 
 # -- heads that are more than a matrix --

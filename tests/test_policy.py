@@ -264,6 +264,17 @@ def test_proposals_weigh_what_they_are_told_to(random_model: Path) -> None:
         assert torch.allclose(gradient, expected, atol=1e-6), name
 
 
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_an_entropy_bonus_reaches_the_weights(random_model: Path, kind: str) -> None:
+    """A frozen head takes another path without one (learn/log_probs.py)."""
+    found = []
+    for weight in (0.0, 0.1):
+        policy = make_policy(random_model, f"adapter.kind={kind}", f"loss.entropy_weight={weight}")
+        found.append(gradients(policy, rollouts(policy)))
+    plain, bonus = found
+    assert any(float((plain[name] - bonus[name]).abs().max()) > 1e-5 for name in plain)
+
+
 def cut(batch: list[Rollout], places: set[int]) -> list[Rollout]:
     """The same, with the completions at these places cut by the token limit."""
     return [

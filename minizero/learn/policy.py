@@ -223,11 +223,14 @@ class Policy:
             hidden = architecture.hidden(batch.input_ids, mask, batch.positions)  # [B, T, H]
         chosen = hidden.flatten(0, 1)[batch.select]  # [K, H]
         head, temperature, chunk = architecture.head, self.config.sampler.temperature, self.config.optim.logits_chunk
+        bonus = self.config.loss.entropy_weight > 0
 
         def log_probs(of: Tensor, targets: Tensor, masked: Tensor | None) -> tuple[Tensor, Tensor]:
             if head.is_matrix:
-                return chunked_log_probs(of, head.weight, targets, temperature, chunk, masked)
-            return head_log_probs(of, head, head.parameters, targets, temperature, chunk, masked)
+                return chunked_log_probs(of, head.weight, targets, temperature, chunk, masked, entropy_gradient=bonus)
+            return head_log_probs(
+                of, head, head.parameters, targets, temperature, chunk, masked, entropy_gradient=bonus
+            )
 
         return by_mask(log_probs, chosen, batch)
 
