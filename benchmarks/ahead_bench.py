@@ -100,7 +100,8 @@ def run(seeds: int, steps: int) -> None:
 
 
 def of_run(found: dict[str, Any]) -> dict[str, float]:
-    """Of all steps but the first: the median wall time over the longer part; of the end: solve rates."""
+    """Of all steps but the first: the median wall time over the longer part; solve rates at the end, and the means of
+    all validations but the first."""
     steps = [row for row in found["rows"] if row["step"] > 1 and "time/step_s/sample" in row]
     # With ahead, the next step's sampling goes on during this one's update.
     following = {row["step"]: row["time/step_s/sample"] for row in steps}
@@ -110,12 +111,15 @@ def of_run(found: dict[str, Any]) -> dict[str, float]:
         if row["step"] + 1 in following
     ]
     last = found["rows"][-1]
+    validated = [row for row in found["rows"] if row["step"] and "eval/greedy" in row]
     return {
         "step_s": statistics.median(row["time/step_s"] for row in steps),
         "over_longer_part": statistics.median(ratios),
         "effective": statistics.mean(row["policy/effective_sample_frac"] for row in steps),
         "solve_rate": 100 * last["eval/solve_rate"],
         "greedy": 100 * last["eval/greedy"],
+        "solve_rate_over_run": 100 * statistics.mean(row["eval/solve_rate"] for row in validated),
+        "greedy_over_run": 100 * statistics.mean(row["eval/greedy"] for row in validated),
     }
 
 
@@ -124,7 +128,7 @@ def table() -> None:
     for name, row in rows.items():
         print(name, {key: round(value, 3) for key, value in row.items()})
     seeds = sorted({name.rpartition("-")[2] for name in rows})
-    for key in ("step_s", "solve_rate", "greedy"):
+    for key in ("step_s", "solve_rate", "greedy", "solve_rate_over_run", "greedy_over_run"):
         pairs = [
             (rows[f"ahead-0-{s}"][key], rows[f"ahead-1-{s}"][key])
             for s in seeds
