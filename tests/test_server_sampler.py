@@ -215,6 +215,17 @@ def test_a_saved_state_begins_with_the_step_that_is_being_sampled(box: Sandbox) 
     assert play.rng.getstate() != plain.rng.getstate()
 
 
+def test_nothing_is_sampled_ahead_by_a_member_that_may_be_replaced(box: Sandbox) -> None:
+    population = ("adapter.roles=population", "adapter.proposers=2", "adapter.solvers=2", "adapter.replace_every=2")
+    play = ahead(box, 4, *population)
+    play.policy.renew = lambda *_: None  # type: ignore[method-assign]
+    sampling = []
+    for number in range(1, 5):
+        play.step(number)
+        sampling.append(play._next is not None)
+    assert sampling == [True, False, True, False]
+
+
 def test_an_error_ahead_ends_the_step_that_needs_it(box: Sandbox) -> None:
     play = ahead(box, 3)
 
