@@ -39,9 +39,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 # Processes share the files (make test): what takes longest begins first, so that none has to wait for another's last.
 LONGEST = (
-    "test_resume.py", "test_ranks.py", "test_command.py", "test_examples.py", "test_interface.py", "test_attacks.py",
-    "test_wheel.py", "test_layers.py", "test_tiny_train.py", "test_tiny_world.py", "test_architectures.py",
-    "test_functions.py", "test_outsider.py", "test_verdict.py",
+    "test_server_vllm.py", "test_resume.py", "test_ranks.py", "test_command.py", "test_examples.py",
+    "test_interface.py", "test_attacks.py", "test_wheel.py", "test_layers.py", "test_tiny_train.py",
+    "test_tiny_world.py", "test_architectures.py", "test_functions.py", "test_outsider.py", "test_verdict.py",
 )  # fmt: skip
 
 
