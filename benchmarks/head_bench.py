@@ -15,8 +15,6 @@ against float64. minizero's rows give the entropies too, the others none. Readin
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import importlib.util
 import json
 import os
@@ -27,6 +25,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from update_bench import Meter
 
 ROOT = Path(__file__).parent.parent
 VOCABULARY = 151936  # Qwen2.5's
@@ -81,47 +81,37 @@ def one(name: str, device: str, tokens: int, hidden_size: int, warm: int) -> dic
     for _ in range(warm):
         function(hidden, weight, targets).backward(grads)
         hidden.grad = None
-    gc.collect()
-    before = reset(device)
-    clock = time.perf_counter if device == "cuda" else time.process_time
-    began = clock()
+    meter = Meter() if device == "cpu" else CardMeter()
+    meter.start()
     function(hidden, weight, targets).backward(grads)
-    peak = highest(device)
-    seconds = clock() - began
+    found = meter.stop()
     assert hidden.grad is not None
     few = slice(0, 64)
     exact = torch.log_softmax(hidden[few].detach().double() @ weight.double().T, -1).exp_()
     gradient = weight.double()[targets[few]] - exact @ weight.double()
     gradient *= grads[few, None]
     error = float((hidden.grad[few].double() - gradient).abs().max() / gradient.abs().max())
-    return {"seconds": seconds, "mib": (peak - before) / 2**20, "error": error}
+    seconds = found["cpu_s" if device == "cpu" else "wall_s"]
+    return {"seconds": seconds, "mib": found["bytes"] / 2**20, "error": error}
 
 
-def reset(device: str) -> int:
-    """Bytes in use; from here on the highest is counted anew."""
-    import torch
+class CardMeter(Meter):
+    """The same of a card: bytes that torch's allocator gave out, and no processor seconds."""
 
-    if device == "cuda":
+    def start(self) -> None:
+        import torch
+
         torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
-        return torch.cuda.memory_allocated()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    return in_status("VmRSS")
+        self.before, self.wall = torch.cuda.memory_allocated(), time.perf_counter()
 
+    def stop(self) -> dict[str, float]:
+        import torch
 
-def highest(device: str) -> int:
-    import torch
-
-    if device == "cuda":
         torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated()
-    return in_status("VmHWM")
-
-
-def in_status(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(name))
+        return {
+            "bytes": torch.cuda.max_memory_allocated() - self.before, "wall_s": time.perf_counter() - self.wall,
+        }  # fmt: skip
 
 
 def measure(name: str, asked: argparse.Namespace) -> dict[str, float]:

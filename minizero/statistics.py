@@ -107,7 +107,7 @@ def pass_at_k_difference(
     resample: Resample = "problems_and_samples",
 ) -> list[Interval]:
     """pass@k of trained minus base for every k; paired: each resample takes the same problems for both models."""
-    pair = _paired(whole_counts(base, n), whole_counts(trained, n))
+    pair = paired(whole_counts(base, n), whole_counts(trained, n))
     draws = _resampled_curves(pair, n, rng, resamples, resample)
     value = pass_at_k_curve(pair[1], n) - pass_at_k_curve(pair[0], n)
     return _percentiles(value, draws[1] - draws[0], level, (-1.0, 1.0))
@@ -166,7 +166,7 @@ def paired_bootstrap(
     base[P] and trained[P]: one number per problem, such as a solve rate or 0 and 1.
     """
     a, b = np.asarray(base, dtype=np.float64), np.asarray(trained, dtype=np.float64)
-    _paired(a, b)
+    paired(a, b)
     differences = b - a
     if not np.isfinite(differences).all():
         raise EvaluationError("a solve rate is not finite; every problem needs a number from both models")
@@ -193,7 +193,7 @@ def mcnemar(base: ArrayLike, trained: ArrayLike) -> McNemar:
     Example: 12 only trained, 3 only base -> 2 x (1 + 15 + 105 + 455) / 2^15 = 0.0352. (McNemar 1947.)
     """
     a, b = np.asarray(base, dtype=bool), np.asarray(trained, dtype=bool)
-    _paired(a, b)
+    paired(a, b)
     only_base, only_trained = int((a & ~b).sum()), int((b & ~a).sum())
     total = only_base + only_trained
     below = sum(math.comb(total, i) for i in range(min(only_base, only_trained) + 1))
@@ -228,13 +228,13 @@ class Coverage:
 
 def coverage(base: ArrayLike, trained: ArrayLike, n: int) -> Coverage:
     """Who solved what with all n samples each. Sensitive to n: see coverage_at and null_split for what chance gives."""
-    a, b = _paired(whole_counts(base, n) > 0, whole_counts(trained, n) > 0)
+    a, b = paired(whole_counts(base, n) > 0, whole_counts(trained, n) > 0)
     return Coverage(*(float(cell.sum()) for cell in (a & b, a & ~b, b & ~a, ~a & ~b)))
 
 
 def coverage_at(base: ArrayLike, trained: ArrayLike, n: int, m: int) -> Coverage:
     """Expected coverage with m of the n samples of each model: products of pass@m and its complement, summed."""
-    pair = _paired(whole_counts(base, n), whole_counts(trained, n))
+    pair = paired(whole_counts(base, n), whole_counts(trained, n))
     if not 1 <= m <= n:
         raise EvaluationError(f"coverage at {m} of {n} samples: expected 1 to {n}")
     a, b = (curve_table(n)[c, m - 1] for c in pair)
@@ -281,7 +281,7 @@ def coverage_intervals(
 
     A share of 0 keeps the interval [0, unseen_bound(P)]: a bootstrap of nothing would claim certainty.
     """
-    a, b = _paired(whole_counts(base, n) > 0, whole_counts(trained, n) > 0)
+    a, b = paired(whole_counts(base, n) > 0, whole_counts(trained, n) > 0)
     p = len(a)
     cells = {"both": a & b, "only_base": a & ~b, "only_trained": b & ~a, "neither": ~a & ~b}
     draws = rng.multinomial(p, [cell.mean() for cell in cells.values()], size=resamples) / p
@@ -314,7 +314,8 @@ def whole_counts(correct: ArrayLike, n: int) -> NDArray[np.int64]:
     return c.astype(np.int64)
 
 
-def _paired(a: NDArray[_T], b: NDArray[_T]) -> list[NDArray[_T]]:
+def paired(a: NDArray[_T], b: NDArray[_T]) -> list[NDArray[_T]]:
+    """Both. Raises EvaluationError unless they are as long as each other, and not empty."""
     if len(a) != len(b) or not len(a):
         raise EvaluationError(
             f"{len(a)} problems of one model and {len(b)} of the other: a paired comparison needs the same"

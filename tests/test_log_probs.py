@@ -127,8 +127,9 @@ class LargestTensor(TorchDispatchMode):
         return result
 
 
-def largest(function: Callable[..., tuple[Tensor, Tensor]], t: int, v: int) -> tuple[int, int]:
-    """(largest tensor made, elements saved for the backward pass) in a forward and backward pass with a frozen head."""
+def largest(function: Callable[..., tuple[Tensor, Tensor]], t: int, v: int) -> tuple[int, int, int]:
+    """(largest tensor made, elements saved for the backward pass beside the head, matrix products) in a forward and
+    backward pass with a frozen head."""
     hidden, weight, targets = case(t, 4, v, trained=False)
     saved: dict[int, int] = {}
 
@@ -139,7 +140,8 @@ def largest(function: Callable[..., tuple[Tensor, Tensor]], t: int, v: int) -> t
     with LargestTensor() as mode, torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         log_probs, entropy = function(hidden, weight, targets)
         (log_probs.sum() + entropy.sum()).backward()
-    return mode.largest, sum(saved.values()) - weight.numel()
+    saved.pop(weight.untyped_storage().data_ptr(), None)
+    return mode.largest, sum(saved.values()), mode.products
 
 
 def test_memory_does_not_grow_with_tokens_times_vocabulary() -> None:
@@ -148,7 +150,7 @@ def test_memory_does_not_grow_with_tokens_times_vocabulary() -> None:
 
     v = 1000
     for t in (64, 512):
-        made, saved = largest(chunked, t, v)
+        made, saved, _ = largest(chunked, t, v)
         assert made <= max(8 * v, t * 4)  # a chunk of logits, or the hidden states
         assert saved == t * 4 + 3 * t  # hidden states, and targets, normaliser and entropy of each token
     assert largest(naive, 512, v)[0] >= 512 * v  # the measure does see what the naive way allocates
@@ -161,15 +163,6 @@ def test_the_default_chunk_keeps_logits_bounded_for_any_vocabulary() -> None:
 # -- a frozen head without an entropy bonus: the gradient is known in the forward pass --
 
 
-def either_head(weight: Tensor, bias: Tensor) -> list[Callable[..., tuple[Tensor, Tensor]]]:
-    """chunked_log_probs of a matrix, and head_log_probs of a soft-capped one, beside what they should be."""
-    capped = soft_capped(weight, bias)
-    return [
-        lambda *args, **more: chunked_log_probs(args[0], weight, *args[1:], **more),
-        lambda *args, **more: head_log_probs(args[0], capped, (), *args[1:], **more),
-    ]
-
-
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 9), st.integers(1, 12), st.sampled_from([0.6, 1.0, 1.7]), st.booleans(), st.booleans())
 def test_a_frozen_heads_gradient_is_the_same_without_that_of_the_entropy(
@@ -179,10 +172,14 @@ def test_a_frozen_heads_gradient_is_the_same_without_that_of_the_entropy(
     masked = (
         torch.tensor([i for i in (0, 4, 7) if i not in targets.tolist()], dtype=torch.long) if some_masked else None
     )
-    function = either_head(weight, torch.linspace(-1, 1, 11, dtype=torch.float64))[capped]
+    head = soft_capped(weight, torch.linspace(-1, 1, 11, dtype=torch.float64))
+    rest = (targets, temperature, chunk, masked)
     results = []
     for wanted in (True, False):
-        log_probs, entropy = function(hidden, targets, temperature, chunk, masked, entropy_gradient=wanted)
+        if capped:
+            log_probs, entropy = head_log_probs(hidden, head, (), *rest, entropy_gradient=wanted)
+        else:
+            log_probs, entropy = chunked_log_probs(hidden, weight, *rest, entropy_gradient=wanted)
         assert entropy.requires_grad is wanted
         (gradient,) = torch.autograd.grad((log_probs * torch.linspace(-1, 2, t)).sum(), hidden)
         results.append((log_probs, entropy, gradient))
@@ -190,24 +187,10 @@ def test_a_frozen_heads_gradient_is_the_same_without_that_of_the_entropy(
         assert torch.allclose(ours, theirs, atol=1e-12, rtol=1e-10)
 
 
-def test_it_computes_each_logit_once_and_keeps_one_hidden_state_a_token() -> None:
-    hidden, weight, targets = case(64, 4, 1000, trained=False)
-    saved: list[int] = []
-    for wanted, products in ((False, 2), (True, 3)):
-        with LargestTensor() as mode, torch.autograd.graph.saved_tensors_hooks(_noted(saved), lambda tensor: tensor):
-            chunked_log_probs(hidden, weight, targets, chunk=8, entropy_gradient=wanted)[0].sum().backward()
-        assert mode.products == products * 64 // 8
-        assert mode.largest == 8 * 1000
-        if not wanted:
-            assert saved == [64 * 4]
-
-
-def _noted(sizes: list[int]) -> Callable[[Tensor], Tensor]:
-    def pack(tensor: Tensor) -> Tensor:
-        sizes.append(tensor.numel())
-        return tensor
-
-    return pack
+@pytest.mark.parametrize(("wanted", "kept", "products"), [(False, 4, 2), (True, 4 + 3, 3)])
+def test_it_computes_each_logit_once_and_keeps_one_hidden_state_a_token(wanted: bool, kept: int, products: int) -> None:
+    found = largest(lambda *given: chunked_log_probs(*given, chunk=8, entropy_gradient=wanted), 64, 1000)
+    assert found == (8 * 1000, 64 * kept, products * 64 // 8)
 
 
 def test_a_trained_head_learns_without_the_entropys_gradient_too() -> None:

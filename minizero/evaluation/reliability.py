@@ -23,11 +23,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from minizero.statistics import Floats, Interval, curve_table, unseen_bound, whole_counts
+from minizero.statistics import Floats, Interval, curve_table, paired, unseen_bound, whole_counts
 from minizero.types import EvaluationError
 
 TAUS = (0.25, 0.5, 0.75, 1.0)  # of arXiv 2412.13147's tables; its 0.0 is pass@k
-Counts = NDArray[np.int64]
 
 
 def needed(tau: float, k: int) -> int:
@@ -145,11 +144,8 @@ def difference(
 
     Of a share on which no problem differs the ends are unseen_bound(P) on either side.
     """
-    a, b = whole_counts(base, len(table) - 1), whole_counts(trained, len(table) - 1)
-    if len(a) != len(b):
-        raise EvaluationError(
-            f"{len(a)} problems of one model and {len(b)} of the other: a paired comparison needs the same"
-        )
+    n = len(table) - 1
+    a, b = paired(whole_counts(base, n), whole_counts(trained, n))
     cells, times = np.unique(np.stack([a, b]), axis=1, return_counts=True)
     effects = table[cells[1]] - table[cells[0]]
     found = _bootstrap(effects, times, rng, level, resamples)
@@ -173,8 +169,7 @@ def null_range(
         raise EvaluationError(
             f"a null split of {n} samples needs a table for {m} (at least 1), not for {len(half) - 1}"
         )
-    c = np.asarray(correct, dtype=np.int64)
-    whole_counts(c, n)
+    c = whole_counts(correct, n)
     levels, times = np.unique(c, return_counts=True)
     who = np.repeat(levels, times)
     draws = np.empty((resamples, half.shape[1]))
