@@ -121,6 +121,32 @@ def test_the_tolerance_is_a_setting(random_model: Path) -> None:
     assert check_agreement(*make(random_model, "model.dtype=bfloat16")).tolerance == 0.1
 
 
+def test_a_gap_that_may_be_rounding_is_told_how_to_pass(random_model: Path) -> None:
+    policy, _ = make(random_model, "model.dtype=bfloat16")
+    passes = "; if you know it for rounding,  --set sampler.tolerance=0.24  lets it pass"
+    assert agreement._if_rounding(policy, "sampler, base", 2.0) == passes
+    assert agreement._if_rounding(policy, "trainer, base", 2.0) == ""
+    assert agreement._if_rounding(policy, "sampler, base", 5.0) == ""
+    exact, _ = make(random_model)
+    assert agreement._if_rounding(exact, "sampler, base", 2.0) == ""
+
+
+def test_a_sampler_that_rounds_too_much_passes_with_the_tolerance_that_is_advised(
+    random_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    policy, sampler = make(random_model, "model.dtype=bfloat16")
+    gaps = {f"sampler, {state}": 0.15 for state in ("random", "base", "policy")}
+
+    def rounded(*args: Any, **named: Any) -> tuple[int, float]:
+        args[3].update(gaps)
+        return 16, 0.0
+
+    monkeypatch.setattr(agreement, "_compare", rounded)
+    with pytest.raises(SamplerError, match=r"--set sampler\.tolerance=(0\.18)  lets it pass"):
+        check_agreement(policy, sampler)
+    check_agreement(*make(random_model, "model.dtype=bfloat16", "sampler.tolerance=0.18"))
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(("kind", "is_fast"), [("mistral", True), ("gemma2", False)])
 def test_one_text_is_longer_than_the_window_where_prompt_and_answer_may_be(

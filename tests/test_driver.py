@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tomllib
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from minizero.config import load_config
-from minizero.planner import doctor, driver
+from minizero.planner import check_fits, doctor, driver
+from minizero.planner.cards import free_at_start, this_card
 from minizero.planner.driver import (
     Driver,
     check_driver,
+    check_has_card,
     compiler_problem,
     cuda_problem,
     find_driver,
@@ -41,10 +47,21 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_without_a_driver_there_is_nothing_to_mend(machine: Path) -> None:
+def test_without_a_driver_a_large_model_does_not_begin_on_the_cpu_unasked(machine: Path) -> None:
     assert find_driver() is None
     assert cuda_problem() is None
-    check_driver(load_config(overrides=CODER_3B))
+    with pytest.raises(ConfigError) as stopped:
+        check_has_card(load_config(overrides=CODER_3B))
+    assert str(stopped.value) == (
+        "there is no NVIDIA driver here, so Qwen/Qwen2.5-Coder-3B would train on the CPU, for hours at each step. With "
+        "a card, install the NVIDIA driver 580 or newer; a container needs  --gpus all. To train on the CPU all the "
+        "same:  --set model.device=cpu"
+    )
+    with pytest.raises(ConfigError, match="no NVIDIA driver"):
+        check_fits(load_config(overrides=CODER_3B))
+    check_has_card(load_config(overrides=[*CODER_3B, "model.device=cpu"]))
+    check_has_card(load_config(overrides=["model.name=Qwen/Qwen2.5-Coder-0.5B-Instruct"]))
+    check_has_card(load_config(overrides=["model.name=nobody/unknown"]))
 
 
 def test_a_driver_that_is_too_old_stops_a_large_model_and_says_which_is_needed(machine: Path) -> None:
@@ -95,26 +112,75 @@ def test_a_new_driver_through_which_torch_sees_no_card_is_named(machine: Path, m
 def test_the_doctor_calls_a_driver_without_usable_cuda_bad(machine: Path) -> None:
     (check,) = doctor._card()
     assert check.state == "note"  # no card, no driver: nothing is wrong
+    assert check.fix.endswith("install the NVIDIA driver 580 or newer; a container needs  --gpus all")
     (machine / "version").write_text(VERSION)
     (check,) = doctor._card()
     assert (check.name, check.state, check.fix) == ("card", "bad", "update the NVIDIA driver to 580 or newer")
+
+
+def seen_of(monkeypatch: pytest.MonkeyPatch, *cards: tuple[str, int]) -> dict[str, doctor.Check]:
+    """What the doctor says of a machine with these cards, of (name, GiB); 22 GiB of the first are free."""
+    properties = [SimpleNamespace(total_memory=gib * 2**30) for _, gib in cards]
+    for name, call in {
+        "is_available": lambda: True, "device_count": lambda: len(cards),
+        "get_device_name": lambda number=0: cards[number][0],
+        "get_device_properties": lambda number=0: properties[number],
+        "mem_get_info": lambda: (22 * 2**30, cards[0][1] * 2**30), "get_device_capability": lambda: (8, 6),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, call)
+    return {check.name: check for check in doctor._card()}
 
 
 def test_the_doctor_says_what_a_desktop_holds_and_that_there_are_two_cards(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (machine / "version").write_text(VERSION)
-    properties = type("Properties", (), {"total_memory": 24 * 2**30})
-    for name, value in {
-        "is_available": True, "device_count": 2, "get_device_name": "NVIDIA GeForce RTX 3090",
-        "get_device_properties": properties, "mem_get_info": (22 * 2**30, 24 * 2**30),
-        "get_device_capability": (8, 6),
-    }.items():  # fmt: skip
-        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
-    found = {check.name: check for check in doctor._card()}
+    found = seen_of(monkeypatch, ("NVIDIA GeForce RTX 3090", 24), ("NVIDIA GeForce RTX 3090", 24))
     assert found["free memory"].seen == "22.0 of 24.0 GiB; other programs, or a desktop, hold the rest"
-    assert "GPUS=2 for make" in found["cards"].fix
+    assert found["cards"].fix == (
+        "GPUS=2 for make, --processes 2 for minizero: both share a run. CUDA_VISIBLE_DEVICES=1 takes the second"
+    )
     assert found["driver"].seen == "550.163.01, which offers CUDA 12.4"
+
+
+def test_the_doctor_names_the_larger_of_two_cards(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = seen_of(monkeypatch, ("NVIDIA GeForce RTX 3060", 12), ("NVIDIA GeForce RTX 3090", 24))["cards"]
+    assert found.seen == (
+        "one process uses the first of 2 (0: NVIDIA GeForce RTX 3060, 12.0 GiB, 1: NVIDIA GeForce RTX 3090, 24.0 GiB)"
+    )
+    assert found.fix.endswith(
+        "They differ, so each is planned for itself and a step waits for the slowest. CUDA_VISIBLE_DEVICES=1 takes the "
+        "largest alone"
+    )
+
+
+def test_the_doctor_says_that_the_speed_of_a_part_of_a_card_is_unknown(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = seen_of(monkeypatch, ("NVIDIA A100-SXM4-80GB MIG 2g.20gb", 22))
+    assert found["speed"].fix == "make first-light  measures it, and the plan's minutes follow"
+    assert "cards" not in found
+
+
+def test_the_card_of_a_second_process_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What asks torch without a number asks for the card that the launcher chose."""
+    asked: list[Any] = []
+
+    def noted(*number: Any, value: Any) -> Any:
+        asked.extend(number)
+        return value
+
+    for name, value in {
+        "is_available": True, "get_device_name": "NVIDIA GeForce RTX 3090", "get_device_capability": (8, 6),
+        "get_device_properties": SimpleNamespace(total_memory=24 * 2**30), "memory_reserved": 0,
+        "mem_get_info": (22 * 2**30, 24 * 2**30),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(torch.cuda, name, partial(noted, value=value))
+    free_at_start.cache_clear()
+    card = this_card()
+    free_at_start.cache_clear()
+    assert card is not None
+    assert (card.name, asked) == ("NVIDIA GeForce RTX 3090", [])
 
 
 def test_triton_without_compiler_or_headers_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -132,6 +198,11 @@ def test_triton_without_compiler_or_headers_is_one_sentence(monkeypatch: pytest.
     problem = compiler_problem()
     assert problem is not None
     assert problem.seen == "Triton needs a C compiler and Python's headers (Python.h)"
+    monkeypatch.setattr(driver.shutil, "which", lambda name: f"/usr/bin/{name}")  # as on a stock WSL2
+    problem = compiler_problem()
+    assert problem is not None
+    assert problem.seen == "Triton needs Python's headers (Python.h)"
+    assert problem.fix.startswith("sudo apt-get install build-essential python3.")
 
 
 def test_two_packages_with_one_file_are_found_and_this_environment_has_none() -> None:
@@ -188,6 +259,27 @@ def test_segments_grow_on_a_card_and_nothing_is_set_elsewhere(machine: Path, mon
     assert prepared() == "expandable_segments:True"
     monkeypatch.setenv("PYTORCH_ALLOC_CONF", "max_split_size_mb:512")
     assert prepared() == "max_split_size_mb:512"
+
+
+def test_segments_are_chosen_before_torch_is_imported(tmp_path: Path) -> None:
+    """torch reads the variable when it is imported."""
+    code = (
+        "import sys; import minizero.selfplay.run_loop, minizero.selfplay.build; from minizero.planner import driver;"
+        "from pathlib import Path; driver.VERSION_FILE = Path(sys.argv[1]); driver._offered_cuda = lambda: (13, 0);"
+        "seen = []; keep = driver.prepare_allocator\n"
+        "def noted(config):\n"
+        "    keep(config); import os; seen.append(('torch' in sys.modules, os.environ.get('PYTORCH_ALLOC_CONF')))\n"
+        "    raise SystemExit(str(seen))\n"
+        "driver.prepare_allocator = noted\n"
+        "from minizero.config import load_config\n"
+        "minizero.selfplay.build.build(load_config(overrides=['model.name=Qwen/Qwen2.5-Coder-3B']), None)\n"
+    )
+    (tmp_path / "version").write_text(VERSION.replace("550.163.01", "580.82.07"))
+    kept = {name: value for name, value in os.environ.items() if "ALLOC_CONF" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "version")], env=kept, capture_output=True, text=True
+    )
+    assert done.stderr.strip().splitlines()[-1] == "[(False, 'expandable_segments:True')]"
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

@@ -55,12 +55,17 @@ def test_the_cards_that_have_them_are_ada_and_later() -> None:
     assert not {"rtx3090", "rtx3050-laptop", "rtx2080ti", "a10", "a100-80g"} & has
 
 
+def here(monkeypatch: pytest.MonkeyPatch, card: Card | None) -> None:
+    for place in ("plan", "fits"):
+        monkeypatch.setattr(f"minizero.planner.{place}.this_card", lambda: card)
+
+
 @pytest.mark.parametrize("setting", [CACHE, WEIGHTS])
 def test_a_card_without_them_is_told_before_anything_loads(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("minizero.planner.plan.this_card", lambda: CARDS["rtx3090"])
+    here(monkeypatch, CARDS["rtx3090"])
     with pytest.raises(ConfigError, match=r"compute capability 8\.9\); rtx3090 does not multiply them"):
         check_fits(config(setting))
-    monkeypatch.setattr("minizero.planner.plan.this_card", lambda: None)
+    here(monkeypatch, None)
     with pytest.raises(ConfigError, match="there is no card"):
         check_fits(config(setting))
     with pytest.raises(ConfigError, match="there is no card"):  # sizes that nobody knows change nothing about it
@@ -133,7 +138,7 @@ def test_this_machines_card_says_by_its_capability(monkeypatch: pytest.MonkeyPat
 
     for name, value in {"is_available": True, "get_device_name": "NVIDIA GeForce RTX 4090"}.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=24 * 2**30))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda *_: SimpleNamespace(total_memory=24 * 2**30))
     monkeypatch.setattr(cards, "free_at_start", lambda: 23.0)
     found: list[Card | None] = []
     for capability in ((8, 6), (8, 9), (12, 0)):

@@ -15,7 +15,7 @@ from minizero.planner.cards import CARDS
 from minizero.planner.pace import COMPLETION, KINDS, bounds, seconds, work_done, work_of
 from minizero.planner.plan import NIGHT_S, Plan
 from minizero.planner.shapes import KNOWN
-from minizero.types import Completion
+from minizero.types import Completion, ConfigError
 
 ROOT = Path(__file__).parent.parent
 OVERLAYS = sorted((ROOT / "configs" / "overlays").glob("*.toml"))
@@ -63,6 +63,52 @@ def test_the_attempts_make_a_step_of_the_same_trained_tokens_short_enough_to_wai
     assert lean.fits
     assert lean.minutes <= most
     assert lean.work.trained >= paper.work.trained == 595_200
+
+
+ENGINE_PAGE = (ROOT / "docs" / "engine-and-memory.md").read_text()
+EIGHT = ("selfplay.attempts=8", "selfplay.proposals=18", "selfplay.propose_samples=6", "selfplay.solves=12")
+
+
+def row(begins: str) -> list[str]:
+    """The cells of the row of docs/engine-and-memory.md that begins so."""
+    (line,) = [line for line in ENGINE_PAGE.splitlines() if line.startswith(f"| {begins}")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+@pytest.mark.parametrize(
+    ("begins", "overlay", "settings"),
+    [
+        ("none: the paper's size", "", ()),
+        ("`selfplay.first_attempts=4`", "", ("selfplay.first_attempts=4",)),
+        ("`configs/overlays/attempts.toml`", "attempts", ()),
+        ("the same with `selfplay.attempts=8", "attempts", EIGHT),
+        ("`configs/overlays/hobby.toml`", "hobby", ()),
+    ],
+)
+def test_the_minutes_of_the_documentation_are_the_plans(begins: str, overlay: str, settings: tuple[str, ...]) -> None:
+    models = ("Qwen2.5-Coder-3B", "Qwen2.5-Coder-7B")
+    assert row(begins)[1:3] == [f"{planned(model, overlay, *settings).minutes:.1f}" for model in models]
+
+
+@pytest.mark.parametrize(
+    ("begins", "settings"),
+    [
+        ("as it is", ()),
+        ("`kv_dtype=fp8`", ("kv_dtype",)),
+        ("`weights=fp8`", ("weights",)),
+        ("both", ("kv_dtype", "weights")),
+    ],
+)
+def test_what_8_bit_floats_save_by_the_documentation_is_the_plans(begins: str, settings: tuple[str, ...]) -> None:
+    given = tuple(f"sampler.{name}=fp8" for name in settings)
+    for model, cell in zip(("Qwen2.5-Coder-3B", "Qwen3-4B-Base", "Qwen2.5-Coder-7B"), row(begins)[1:], strict=True):
+        if cell.startswith("refused"):
+            with pytest.raises(ConfigError, match="4 bits"):
+                make_plan(load_config(*layers(model, (), given)), "rtx4090")
+            continue
+        plan = make_plan(load_config(*layers(model, (), given)), "rtx4090")
+        minutes, tokens = re.match(r"([\d.]+), (?:a cache of )?(\d+)k", cell).groups()  # type: ignore[union-attr]
+        assert (minutes, tokens) == (f"{plan.minutes:.1f}", f"{plan.cache_tokens / 1000:.0f}")
 
 
 def test_a_night_is_enough_for_3b_at_hobby_size() -> None:

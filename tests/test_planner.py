@@ -221,14 +221,14 @@ def test_a_card_is_known_by_what_torch_calls_it(name: str, gib: float, expected:
 
 def test_what_does_not_fit_is_told_before_anything_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     big = load_config(overrides=["model.name=Qwen/Qwen2.5-7B"])
-    monkeypatch.setattr("minizero.planner.plan.this_card", lambda: CARDS["rtx3060-12g"])
+    on(monkeypatch, CARDS["rtx3060-12g"])
     with pytest.raises(ConfigError, match=r"does not fit into 10\.6 GiB on rtx3060-12g"):
         check_fits(big)
     check_fits(load_config(overrides=["model.name=Qwen/Qwen2.5-Coder-1.5B"]))
     check_fits(load_config(overrides=["model.name=nobody/unknown"]))
-    monkeypatch.setattr("minizero.planner.plan.this_card", lambda: None)
+    on(monkeypatch, None)
     with pytest.raises(ConfigError, match="GiB of weights"):
-        check_fits(load_config(overrides=["model.name=Qwen/Qwen2.5-7B", "run.vram_gib=4"]))
+        check_fits(load_config(overrides=["model.name=Qwen/Qwen2.5-7B", "model.device=cpu", "run.vram_gib=4"]))
 
 
 def test_the_tiny_model_fits_a_laptop() -> None:
@@ -407,7 +407,7 @@ def test_a_card_without_bfloat16_is_told_before_vllm_refuses_it(monkeypatch: pyt
     assert "--set model.dtype=float16" in plan.text()
     assert "does not compute" not in make_plan(load_config(overrides=small), "rtx3060-12g").text()
     assert "does not compute" not in make_plan(load_config(overrides=[*small, "model.dtype=float16"]), "2080 ti").text()
-    monkeypatch.setattr("minizero.planner.plan.this_card", lambda: CARDS["rtx2080ti"])
+    on(monkeypatch, CARDS["rtx2080ti"])
     with pytest.raises(ConfigError, match="compute capability"):
         check_fits(load_config(overrides=small))
     check_fits(load_config(overrides=[*small, "model.dtype=float16"]))
@@ -429,9 +429,9 @@ def test_a_plan_says_hours_and_what_they_buy_and_no_zero_is_left() -> None:
     assert "How long that takes is not planned here" in on_a_cpu
 
 
-def on(monkeypatch: pytest.MonkeyPatch, card: Card) -> None:
-    """This machine has this card."""
-    for place in ("plan", "fill"):
+def on(monkeypatch: pytest.MonkeyPatch, card: Card | None) -> None:
+    """This machine has this card, or none."""
+    for place in ("plan", "fill", "fits"):
         monkeypatch.setattr(f"minizero.planner.{place}.this_card", lambda: card)
 
 
@@ -454,8 +454,12 @@ def test_more_memory_than_is_free_cannot_be_asked_for(monkeypatch: pytest.Monkey
 
 def test_a_card_of_6_gib_is_told_before_anything_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     on(monkeypatch, Card("NVIDIA GeForce RTX 2060", 5.5, 0.0, 0.0, free=5.2))
-    with pytest.raises(ConfigError, match=r"does not fit into 4\.2 GiB on NVIDIA GeForce RTX 2060"):
+    with pytest.raises(ConfigError) as stopped:
         check_fits(load_config(overrides=CODER_3B))
+    words = str(stopped.value)
+    assert "does not fit into 4.2 GiB on NVIDIA GeForce RTX 2060" in words
+    # Not "a larger run.vram_gib overrules them": it needs more than is free, so that would end out of memory.
+    assert words.endswith("must find room. tiny would.")
 
 
 def test_a_part_of_a_card_is_not_given_the_speed_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -470,4 +474,9 @@ def test_a_part_of_a_card_is_not_given_the_speed_of_the_whole(monkeypatch: pytes
     card = this_card()
     free_at_start.cache_clear()
     assert card is not None
+    assert card.is_part
     assert (card.flops, card.free) == (0.0, 19.0)
+    on(monkeypatch, card)
+    text = make_plan(load_config(overrides=CODER_3B)).text()
+    assert "This is a part of a card (MIG), whose speed no data sheet tells. How long that takes is not planned" in text
+    assert "make first-light  measures what the plan then counts with" in text

@@ -565,13 +565,43 @@ def test_whatever_keeps_vllm_from_starting_is_one_message(
 
 
 def test_another_version_of_vllm_is_named_when_it_does_not_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(**settings: Any) -> None:
-        raise TypeError if not settings else RuntimeError("unknown argument")
+    """An older EngineArgs does not know the setting: LLM(**settings) raises TypeError."""
+
+    def refuse(*, model: str) -> None: ...
 
     monkeypatch.setattr(vllm_internals.metadata, "version", lambda name: "0.31.0")
     monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=refuse))
-    with pytest.raises(SamplerError, match=r"It is vLLM 0\.31\.0; minizero is tested with 0\.32\.0\."):
-        start_engine(device="cpu", model="m")
+    with pytest.raises(SamplerError) as stopped:
+        start_engine(device="cpu", model="m", kv_cache_memory_bytes=1)
+    words = str(stopped.value)
+    assert "unexpected keyword argument 'kv_cache_memory_bytes'" in words
+    assert "It is vLLM 0.31.0; minizero is tested with 0.32.0." in words
+    assert "Install that one:  make install EXTRAS=vllm, or --set sampler.backend=transformers" in words
+
+
+def test_a_vllm_that_cannot_release_its_cache_says_which_version_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vllm_internals.metadata, "version", lambda name: "0.31.0")
+    engine = Engine(Core(0))
+    older: Any = SimpleNamespace(llm_engine=engine, sleep=lambda level: None)  # without release_kv_cache_memory
+    with pytest.raises(SamplerError, match=r"It is vLLM 0\.31\.0; .* --set sampler\.release_kv=false"):
+        release_cache(older)
+    older.wake_up = lambda: True  # knows no tags
+    with pytest.raises(SamplerError, match=r"It is vLLM 0\.31\.0; .* --set sampler\.release_kv=false"):
+        take_cache_back(older)
+
+
+def test_the_start_of_vllm_on_a_card_says_that_it_takes_minutes_unless_its_log_does(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", SimpleNamespace(LLM=lambda **settings: "engine"))
+    monkeypatch.setenv("VLLM_LOGGING_LEVEL", "ERROR")
+    assert start_engine(device="cuda") == "engine"
+    assert "it compiles for this card, for minutes (VLLM_LOGGING_LEVEL=INFO shows it)" in caplog.text
+    caplog.clear()
+    monkeypatch.setenv("VLLM_LOGGING_LEVEL", "INFO")
+    start_engine(device="cuda")
+    start_engine(device="cpu")
+    assert caplog.text == ""
 
 
 def test_a_machine_on_which_triton_cannot_compile_is_told_before_weights_load(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from minizero.cli.results import warn
 from minizero.config import Config, load_config
 from minizero.config.named import MODEL, find_config, layers, origin, resolve
 from minizero.formatting import shell
-from minizero.types import RunError
+from minizero.types import RunError, SamplerError
 
 
 def selfplay(
@@ -236,8 +236,11 @@ def plan(
 
         proof = count(found.config, found.shape)
         print(proof.text(found.learning, found.state))
-        if counted := count_engine(found.config, found.shape):
-            print(counted.text(found.shape, found.config.adapter.rank))
+        try:
+            if counted := count_engine(found.config, found.shape):
+                print(counted.text(found.shape, found.config.adapter.rank))
+        except SamplerError as error:
+            print(error)
         if fits and found.total_with(proof.learning, proof.state) > found.budget:
             print("does not fit: what was counted is more than the plan has room for")
             fits = False

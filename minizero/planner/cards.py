@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from minizero.types import ConfigError
@@ -36,6 +36,11 @@ class Card:
     has_bfloat16: bool = True
     free: float = 0.0  # GiB that were free when this process first looked; 0: not a card of this machine
     has_fp8: bool = False  # multiplies 8-bit floats, at twice the speed of 16 bits (compute capability 8.9 and above)
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a part of a card (MIG), which has a part of its speed."""
+        return "MIG" in self.name.split()
 
 
 # Name: GB, GB/s, multiprocessors, MHz.
@@ -188,22 +193,24 @@ def known_card(name: str, gib: float) -> Card | None:
 
 
 def this_card() -> Card | None:
-    """The first CUDA card of this machine; its speed is known when its name is in the table, else 0."""
+    """The CUDA card of this process: the first one, or what its launcher chose. Its speed is known when its name is in
+    the table, else 0."""
     import torch
 
     if not torch.cuda.is_available():
         return None
-    name, total = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory / GIB
-    known = known_card(name, total) if "MIG" not in name else None  # a part of a card has a part of its speed
-    return Card(
+    name, total = torch.cuda.get_device_name(), torch.cuda.get_device_properties().total_memory / GIB
+    known = known_card(name, total)
+    card = Card(
         name,
         total - 0.3,
         known.bandwidth if known else 0.0,
         known.flops if known else 0.0,
-        torch.cuda.get_device_capability(0)[0] >= 8,
+        torch.cuda.get_device_capability()[0] >= 8,
         free_at_start(),
-        torch.cuda.get_device_capability(0) >= (8, 9),
+        torch.cuda.get_device_capability() >= (8, 9),
     )
+    return replace(card, bandwidth=0.0, flops=0.0) if card.is_part else card
 
 
 @cache

@@ -9,14 +9,15 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
 from minizero.formatting import is_checkout
-from minizero.planner.driver import compiler_problem, cuda_problem, find_driver
+from minizero.planner.cards import Card
+from minizero.planner.driver import NO_DRIVER, compiler_problem, cuda_problem, find_driver
 from minizero.planner.installed import installed_files, owned_twice
 from sandbox import Sandbox, SandboxError
 
@@ -128,17 +129,27 @@ def _card() -> Iterator[Check]:
             yield Check("card", "bad", problem.seen, problem.fix)
         else:
             built = "this torch is built without CUDA" if not torch.version.cuda else "torch sees no card"
-            yield Check("card", "note", built, "the tiny model runs on a CPU; larger models need a card")
+            fix = f"the tiny model runs on a CPU; larger ones need a card. With one in this machine, {NO_DRIVER}"
+            yield Check("card", "note", built, fix)
         return
     if torch.version.hip:
         yield Check(
-            "card", "note", f"{torch.cuda.get_device_name(0)}, through ROCm {torch.version.hip}",
+            "card", "note", f"{torch.cuda.get_device_name()}, through ROCm {torch.version.hip}",
             "minizero plans for NVIDIA's cards; vLLM and bitsandbytes come built for CUDA, and nobody has tried ROCm",
         )  # fmt: skip
         return
-    name, total = torch.cuda.get_device_name(0), torch.cuda.get_device_properties(0).total_memory / 2**30
+    cards = [
+        (torch.cuda.get_device_name(number), torch.cuda.get_device_properties(number).total_memory / 2**30)
+        for number in range(torch.cuda.device_count())
+    ]
+    name, total = cards[0]
     yield Check("card", "ok", f"{name}, {total:.1f} GiB, CUDA {torch.version.cuda}")
-    major = torch.cuda.get_device_capability(0)[0]
+    if Card(name, total, 0.0, 0.0).is_part:
+        yield Check(
+            "speed", "note", "a part of a card (MIG) has a part of its speed, which no data sheet tells",
+            "make first-light  measures it, and the plan's minutes follow",
+        )  # fmt: skip
+    major = torch.cuda.get_device_capability()[0]
     if major >= 8:
         yield Check("bfloat16", "ok", "the card computes it")
     else:
@@ -146,11 +157,8 @@ def _card() -> Iterator[Check]:
             "bfloat16", "note", f"the card only emulates it, and vLLM refuses it (compute capability {major})",
             "--set model.dtype=float16",
         )  # fmt: skip
-    if torch.cuda.device_count() > 1:
-        yield Check(
-            "cards", "note", f"{torch.cuda.device_count()} are there, and one process uses the first",
-            "GPUS=2 for make, --processes 2 for minizero: both share a run. CUDA_VISIBLE_DEVICES=1 takes the second",
-        )  # fmt: skip
+    if len(cards) > 1:
+        yield _several(cards)
     free = torch.cuda.mem_get_info()[0] / 2**30
     if total - free > BUSY_GIB:
         yield Check(
@@ -165,6 +173,19 @@ def _card() -> Iterator[Check]:
         yield Check("compiler", "bad", missing.seen, missing.fix)
     else:
         yield Check("compiler", "ok", "a C compiler and Python.h, with which Triton builds")
+
+
+def _several(cards: Sequence[tuple[str, float]]) -> Check:
+    """Of (name, GiB) of each card: what uses which of them."""
+    largest = max(range(len(cards)), key=lambda number: cards[number][1])
+    listed = ", ".join(f"{number}: {name}, {gib:.1f} GiB" for number, (name, gib) in enumerate(cards))
+    fix = "GPUS=2 for make, --processes 2 for minizero: both share a run. "
+    if cards[largest][1] - min(gib for _, gib in cards) > 0.5:
+        fix += "They differ, so each is planned for itself and a step waits for the slowest. "
+        fix += f"CUDA_VISIBLE_DEVICES={largest} takes the largest alone"
+    else:
+        fix += "CUDA_VISIBLE_DEVICES=1 takes the second"
+    return Check("cards", "note", f"one process uses the first of {len(cards)} ({listed})", fix)
 
 
 def _sandbox() -> Iterator[Check]:

@@ -1,7 +1,8 @@
 """What a CUDA card needs beside torch: a driver that is new enough, and for Triton a C compiler and Python's headers.
 
-Reading order: find_driver, cuda_problem (why torch does not see the card), check_driver (no large model trains on a CPU
-because of it), compiler_problem. Nothing here imports torch before it must: find_driver is asked before the sandbox.
+Reading order: find_driver, cuda_problem (why torch does not see the card), check_driver and check_has_card (no large
+model trains on a CPU because of it), compiler_problem. Nothing here imports torch before it must: find_driver is asked
+before the sandbox.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from minizero.types import ConfigError, ModelError
 LEAST_DRIVER = 580  # the first with CUDA 13, for which torch 2.13 and vLLM 0.32 are built
 VERSION_FILE, WSL_LIBRARY = Path("/proc/driver/nvidia/version"), Path("/usr/lib/wsl/lib/libcuda.so.1")
 SMALL = 200e6  # parameters that a CPU trains in minutes
+LARGE = 2e9  # parameters that a CPU does not train overnight
+NO_DRIVER = f"install the NVIDIA driver {LEAST_DRIVER} or newer; a container needs  --gpus all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,21 @@ def check_driver(config: Config) -> None:
             f"{problem.seen}, so {config.model.name} would train on the CPU. {fix}. To train on the "
             "CPU all the same:  --set model.device=cpu"
         )
+
+
+def check_has_card(config: Config) -> None:
+    """Raise ConfigError where self-play of a large model would begin on a CPU because there is no NVIDIA driver at all,
+    and nobody has asked for that. A model whose sizes are unknown passes."""
+    try:
+        is_large = find_shape(config.model.name).parameters >= LARGE
+    except ModelError:
+        return
+    if not is_large or config.model.device != "auto" or find_driver() is not None:
+        return
+    raise ConfigError(
+        f"there is no NVIDIA driver here, so {config.model.name} would train on the CPU, for hours at each step. With "
+        f"a card, {NO_DRIVER}. To train on the CPU all the same:  --set model.device=cpu"
+    )
 
 
 def expects_card(config: Config) -> bool:

@@ -154,7 +154,7 @@ def bound_memory(config: Config) -> None:
     import torch
 
     if config.run.vram_gib and config.sampler.release_kv is not True:
-        total = torch.cuda.get_device_properties(0).total_memory / GIB
+        total = torch.cuda.get_device_properties().total_memory / GIB
         torch.cuda.set_per_process_memory_fraction(min(1.0, max(0.0, config.run.vram_gib - CONTEXT_GIB) / total))
 
 

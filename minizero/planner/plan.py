@@ -1,6 +1,7 @@
 """The plan of a run on a card: does it fit, how long is a step, and if it does not fit, the smallest change that would.
 
-Reading order: make_plan, Plan.text, check_fits, Expected (the plan beside what a run measures), then _smallest_change.
+Reading order: make_plan, Plan.text, Expected (the plan beside what a run measures), then _smallest_change. What a run
+makes of it before anything loads: fits.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from minizero.config.fp8 import fp8_settings
 from minizero.formatting import duration, shell
 from minizero.planner.calibration import Measured, beyond_plan_gib, measured_for, where
 from minizero.planner.cards import Card, find_card, this_card
-from minizero.planner.driver import check_driver
 from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, UNPLANNED_GIB, budget_of, filled
 from minizero.planner.members import further_adapters, one_adapter
 from minizero.planner.memory import (
@@ -34,7 +34,7 @@ from minizero.planner.memory import (
 from minizero.planner.pace import Work, bounds, seconds, step_in_words, work_done, work_of
 from minizero.planner.servers import Served, sampled_by, server_of
 from minizero.planner.shapes import GIB, Shape, find_shape
-from minizero.types import Completion, ConfigError, MiniZeroError, ModelError
+from minizero.types import Completion, ConfigError, MiniZeroError
 
 Metrics = dict[str, float]
 NIGHT_S = 8 * 3600
@@ -144,8 +144,8 @@ class Plan:
             lines.append(further_adapters(self.config, _plan(one, self.shape, self.card), self))
         lines += self._of_the_run() if self.fits else []
         if not self.has_its_type:
-            lines.append(f"! {_without_bfloat16(self)}")
-        if problem := _without_fp8(self.config, self.card):
+            lines.append(f"! {without_bfloat16(self)}")
+        if problem := without_fp8(self.config, self.card):
             lines.append(f"! {problem}")
         lines.append(self._where_from())
         if not self.fits:
@@ -212,53 +212,28 @@ class Plan:
         if 0 < night < play.steps:
             lines.append(f"8 hours reach step {night:,}:  --set selfplay.steps={night}  ends the run there.")
         if not step_s:
-            lines.append("How long that takes is not planned here: the bar of a run says so after the first step.")
+            is_part = self.card is not None and self.card.is_part
+            part = "This is a part of a card (MIG), whose speed no data sheet tells. " if is_part else ""
+            lines.append(
+                f"{part}How long that takes is not planned here: the bar of a run says so after the first step, and "
+                "make first-light  measures what the plan then counts with."
+            )
         return lines
 
 
 def make_plan(config: Config, card: str = "") -> Plan:
     """The plan for a named card, for this machine's, or (on a CPU) for its memory."""
     chosen = find_card(card) if card else (this_card() if config.model.device != "cpu" else None)
-    plan = _plan(config, find_shape(config.model.name), chosen)
-    if plan.fits:
-        return plan
-    return replace(plan, change=_smallest_change(plan))
+    return plan_on(config, chosen)
 
 
-def check_fits(config: Config) -> None:
-    """Raise ConfigError, before anything loads, for what this machine cannot hold: on a card what the plan says, on a
-    CPU weights that are larger than its memory. A model whose sizes are unknown passes."""
-    check_driver(config)
-    if problem := _without_fp8(config, this_card() if config.model.device != "cpu" else None):
-        raise ConfigError(problem)
-    try:
-        plan = make_plan(config)
-    except ModelError:
-        return
-    if not plan.has_its_type and uses_vllm(plan.config, plan.device):
-        raise ConfigError(f"{_without_bfloat16(plan)} vLLM refuses it there.")
-    free = plan.card.free if plan.card else 0.0
-    if free and config.run.vram_gib > free:
-        raise ConfigError(
-            f"run.vram_gib = {config.run.vram_gib:g}, but {free:.1f} GiB of {plan.card.name if plan.card else ''} are "
-            "free: other programs, or a desktop, hold the rest. Close them, or leave run.vram_gib out, which plans for "
-            "what is free"
-        )
-    if plan.card and not plan.fits:
-        change = " ".join(shell("--set", setting) for setting in plan.change) or "a smaller model"
-        raise ConfigError(
-            f"{config.model.name} does not fit into {plan.budget:.1f} GiB on {plan.card.name}: {plan.beside_cache:.1f} "
-            f"GiB without the key-value cache, of which {LEAST_SEQUENCES} of the longest sequences must find room. It "
-            f"would with  {change}\nThe formulas are estimates: a larger run.vram_gib overrules them."
-        )
-    if not plan.card and plan.weights > plan.budget:
-        raise ConfigError(
-            f"{config.model.name} has {plan.weights:.1f} GiB of weights, and {plan.budget:.1f} GiB of memory are to "
-            "be used. Take a smaller model, or --set model.dtype=bfloat16"
-        )
+def plan_on(config: Config, card: Card | None) -> Plan:
+    """The plan for this card; None: a CPU."""
+    plan = _plan(config, find_shape(config.model.name), card)
+    return plan if plan.fits else replace(plan, change=_smallest_change(plan))
 
 
-def _without_fp8(config: Config, card: Card | None) -> str:
+def without_fp8(config: Config, card: Card | None) -> str:
     """Why 8-bit floats cannot be had there; "" where they can, or where nobody asks for them."""
     chosen = fp8_settings(config)
     if not chosen or (card and card.has_fp8):
@@ -270,7 +245,8 @@ def _without_fp8(config: Config, card: Card | None) -> str:
     )
 
 
-def _without_bfloat16(plan: Plan) -> str:
+def without_bfloat16(plan: Plan) -> str:
+    """Why the plan's type of weights is not computed by its card, and what is."""
     name = plan.card.name if plan.card else ""
     return (
         f"model.dtype = {plan.config.model.dtype} is bfloat16, which {name} does not compute (its series has compute "

@@ -41,6 +41,7 @@ SHARE = 0.05
 # Odds against the sampler's draws at which a run does not start. Draws from the model reach them once in a million.
 ODDS = 1e6
 STRAY = 0.1  # share of tokens that an engine might draw from anywhere, such as one with faulty speculative decoding
+ROUNDING = 3.0  # times what is expected; a gap beyond is hardly rounding (1.1 is the most that was seen)
 PACKED = 2.0  # a base of 4 or 8 bits is computed by other kernels in each engine; estimated, sampler.tolerance sets it
 
 SENTENCES = {
@@ -135,7 +136,8 @@ def measure(policy: Policy, sampler: Sampler) -> Agreement:
             f"on average, expected at most {found.allowed(name):.3g} in {dtype} "
             f"({', '.join(f'{key} {value:.3g}' for key, value in gaps.items())}; power {power:.3g}).\n"
             "Training would follow another policy than the one that is sampled. Try "
-            f"{_advice(name, sampler)}, and report this with the output of  "
+            f"{_advice(name, sampler)}{_if_rounding(policy, name, gap / found.allowed(name))}, and report this with "
+            "the output of  "
             f"{shell('minizero', 'doctor', policy.config.model.name)}"
         )
     if found.odds >= ODDS:
@@ -185,6 +187,15 @@ def _advice(name: str, sampler: Sampler) -> str:
     if name.startswith("sampler") and not is_trainers:
         return "--set sampler.backend=transformers"
     return "--set model.dtype=float32, or another model"
+
+
+def _if_rounding(policy: Policy, name: str, excess: float) -> str:
+    """How to go on with a gap that may be rounding: the sampler's, in few bits, and not many times what is expected."""
+    is_coarse = policy.model.dtype != torch.float32 or _is_packed(policy)
+    if not is_coarse or not name.startswith("sampler") or excess > ROUNDING:
+        return ""
+    enough = 1.2 * excess * tolerance_of(policy)
+    return f"; if you know it for rounding,  --set sampler.tolerance={enough:.2g}  lets it pass"
 
 
 # -- one state --------------------------------------------------------------------------------------------------------

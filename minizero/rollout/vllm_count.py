@@ -1,4 +1,5 @@
 """What vLLM holds of a model, counted by its own classes on tensors without numbers: no card, no weights, no engine.
+The wheel for CUDA and the build for CPUs count alike.
 
 Reading order: EngineCount, count_engine (starts a process, because vLLM changes the one that it is in), then _count,
 what that process does. Graphs and what a batch takes cannot be counted so; they stay formulas.
@@ -11,10 +12,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from minizero.config.fp8 import fp8_settings
 from minizero.config.schema import Config
 from minizero.learn.prove import hugging_face
 from minizero.planner.memory import kv_token_bytes, longest
@@ -23,17 +25,18 @@ from minizero.rollout.vllm_internals import installed_version
 from minizero.rollout.vllm_settings import engine_rank
 from minizero.types import SamplerError
 
-MINUTES_S = 300.0
+MINUTES_S = 120.0
 CLASSES = {"llama": "LlamaForCausalLM", "qwen2": "Qwen2ForCausalLM", "qwen3": "Qwen3ForCausalLM"}
 
 
 @dataclass(frozen=True, slots=True)
 class EngineCount:
-    """Bytes: of the weights, of one adapter's buffers, and of a token's keys and values."""
+    """Bytes: of the weights in 16 bits, of one adapter's buffers, and of a token's keys and values in 16 bits."""
 
     weights: int
     adapter: int
     token: int
+    is_packed: bool = False  # the run's own weights or cache have 4 or 8 bits, which were not counted
 
     def text(self, shape: Shape, rank: int) -> str:
         """Beside what is planned for them."""
@@ -42,36 +45,42 @@ class EngineCount:
             f"counted by vLLM's own classes ({installed_version()}): weights {self.weights / GIB:.2f} GiB (planned "
             f"{planned[0]:.2f}), the adapter's buffers {self.adapter / GIB:.2f} (planned {planned[1]:.2f}), "
             f"{self.token:,} bytes of cache a token (planned {kv_token_bytes(shape):,})"
+            + ("; all as they are in 16 bits, what is packed was not counted" if self.is_packed else "")
         )
 
 
 def count_engine(config: Config, shape: Shape) -> EngineCount | None:
-    """Of a 16-bit base with an adapter; None without vLLM, and for what is packed in 4 or 8 bits. Raises SamplerError
-    when vLLM does not build the model."""
-    is_plain = (
-        config.model.quantization == "none" and config.sampler.weights == "auto" and config.adapter.kind == "lora"
-    )
-    if not installed_version() or not is_plain:
+    """Of a base with an adapter, counted with 16 bits; None without vLLM or an adapter. Raises SamplerError when vLLM
+    does not build the model, or not in two minutes."""
+    if not installed_version() or config.adapter.kind != "lora":
         return None
+    packed = config.model.quantization != "none" or bool(fp8_settings(config))
     sizes = hugging_face(config, shape, small=False)
     sizes.architectures = sizes.architectures or [CLASSES[sizes.model_type]]
     sizes.max_position_embeddings = max(sizes.max_position_embeddings, longest(config))
+    # The wheel for CUDA builds its models without a card too, told that it is on a CPU.
     own = {
+        "VLLM_TARGET_DEVICE": "cpu",
         "VLLM_LOGGING_LEVEL": "ERROR", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1", "TORCHDYNAMO_DISABLE": "1",
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         sizes.save_pretrained(place)
         asked = {"model": place, "max_model_len": longest(config), "max_lora_rank": engine_rank(config.adapter.rank)}
-        done = subprocess.run(
-            [sys.executable, "-m", __name__, json.dumps(asked)],
-            env=os.environ | own | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True,
-            timeout=MINUTES_S,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", __name__, json.dumps(asked)],
+                env=os.environ | own | {"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, text=True,
+                timeout=MINUTES_S,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise SamplerError(
+                f"vLLM did not build {config.model.name} in {MINUTES_S:.0f} s, so its part was not counted"
+            ) from None
     if done.returncode:
         lines = [line.strip() for line in done.stderr.splitlines() if "rror" in line and "http" not in line]
         raise SamplerError(f"vLLM does not build {config.model.name}: {' '.join(lines[-2:])}")
-    return EngineCount(**json.loads(done.stdout.strip().splitlines()[-1]))
+    return replace(EngineCount(**json.loads(done.stdout.strip().splitlines()[-1])), is_packed=packed)
 
 
 def _count(asked: dict[str, Any]) -> EngineCount:

@@ -9,6 +9,7 @@ adapter and a second set of weights, which is public and costs time and memory.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -23,13 +24,15 @@ from minizero.formatting import install
 from minizero.models.adapter import LowRank
 from minizero.types import MissingPackage, OutOfMemory, SamplerError
 
+log = logging.getLogger(__name__)
 MOST_BATCHES = 8  # that an engine may have launched before it reads the first; two in one process
 VERSION = "0.32.0"  # of vLLM, as in pyproject.toml
 # What starts raise: settings and memory (ValueError, RuntimeError), missing files (OSError), a compiler (Triton calls
-# one), and packages that do not go together (flashinfer with another cuda-python: AttributeError).
+# one), packages that do not go together (flashinfer with another cuda-python: AttributeError), and a version that does
+# not know a setting of ours (TypeError).
 START_ERRORS = (
     ValueError, RuntimeError, OSError, NotImplementedError, CalledProcessError, AttributeError, AssertionError,
-    ImportError,
+    ImportError, TypeError,
 )  # fmt: skip
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # what vllm.config.lora accepts as max_lora_rank
 
@@ -41,13 +44,16 @@ class InternalsMoved(Exception):
 def start_engine(*, device: str, keep_weights: bool = False, **settings: Any) -> Any:
     """vllm.LLM in this process, with the process's environment and torch's thread control as they were.
 
-    `keep_weights`: a CPU, which computes with a packed copy, keeps the plain weights too.
+    `keep_weights`: a CPU, which computes with a packed copy, keeps the plain weights too. Of vLLM's log only errors are
+    shown, unless VLLM_LOGGING_LEVEL says otherwise; what takes minutes is said on stderr.
 
     Raises MissingPackage, or SamplerError with vLLM's own words when it does not start.
     """
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"  # the engine shares our process, so that buffers can be written
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    is_quiet = os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR") == "ERROR"
+    if device == "cuda" and is_quiet:
+        log.warning("vLLM starts: at first it compiles for this card, for minutes (VLLM_LOGGING_LEVEL=INFO shows it)")
     if device == "cpu":
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
         # Without this vLLM's CPU build falls back to a single thread.
@@ -72,15 +78,22 @@ def start_engine(*, device: str, keep_weights: bool = False, **settings: Any) ->
 def _why_not(error: Exception) -> str:
     """One message for whatever kept vLLM from starting."""
     words = str(error).strip() or type(error).__name__
-    version = installed_version()
-    other = f" It is vLLM {version}; minizero is tested with {VERSION}." if version and version != VERSION else ""
-    if isinstance(error, CalledProcessError):
+    other = _other_version()
+    if other and isinstance(error, TypeError | AttributeError | AssertionError | ImportError):
+        hint = f"Install that one:  {install('vllm')}"
+    elif isinstance(error, CalledProcessError):
         hint = "A compiler that it calls failed:  minizero doctor  checks compiler and headers"
-    elif isinstance(error, AttributeError | AssertionError | ImportError):
+    elif isinstance(error, TypeError | AttributeError | AssertionError | ImportError):
         hint = "Its packages do not go together:  minizero doctor  names those that overwrite each other"
     else:
         hint = "Try a smaller sampler.kv_gib or sampler.max_rows"
     return f"vLLM did not start: {words}.{other}\n{hint}, or --set sampler.backend=transformers"
+
+
+def _other_version() -> str:
+    """A sentence where another version is installed than the one that is tested; else ""."""
+    version = installed_version()
+    return f" It is vLLM {version}; minizero is tested with {VERSION}." if version and version != VERSION else ""
 
 
 def installed_version() -> str:
@@ -229,13 +242,13 @@ def release_cache(llm: Any) -> None:
     """The key-value cache's memory back to the card; weights and adapter stay where they are (sleep levels 1 and 2
     would take those too, and the trainer's with them)."""
     settle(llm)
-    llm.sleep(level=0)
     try:
+        llm.sleep(level=0)
         llm.release_kv_cache_memory()
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError, TypeError) as error:
         raise SamplerError(
-            f"vLLM did not give back its key-value cache: {error}. Try --set sampler.release_kv=false, with a smaller "
-            "sampler.kv_gib if need be"
+            f"vLLM did not give back its key-value cache: {error}.{_other_version()} Try --set "
+            "sampler.release_kv=false, with a smaller sampler.kv_gib if need be"
         ) from error
 
 
@@ -244,6 +257,10 @@ def take_cache_back(llm: Any) -> None:
     torch.cuda.empty_cache()
     try:
         awake = llm.wake_up(tags=["kv_cache"])
+    except (AttributeError, TypeError) as error:
+        raise SamplerError(
+            f"vLLM did not take back its key-value cache: {error}.{_other_version()} Try --set sampler.release_kv=false"
+        ) from error
     except RuntimeError as error:
         if "out of memory" not in str(error).lower():
             raise

@@ -56,7 +56,7 @@ def build(config: Config, box: Sandbox, *, progress: Progress | None = None, ran
     from minizero.learn.policy import Policy
     from minizero.planner import check_fits, expected_of
     from minizero.rollout.agreement import check_agreement
-    from minizero.rollout.make import backend, check_sampler, make_sampler
+    from minizero.rollout.make import check_sampler, make_sampler
 
     check_positions(config)
     check_sampler(config)
@@ -64,9 +64,7 @@ def build(config: Config, box: Sandbox, *, progress: Progress | None = None, ran
     held_out = held_out_tasks(config)
     policy = Policy(config, tick=lambda: progress.tick(0), ranks=ranks)
     config = policy.config
-    if backend(config, policy.device) == "vllm" and policy.device == "cuda":
-        # vLLM itself says nothing of it at the level of its log that is set here.
-        progress.phase("starting vLLM: the first time it compiles for this card, for several minutes")
+    progress.phase("starting the sampler")
     sampler = make_sampler(config, policy)
     try:
         memory = check_memory_first(policy, sampler, progress.phase, progress.say)

@@ -165,7 +165,7 @@ def memory(job: Job, log: Log) -> None:
     if job.device == "cuda":
         import torch
 
-        total = torch.cuda.get_device_properties(0).total_memory / 2**30
+        total = torch.cuda.get_device_properties().total_memory / 2**30
         if total > CAP_GIB + 1 and not any(text.startswith("run.vram_gib") for text in job.settings):
             more = (f"run.vram_gib={PLANNED_GIB}",)
             log.say(f"capped: {PLANNED_GIB} of {total:.0f} GiB, as a card of {CAP_GIB:.0f} GiB has for a plan")

@@ -45,15 +45,15 @@ def machine(job: Job, log: Log) -> None:
         free, total = torch.cuda.mem_get_info()
         driver = find_driver()
         log.facts(
-            device=torch.cuda.get_device_name(0), kind="cuda", cards=torch.cuda.device_count(),
+            device=torch.cuda.get_device_name(), kind="cuda", cards=torch.cuda.device_count(),
             card_gib=round(total / 2**30, 2), free_gib=round(free / 2**30, 2), cuda=torch.version.cuda,
-            compute_capability=".".join(map(str, torch.cuda.get_device_capability(0))),
+            compute_capability=".".join(map(str, torch.cuda.get_device_capability())),
             driver=driver.words if driver else "",
         )  # fmt: skip
     elif problem := cuda_problem():
         log.say(f"no card: {problem.seen}. {problem.fix}")
     if torch.cuda.is_available():
-        log.say(f"{torch.cuda.get_device_name(0)}, {total / 2**30:.1f} GiB, {free / 2**30:.1f} free")
+        log.say(f"{torch.cuda.get_device_name()}, {total / 2**30:.1f} GiB, {free / 2**30:.1f} free")
     else:
         log.say(f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, no card")
     if not job.base and not job.made:
