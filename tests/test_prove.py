@@ -10,9 +10,11 @@ import torch
 
 from minizero.cli.runs import plan as plan_command
 from minizero.config import Config, load_config
+from minizero.config.named import resolve
 from minizero.learn.batching import aligned
 from minizero.learn.memory_check import largest_rollouts
 from minizero.learn.prove import prove
+from minizero.planner import make_plan
 from minizero.planner.memory import STATE, learning_bytes, memory, micro_batch
 from minizero.planner.shapes import GIB, KNOWN, Shape
 from tests.test_policy import make_policy
@@ -63,10 +65,15 @@ def test_moments_of_eight_bits_are_planned_as_counted() -> None:
 
 
 @pytest.mark.slow
-def test_the_whole_of_a_3b_model_is_counted_within_two_minutes() -> None:
-    config, _ = asked("qwen2.5-3b", True, "optim.micro_batch_tokens=16384")
-    proof = prove(config, KNOWN["qwen2.5-3b"])
-    assert learning_bytes(config, KNOWN["qwen2.5-3b"], 2) / GIB == pytest.approx(proof.learning, rel=0.05)
+@pytest.mark.parametrize(
+    "name", ["Qwen2.5-Coder-1.5B", "Qwen2.5-Coder-3B", "Qwen3-4B-Base", "Qwen2.5-Coder-7B", "Llama-3.1-8B"]
+)
+def test_the_whole_of_a_shipped_model_is_counted_within_two_minutes(name: str) -> None:
+    """All layers, with the settings that the plan fills in for an RTX 3090."""
+    plan = make_plan(resolve(name, (), ()), "rtx3090")
+    proof = prove(plan.config, plan.shape)
+    assert plan.learning == pytest.approx(proof.learning, rel=0.05)
+    assert plan.state == pytest.approx(proof.state, rel=0.05)
     assert proof.seconds < 120
 
 
