@@ -12,15 +12,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from minizero.evaluation.compare import (
-    Entry,
-    LevelComparison,
-    ModelScores,
-    PairComparison,
-    as_json,
-    compare,
-    read_entries,
-)
+from minizero.evaluation.compare import LevelComparison, ModelScores, PairComparison, as_json, compare
+from minizero.evaluation.entries import Entry, read_entries
 from minizero.evaluation.evaluate import write_json
 from minizero.evaluation.overlap import benchmark_programs, find_overlap
 from minizero.evaluation.problems import PASS
@@ -41,7 +34,7 @@ def write_comparison(
 ) -> list[str]:
     """Compare finished evaluations; the conclusions. With `run`, its tasks are looked for in the benchmarks."""
     entries = read_entries(paths)
-    suites = sorted({row["suite"] for entry in entries for row in entry.rows})
+    suites = sorted({row.suite for entry in entries for row in entry.rows})
     own, damaged = own_programs(run) if run else ([], [])
     hits = find_overlap(own, benchmark_programs(suites, data)) if run else []
     comparison = compare(entries, exclude=[hit.problem for hit in hits])
@@ -145,19 +138,19 @@ def _pair(pair: PairComparison, problems: int) -> dict[str, object]:
 
 def _examples(levels: Sequence[str], base: Entry, other: Entry) -> Section:
     """Greedy answers to tasks on which the two differ, gains and losses in turn, else to the first tasks."""
-    ours, theirs = ({row["task"]: row for row in e.rows if row["draw"] == "greedy"} for e in (base, other))
+    ours, theirs = ({row.task: row for row in e.rows if row.draw == "greedy"} for e in (base, other))
     shown: dict[str, tuple[object, ...]] = {}
     words = "The greedy answers agree on every task."
     for level in levels:
-        both = [task for task in ours if task in theirs and level in ours[task]["verdict"]]
-        marks = {t: tuple(side[t]["verdict"][level] == PASS for side in (ours, theirs)) for t in both}
+        both = [task for task in ours if task in theirs and level in ours[task].verdict]
+        marks = {t: tuple(side[t].verdict[level] == PASS for side in (ours, theirs)) for t in both}
         gains, losses = ([t for t in both if marks[t] == mark] for mark in ((False, True), (True, False)))
         differ = [t for pair in zip_longest(gains, losses) for t in pair if t is not None]
         if differ:
             words = "Tasks on which the greedy answers differ, gains and losses in turn."
         for task in [t for t in differ or both if t not in shown][:EXAMPLES]:
             rows = [(entry.label, row[task]) for entry, row in ((base, ours), (other, theirs))]
-            answers = [(label, row["verdict"][level], row["text"]) for label, row in rows]
+            answers = [(label, row.verdict[level], row.text) for label, row in rows]
             shown[task] = (task, level, base.prompts.get(task, ""), answers)
     return Section("examples", "Examples to read", "examples", {"words": words, "tasks": list(shown.values())})
 
