@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from minizero.evaluation.command import evaluate_command
-from minizero.evaluation.compare import read_entries
+from minizero.evaluation.entries import read_entries
 from minizero.evaluation.generate import SamplingSettings
 from minizero.formatting import shell
 from minizero.report.suggest import command

@@ -82,11 +82,6 @@ class AblationResult:
     variation: Variation | None = None  # what the comparisons varied by; None before the second seed
     goal: float | None = None  # the held-out solve rate to which steps are counted; None where the default gained none
 
-    @property
-    def has_curves(self) -> bool:
-        """Whether any row has held-out curves."""
-        return any(row.area for row in self.rows)
-
     def row(self, name: str) -> VariantResult | None:
         return next((row for row in self.rows if row.variant == name), None)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from minizero.api.run import Run
 from minizero.api.settings import Settings, StrPath, overrides
 from minizero.types import Progress, Quiet
+
+if TYPE_CHECKING:
+    from minizero.evaluation.results import LevelCounts
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,13 @@ class Evaluation:
 
     path: Path
     results: dict[str, Any]
+
+    @property
+    def scores(self) -> Mapping[str, Mapping[str, LevelCounts]]:
+        """Right answers by level, such as humaneval+, then by side, "base" or "trained"."""
+        from minizero.evaluation.results import Results
+
+        return Results.from_json(self.results).scores
 
     def __fspath__(self) -> str:
         return str(self.path)

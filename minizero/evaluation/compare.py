@@ -1,123 +1,27 @@
 """Finished evaluations side by side: every number of the comparison, for the page and the JSON.
 
-Reading order: Entry and read_entries; Comparison and what it is made of; then compare: per level (a benchmark's test
-set, such as humaneval+) each entry alone, and each against the first. as_json is what comparison.json holds.
+Reading order: Comparison and what it is made of; then compare: per level (a benchmark's test set, such as humaneval+)
+each entry (entries.py) alone, and each against the first. as_json is what comparison.json holds.
 """
 # P problems, n samples of each
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from minizero import statistics
 from minizero.evaluation import reliability
-from minizero.evaluation.problems import PASS
-from minizero.formatting import shell
+from minizero.evaluation.entries import Entry
 from minizero.statistics import Interval
 from minizero.types import EvaluationError
 
 RESAMPLES = 4000  # moves an end of an interval by less than a tenth of its width
 SEED = 20_251
-ROW = {
-    "suite": str, "task": str, "side": str, "draw": str, "sample": int, "answer": str, "verdict": dict, "text": str,
-    "finish": str, "tokens": int,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One side of one evaluation. rows: its samples with verdicts."""
-
-    label: str
-    rows: Sequence[Mapping[str, Any]]
-    n: int
-    scores: Mapping[str, Mapping[str, Any]]  # by level: tasks, greedy, correct
-    style: str = ""
-    source: str = ""
-    perplexity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    prompts: Mapping[str, str] = field(default_factory=dict)  # the problems' texts by task
-    sanitiser: str = ""  # how answers were read
-
-    def counts(self, level: str, tasks: Sequence[str], n: int) -> list[int]:
-        """Right answers among the first n samples of each task."""
-        right = Counter(
-            row["task"]
-            for row in self.rows
-            if row["draw"] == "sampled" and row["sample"] < n and row["verdict"].get(level) == PASS
-        )
-        return [right[task] for task in tasks]
-
-    def greedy(self, level: str, tasks: Sequence[str]) -> list[int]:
-        """Whether the greedy answer to each task is right."""
-        right = {r["task"] for r in self.rows if r["draw"] == "greedy" and r["verdict"].get(level) == PASS}
-        return [int(task in right) for task in tasks]
-
-
-def read_entries(paths: Sequence[Path]) -> list[Entry]:
-    """The sides of finished evaluations, in order; a base that was sampled twice is there twice."""
-    entries: list[Entry] = []
-    for path in paths:
-        file = path if path.is_file() else path / "results.json"
-        results = _read_results(file)
-        sides = list(dict.fromkeys(side for scores in results["scores"].values() for side in scores))
-        perplexity = _read_perplexity(file.with_name("perplexity.json"))
-        for side in sides:
-            if len(sides) == 1:
-                label = str(results["name"])
-            elif len(paths) == 1:
-                label = side  # "base" and "trained" say it all
-            else:
-                label = f"{results['name']}, base" if side == "base" else str(results["name"])
-            labels = [entry.label for entry in entries]
-            label = f"{label} ({sum(name.startswith(label) for name in labels) + 1})" if label in labels else label
-            rows = [row for row in results["rows"] if row["side"] == side]
-            scores = {level: by_side[side] for level, by_side in results["scores"].items()}
-            style = results["manifest"]["plan"]["style"]
-            prompts, sanitiser = results.get("prompts", {}), results.get("sanitiser", "another sanitiser, or none")
-            under = perplexity if side != "base" else {}
-            entries.append(Entry(label, rows, results["n"], scores, style, str(path), under, prompts, sanitiser))
-    return entries
-
-
-def _read_results(file: Path) -> dict[str, Any]:
-    """results.json. Raises EvaluationError when it is missing, damaged, or not what `minizero evaluate` writes."""
-    try:
-        results = json.loads(file.read_text(encoding="utf-8"))
-        for number, row in enumerate(results["rows"], 1):
-            odd = [name for name, kind in ROW.items() if not isinstance(row[name], kind)]
-            if odd:
-                raise ValueError(f"{odd[0]} of row {number} is {row[odd[0]]!r:.40}")
-        for by_side in results["scores"].values():
-            for scores in by_side.values():
-                list(scores["tasks"])
-        str(results["name"]), str(results["manifest"]["plan"]["style"]), int(results["n"])
-    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        problem = f"{error} is missing" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
-        raise EvaluationError(
-            f"{file}: no finished evaluation ({problem}). Run  minizero evaluate  with --out {shell(file.parent)} : it "
-            "goes on where it was."
-        ) from None
-    return dict(results)
-
-
-def _read_perplexity(file: Path) -> dict[str, dict[str, float]]:
-    """perplexity.json, {} where there is none. Raises EvaluationError when it is damaged."""
-    if not file.is_file():
-        return {}
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        return {side: {under: float(value) for under, value in row.items()} for side, row in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise EvaluationError(
-            f"{file} cannot be read ({error}). Remove it: the same  minizero evaluate  makes it anew."
-        ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,9 +160,9 @@ def _cautions(entries: Sequence[Entry]) -> list[str]:
 
 
 def _level(level: str, entries: Sequence[Entry], excluded: frozenset[str]) -> LevelComparison:
-    tasks = list(entries[0].scores[level]["tasks"])
+    tasks = entries[0].scores[level].tasks
     for entry in entries[1:]:
-        odd = set(tasks) ^ set(entry.scores[level]["tasks"])
+        odd = set(tasks) ^ set(entry.scores[level].tasks)
         if odd:
             raise EvaluationError(
                 f"{entry.label} and {entries[0].label} answered different tasks of {level} ({len(odd)} differ, for "
@@ -339,15 +243,15 @@ def _formats(entry: Entry) -> dict[str, FormatCounts]:
     """Finish reasons, lengths and answers that could not be read, per draw."""
     counts = {}
     for draw in ("greedy", "sampled"):
-        rows = [row for row in entry.rows if row["draw"] == draw]
+        rows = [row for row in entry.rows if row.draw == draw]
         if rows:
-            lengths = sorted(row["tokens"] for row in rows)
+            lengths = sorted(row.tokens for row in rows)
             counts[draw] = FormatCounts(
                 len(rows),
-                dict(Counter(row["finish"] for row in rows)),
+                dict(Counter(row.finish for row in rows)),
                 sum(lengths) / len(lengths),
                 lengths[len(lengths) // 2],
-                sum(not row["answer"].strip() for row in rows),
-                dict(Counter(next(iter(row["verdict"].values())) for row in rows)),
+                sum(not row.answer.strip() for row in rows),
+                dict(Counter(next(iter(row.verdict.values())) for row in rows)),
             )
     return counts

@@ -5,21 +5,18 @@ Reading order: to_markdown and to_page; then what both show (templates/ablation.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minizero.ablate.results import AblationResult
 from minizero.ablate.sets import DEFAULT
 from minizero.ablate.summary import CURVES
-from minizero.formatting import percent, signed
 from minizero.metrics import metric_for
 from minizero.report.ablation_words import in_words, verdict
-from minizero.report.charts import Series, line_chart
-from minizero.report.claims import in_points
-from minizero.report.curves import is_share, show_as
+from minizero.report.charts import Series
+from minizero.report.claims import reach
+from minizero.report.curves import chart_of, is_share
 from minizero.report.pages import Section, page, text
-from minizero.statistics import Interval
 from minizero.types import TaskType
 
 if TYPE_CHECKING:
@@ -43,24 +40,25 @@ PROPOSER = {
 def to_markdown(result: AblationResult, name: str, command: str, failures: Sequence[Failure] = ()) -> str:
     """The whole file."""
     return text(
-        "ablation.md", name=name, words=in_words(result), rows=result.rows, cautions=result.cautions, command=command,
-        failures=failures, made=made_with(result), kinds=_kinds(result), proposer=_proposer(result),
-        plan=result.plan, verdict=verdict, skill=_skill(result),
+        "ablation.md", name=name, words=in_words(result), result=result, command=command, failures=failures,
+        made=made_with(result), kinds=_kinds(result), columns=_columns(result), verdict=verdict, is_share=is_share,
     )  # fmt: skip
 
 
 def to_page(result: AblationResult, name: str, command: str, failures: Sequence[Failure] = ()) -> str:
     """The whole page."""
     rows, made = result.rows, made_with(result)
-    shown = [row.shown for row in rows]
-    reach = 1.05 * max([0.01, *(abs(end) for difference in shown for end in (difference.low, difference.high))])
     commits = sorted({run.commit for row in rows for run in row.runs})
-    held_out = {"rows": list(zip(rows, shown, strict=True)), "reach": reach, "plan": result.plan, "verdict": verdict}
+    held_out = {"rows": rows, "reach": reach(row.shown for row in rows), "plan": result.plan, "verdict": verdict}
+    timed, proposer = (
+        [row for row in rows if row.area],
+        {"columns": _columns(result), "is_share": is_share, "rows": rows},
+    )
     sections = [
         Section("held-out", "Held-out tasks", "held_out", held_out),
-        Section("skill", "Skill over time", "skill", _skill(result)) if result.has_curves else None,
+        Section("skill", "Skill over time", "skill", {"rows": timed, "goal": result.goal}) if timed else None,
         Section("types", "By task type", "by_type", {"rows": rows, "kinds": _kinds(result)}),
-        Section("proposer", "The proposer, and the cost", "proposer", _proposer(result)),
+        Section("proposer", "The proposer, and the cost", "proposer", proposer),
         _curves(result),
         _variants(result),
         Section("repeat", "To repeat it", "repeat", {"made": made, "commits": commits, "command": command}),
@@ -80,34 +78,9 @@ def made_with(result: AblationResult) -> str:
     return f"{len(runs)} runs of {counts} steps; {', '.join(machines)}; {', '.join(versions)}"
 
 
-def _proposer(result: AblationResult) -> dict[str, object]:
-    """Metrics of the proposer at the start and at the end of the runs (`93 → 88 %`), and late against the default."""
-
-    def shown(ends: tuple[float, float] | None, metric: str) -> str:
-        if ends is None:
-            return "–"
-        share = f"{percent(ends[0], 0).removesuffix(' %')} → {percent(ends[1], 0)}"
-        return share if is_share(metric) else f"{ends[0]:.2f} → {ends[1]:.2f}"
-
-    def late(gap: Interval | None, metric: str) -> str:
-        if gap is None or is_share(metric):
-            return in_points(gap) if gap else ""
-        return f"{signed(gap.value)} ({signed(gap.low)} to {signed(gap.high)})"
-
-    columns = {title: metric for title, metric in PROPOSER.items() if any(row.curve(metric) for row in result.rows)}
-    rows = [
-        (row, [(shown(row.ends(metric), metric), late(row.late.get(metric), metric)) for metric in columns.values()])
-        for row in result.rows
-    ]
-    return {"columns": list(columns), "rows": rows}
-
-
-def _skill(result: AblationResult) -> dict[str, object]:
-    """Area and times to half of the default's gain; how steps, seconds and tokens are written."""
-    return {
-        "rows": [row for row in result.rows if row.area], "goal": result.goal, "whole": "{:.0f}".format,
-        "minutes": lambda seconds: f"{seconds / 60:.1f}", "thousands": lambda tokens: f"{tokens / 1000:.0f} k",
-    }  # fmt: skip
+def _columns(result: AblationResult) -> dict[str, str]:
+    """Of PROPOSER what any row has."""
+    return {title: metric for title, metric in PROPOSER.items() if any(row.curve(metric) for row in result.rows)}
 
 
 def _kinds(result: AblationResult) -> list[str]:
@@ -127,8 +100,7 @@ def _curves(result: AblationResult) -> Section:
         for metric in ("eval/solve_rate", "eval/greedy", *CURVES):
             lines = [Series(row.variant, style, row.curve(metric)) for style, row in drawn if row and row.curve(metric)]
             if lines:
-                chart = line_chart(lines, show=show_as(metric, 0), is_fraction=is_share(metric))
-                cards.append((metric, metric_for(metric).sentence, chart))
+                cards.append((metric, metric_for(metric).sentence, chart_of(metric, lines)))
         charts.append((keys, cards))
     return Section("curves", "Curves", "curves", {"charts": charts})
 
@@ -137,14 +109,8 @@ def _variants(result: AblationResult) -> Section:
     """What each row is, and every setting in which it differs from the default row."""
     default = result.row(DEFAULT)
     base = default.runs[0].settings if default else {}
-
-    def line(settings: object, name: str) -> str:
-        held = settings if isinstance(settings, dict) else {}
-        return f"{name} = {json.dumps(held[name], ensure_ascii=False) if name in held else '(default)'}"
-
     rows = []
     for row in result.rows:
         mine = row.runs[0].settings
-        names = [n for n in {**base, **mine} if base.get(n) != mine.get(n) and n != "run.rng_seed"]
-        rows.append((row, [line(mine, name) for name in names]))
-    return Section("variants", "Variants", "variants", {"rows": rows, "shared": [line(base, name) for name in base]})
+        rows.append((row, mine, [n for n in {**base, **mine} if base.get(n) != mine.get(n) and n != "run.rng_seed"]))
+    return Section("variants", "Variants", "variants", {"rows": rows, "shared": base})

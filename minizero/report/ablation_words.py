@@ -1,18 +1,22 @@
 """What the numbers of a set of ablations allow to say. Whether an interval includes zero is said wherever one is shown.
 
-Reading order: in_words and what it returns, then one function per sentence; verdict is for cells of tables.
+Reading order: in_words and what it returns, then what is said (templates/ablation_words.txt has the words); verdict is
+for cells of tables.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from minizero.ablate.measures import NAMES
 from minizero.ablate.results import ALL, AblationResult, VariantResult
 from minizero.ablate.sets import DEFAULT, FROZEN, SHUFFLED
-from minizero.formatting import percent
-from minizero.report.claims import Direction, direction, in_points, place, with_interval
+from minizero.report.claims import Direction, direction, in_points
+from minizero.report.pages import words
+
+_said = partial(words, "ablation_words.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,9 @@ def in_words(result: AblationResult) -> Conclusions:
         )
     variants = [row for row in result.rows if row.kind == "variant"]
     looked_at = [row for row in variants if row.decision]
-    sentences = [_of_default(default), *_of_frozen(result), *_of_shuffled(result)]
+    shuffled = result.row(SHUFFLED)
+    sentences = [_said("default", cell=default.cells[ALL], seeds=default.seeds), *_of_frozen(result)]
+    sentences.append(_said("shuffled", cell=shuffled.cells[ALL] if shuffled else None))
     for kind in ("better", "worse"):
         names = [f"{r.variant} {in_points(r.decision.interval)}" for r in looked_at if r.decision and _kind(r) == kind]
         if names:
@@ -65,12 +71,7 @@ def verdict(row: VariantResult) -> str:
 
 def _of_correction(result: AblationResult) -> Iterator[str]:
     """What the claims hold together at, and the smallest difference that could have been seen."""
-    plan = result.plan
-    looks = f", looks after {' and '.join(map(str, plan.looks))} seeds counted" if len(plan.looks) > 1 else ""
-    yield (
-        f"The claims about {plan.family} variants hold together: the chance that one or more is wrong is at most 5 % "
-        f"(Holm's correction{looks}). What is compared: {NAMES[plan.measure]}."
-    )
+    yield _said("correction", plan=result.plan, what=NAMES[result.plan.measure])
     yield from sight(result)
 
 
@@ -78,10 +79,7 @@ def sight(result: AblationResult) -> Iterator[str]:
     """The smallest difference that the set finds, by the spread that it has seen so far."""
     alone, corrected = result.sees(corrected=False), result.sees(corrected=True)
     if alone and corrected:
-        yield (
-            f"With {result.plan.seeds} seeds this set finds a difference of {100 * alone:.1f} points in 80 % of cases "
-            f"if one is looked for, of {100 * corrected:.1f} among all {result.plan.family}. It misses smaller ones."
-        )
+        yield _said("sight", plan=result.plan, alone=alone, corrected=corrected)
 
 
 def _headline(variants: Sequence[VariantResult], looked_at: Sequence[VariantResult]) -> str:
@@ -106,52 +104,17 @@ def _kind(row: VariantResult) -> Direction:
     return direction(row.decision.interval if row.decision else None)
 
 
-def _of_default(default: VariantResult) -> str:
-    cell = default.cells[ALL]
-    seeds = f"{default.seeds} seeds" if default.seeds > 1 else "one seed, interval over tasks"
-    return (
-        f"The default solves {percent(cell.after)} of {cell.tasks} held-out tasks, before {percent(cell.before)}: "
-        f"{with_interval(cell.change)} ({seeds}), which {place(cell.change)}."
-    )
+def _of_frozen(result: AblationResult) -> Iterator[str]:
+    """The frozen control must answer as before, answer by answer: its mean change may be 0 all the same."""
+    frozen = result.row(FROZEN)
+    if frozen is not None:
+        pairs = [(run.before, run.after) for run in frozen.runs]
+        odd = sum(before.greedy != after.greedy or before.correct != after.correct for before, after in pairs)
+        yield _said("frozen", odd=odd, seeds=frozen.seeds, change=frozen.cells[ALL].change)
 
 
 def _asked(result: AblationResult, default: VariantResult, variants: int) -> str:
     """How often the tasks were looked at: what is chosen by them looks better on them than it is."""
     runs = [run for row in result.rows for run in row.runs]
     looks = sum(run.validations for run in runs)
-    return (
-        f"These {default.cells[ALL].tasks} tasks were asked {looks:,} times by {len(runs)} runs, to compare {variants} "
-        f"variant{'' if variants == 1 else 's'} with the default: the first in the table owes some of its lead to them."
-    )
-
-
-def _of_frozen(result: AblationResult) -> Iterator[str]:
-    """The frozen control must answer as before, answer by answer: its mean change may be 0 all the same."""
-    frozen = result.row(FROZEN)
-    if frozen is None:
-        return
-    odd = sum(run.before.greedy != run.after.greedy or run.before.correct != run.after.correct for run in frozen.runs)
-    if odd:
-        yield (
-            f"Frozen, the model CHANGED its answers in {odd} of {frozen.seeds} runs "
-            f"({with_interval(frozen.cells[ALL].change)}): do not trust this table."
-        )
-    else:
-        yield "Frozen, the model answers exactly as before, as it must."
-
-
-def _of_shuffled(result: AblationResult) -> Iterator[str]:
-    shuffled = result.row(SHUFFLED)
-    against = shuffled and shuffled.cells[ALL].against_default
-    if not shuffled or not against:
-        yield "The control with shuffled rewards has not been run yet."
-        return
-    meaning = {
-        "worse": "so the rewards, and not only the training, make the difference",
-        "better": "which is BETTER than with real rewards: something is wrong with this setting",
-        "unclear": "so nothing here shows yet that the rewards teach",
-    }[direction(against)]
-    yield (
-        f"With shuffled rewards the change is {in_points(shuffled.cells[ALL].change)}, against the default "
-        f"{in_points(against)}, which {place(against)}: {meaning}."
-    )
+    return _said("asked", tasks=default.cells[ALL].tasks, looks=looks, runs=len(runs), variants=variants)

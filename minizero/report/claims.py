@@ -5,6 +5,7 @@ Every page and sentence takes its claim from here and shows the interval beside 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 from minizero.formatting import percent, points
@@ -40,6 +41,11 @@ def with_interval(difference: Interval) -> str:
 def ends(difference: Interval) -> str:
     """The interval in points: `−0.3 to +4.5`."""
     return f"{points(100 * difference.low)} to {points(100 * difference.high)}"
+
+
+def reach(differences: Iterable[Interval]) -> float:
+    """The end of an axis around zero that holds all of these."""
+    return 1.05 * max([0.01, *(abs(end) for gap in differences for end in (gap.low, gap.high))])
 
 
 def as_share(share: Interval) -> str:

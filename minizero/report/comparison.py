@@ -10,28 +10,20 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
-from markupsafe import Markup
-
-from minizero.evaluation.compare import (
-    Entry,
-    LevelComparison,
-    ModelScores,
-    PairComparison,
-    as_json,
-    compare,
-    read_entries,
-)
+from minizero.evaluation.compare import LevelComparison, PairComparison, as_json, compare
+from minizero.evaluation.entries import Entry, read_entries
 from minizero.evaluation.evaluate import write_json
 from minizero.evaluation.overlap import benchmark_programs, find_overlap
 from minizero.evaluation.problems import PASS
 from minizero.evaluation.published import Published, describe, read_tables
 from minizero.evaluation.reliability import TAUS, needed
 from minizero.report.charts import curve_figure, difference_figure, histogram_figure
-from minizero.report.claims import as_share, in_points
+from minizero.report.claims import as_share
 from minizero.report.conclusions import greedy_direction, headline, sentences
 from minizero.report.pages import Section, page
 from minizero.report.reach import reach_figure, reliability_figure
 from minizero.selfplay.run_data import own_programs
+from minizero.statistics import Interval
 
 EXAMPLES = 6
 
@@ -41,7 +33,7 @@ def write_comparison(
 ) -> list[str]:
     """Compare finished evaluations; the conclusions. With `run`, its tasks are looked for in the benchmarks."""
     entries = read_entries(paths)
-    suites = sorted({row["suite"] for entry in entries for row in entry.rows})
+    suites = sorted({row.suite for entry in entries for row in entry.rows})
     own, damaged = own_programs(run) if run else ([], [])
     hits = find_overlap(own, benchmark_programs(suites, data)) if run else []
     comparison = compare(entries, exclude=[hit.problem for hit in hits])
@@ -82,82 +74,50 @@ def write_published(paths: Sequence[Path], out: Path) -> list[str]:
 
 def _level_section(name: str, level: LevelComparison) -> Section:
     sampled = {label: model for label, model in level.models.items() if model.curve}
-    ks = _chosen_ks([model.n for model in level.models.values()])
     data: dict[str, object] = {
-        "level": level, "ks": ks, "keys": _keys(sampled),
-        "pairs": [_pair(pair, level.problems) for pair in level.pairs], "curves": "", "accuracies": "", "bins": [],
-        "reliable": [],
+        "level": level, "ks": _chosen_ks([model.n for model in level.models.values()]), "keys": _keys(sampled),
+        "pairs": [_pair(pair, level.problems) for pair in level.pairs], "sampled": sampled, "at": _at_taus,
     }  # fmt: skip
     if sampled:
         curves = {label: (model.curve or (), model.cover or ()) for label, model in sampled.items()}
-        bins = {label: model.histogram or {} for label, model in sampled.items()}
-        data |= {
-            "curves": reach_figure(curves, steady=min(model.n for model in sampled.values()) // 2),
-            "accuracies": histogram_figure(bins),
-            "bins": [(b, *(counts[b] for counts in bins.values())) for b in next(iter(bins.values()))],
-            "reliable": _reliable(sampled),
-        }
+        data["curves"] = reach_figure(curves, steady=min(model.n for model in sampled.values()) // 2)
+        data["accuracies"] = histogram_figure({label: model.histogram or {} for label, model in sampled.items()})
     return Section(name.replace("+", "-plus"), name, "level", data)
 
 
-def _reliable(models: Mapping[str, ModelScores]) -> list[tuple[str, ...]]:
-    """Rows of a table: cover@tau of n samples, then G-Pass@k_tau, for each tau of reliability.TAUS and the mean."""
-    rows = []
-    for name, model in models.items():
-        n, covered = model.n, model.cover or ()
-        taus = [as_share(covered[needed(tau, n) - 1]) for tau in TAUS]
-        rows.append((name, f"cover@tau, n = {n}", *taus, ""))
-        for k, by_tau in (model.g_pass or {}).items():
-            rows.append((name, f"G-Pass@{k}", *map(as_share, by_tau.values())))
-    return rows
+def _at_taus(cover: Sequence[Interval]) -> list[Interval]:
+    """cover@tau, given for tau = 1/n to 1, at each of reliability.TAUS."""
+    return [cover[needed(tau, len(cover)) - 1] for tau in TAUS]
 
 
 def _pair(pair: PairComparison, problems: int) -> dict[str, object]:
-    gap = pair.greedy_difference
+    gap, half = pair.greedy_difference, pair.half
     drawn: dict[str, object] = {"pair": pair, "kind": greedy_direction(pair, problems)}
     drawn["reach"] = max(0.1, -gap.low, gap.high)
-    if pair.difference is None or pair.n is None:
-        return drawn
-    ks = _chosen_ks([pair.n])
-    gaps = [[pair.cover_difference[needed(tau, pair.n) - 1] for tau in TAUS]] if pair.cover_difference else []
-    reliable = [(f"cover@tau, n = {pair.n}", *map(in_points, row), "") for row in gaps]
-    for k, by_tau in (pair.g_pass_difference or {}).items():
-        reliable.append((f"G-Pass@{k}", *map(in_points, by_tau.values())))
-    half, over_tau = pair.half, Markup()
-    if half is not None:
-        over_tau = reliability_figure(pair.trained, half.cover_difference, half.cover_null)
-        nulls = [half.cover_null[needed(tau, half.m) - 1].high for tau in TAUS]
-        words = f"null, {half.m} and {half.m} samples of {pair.base}"
-        reliable.append((words, *(f"± {100 * end:.1f}" for end in nulls), ""))
-    expected = {
-        "expected, half of the samples": pair.coverage_at_half,
-        f"null: {pair.base} against itself, half and half": pair.null_split,
-    }
-    return drawn | {
-        "ks": ks,
-        "gaps": [pair.difference[k - 1] for k in ks],
-        "differences": difference_figure(pair.trained, dict(enumerate(pair.difference, 1)), steady=pair.n // 2),
-        "reliable": reliable,
-        "over_tau": over_tau,
-        "expected": [(words, coverage) for words, coverage in expected.items() if coverage],
-    }
+    if pair.difference and pair.n:
+        differences = dict(enumerate(pair.difference, 1))
+        drawn["ks"] = _chosen_ks([pair.n])
+        drawn["differences"] = difference_figure(pair.trained, differences, steady=pair.n // 2)
+    if half:
+        drawn["over_tau"] = reliability_figure(pair.trained, half.cover_difference, half.cover_null)
+    return drawn
 
 
 def _examples(levels: Sequence[str], base: Entry, other: Entry) -> Section:
     """Greedy answers to tasks on which the two differ, gains and losses in turn, else to the first tasks."""
-    ours, theirs = ({row["task"]: row for row in e.rows if row["draw"] == "greedy"} for e in (base, other))
+    ours, theirs = ({row.task: row for row in e.rows if row.draw == "greedy"} for e in (base, other))
     shown: dict[str, tuple[object, ...]] = {}
     words = "The greedy answers agree on every task."
     for level in levels:
-        both = [task for task in ours if task in theirs and level in ours[task]["verdict"]]
-        marks = {t: tuple(side[t]["verdict"][level] == PASS for side in (ours, theirs)) for t in both}
+        both = [task for task in ours if task in theirs and level in ours[task].verdict]
+        marks = {t: tuple(side[t].verdict[level] == PASS for side in (ours, theirs)) for t in both}
         gains, losses = ([t for t in both if marks[t] == mark] for mark in ((False, True), (True, False)))
         differ = [t for pair in zip_longest(gains, losses) for t in pair if t is not None]
         if differ:
             words = "Tasks on which the greedy answers differ, gains and losses in turn."
         for task in [t for t in differ or both if t not in shown][:EXAMPLES]:
             rows = [(entry.label, row[task]) for entry, row in ((base, ours), (other, theirs))]
-            answers = [(label, row["verdict"][level], row["text"]) for label, row in rows]
+            answers = [(label, row.verdict[level], row.text) for label, row in rows]
             shown[task] = (task, level, base.prompts.get(task, ""), answers)
     return Section("examples", "Examples to read", "examples", {"words": words, "tasks": list(shown.values())})
 

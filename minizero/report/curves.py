@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from minizero.formatting import number, percent
 from minizero.metrics import METRICS, Metric, metric_for
-from minizero.report.charts import MOST_POINTS, Band, Series, bin_name, bins, line_chart, stacked_chart, window
+from minizero.report.charts import MOST_POINTS, Band, Point, Series, bin_name, bins, line_chart, stacked_chart, window
 from minizero.report.pages import Section
 from minizero.selfplay.run_files import Row
 from minizero.types import TaskType
@@ -79,17 +79,13 @@ def curve_sections(rows: Sequence[Row]) -> list[Section]:
         if not mine:
             continue
         shown = [figure for figure in group.first if figure in mine] or mine
-        rest = sorted(set(mine) - set(shown))
-        names = [name for figure in (*shown, *rest) for name in by_figure[figure]]
+        parts = shown, sorted(set(mine) - set(shown))
         drawn = [name for figure in shown if figure not in STACKED for name in by_figure[figure]]
         kinds = [kind for kind in TYPES if any(name.endswith(f"/{kind}") for name in drawn)]
-        data = {
-            "name": group.title,
-            "keys": [(kind, kind) for kind in ("all", *kinds)] if kinds else [],
-            "shown": [_figure(figure, list(by_figure[figure]), rows, kinds) for figure in shown],
-            "rest": [_figure(figure, list(by_figure[figure]), rows, kinds) for figure in rest],
-            "numbers": [_numbers(name, rows) for name in names],
-        }
+        first, rest = ([_figure(one, list(by_figure[one]), rows, kinds) for one in part] for part in parts)
+        keys = [(kind, kind) for kind in ("all", *kinds)] if kinds else []
+        numbers = [_numbers(name, rows) for part in parts for one in part for name in by_figure[one]]
+        data = {"name": group.title, "keys": keys, "shown": first, "rest": rest, "numbers": numbers}
         sections.append(Section(group.title.split()[0].lower(), group.title, "curves", data))
     return sections
 
@@ -104,6 +100,16 @@ def _figure_of(name: str) -> str:
 def show_as(name: str, digits: int = 1) -> Callable[[float], str]:
     """How values of a metric are written: shares in per cent, on an axis without decimals (digits 0)."""
     return (lambda value: percent(value, 0 if value in (0, 1) else digits)) if is_share(name) else number
+
+
+def chart_of(name: str, lines: Sequence[Series]) -> Markup:
+    """Lines of one metric, on its own axis."""
+    return line_chart(lines, show=show_as(name, 0), is_fraction=is_share(name))
+
+
+def points_of(name: str, rows: Sequence[Row]) -> tuple[Point, ...]:
+    """A metric over the steps that have it."""
+    return tuple((float(row["step"]), float(row[name])) for row in rows if name in row)
 
 
 def is_share(name: str) -> bool:
@@ -140,8 +146,7 @@ def _figure(title: str, names: list[str], rows: Sequence[Row], known: Sequence[s
         return Figure(title, metric, shown, "", chart, [], True, alarm)
     is_plain = all(s.style in ("all", *known) for s in series)
     keys = [] if is_plain else [(s.style, s.label) for s in series]
-    chart = line_chart(series, show=show_as(base, 0), is_fraction=is_share(base))
-    return Figure(title, metric, shown, _how_drawn(base, rows), chart, keys, True, alarm)
+    return Figure(title, metric, shown, _how_drawn(base, rows), chart_of(base, series), keys, True, alarm)
 
 
 def _how_drawn(base: str, rows: Sequence[Row]) -> str:
@@ -153,7 +158,7 @@ def _how_drawn(base: str, rows: Sequence[Row]) -> str:
 def _series(base: str, name: str, place: int, rows: Sequence[Row]) -> Series:
     suffix = name.removeprefix(base).strip("/")
     style = suffix if suffix in TYPES else f"c{(place - (name != base)) % 8}" if suffix else "all"
-    return Series(suffix or "all", style, tuple((float(row["step"]), float(row[name])) for row in rows if name in row))
+    return Series(suffix or "all", style, points_of(name, rows))
 
 
 def _stacked(base: str, names: list[str], rows: Sequence[Row]) -> tuple[Markup, Keys]:
@@ -184,7 +189,6 @@ def _numbers(name: str, rows: Sequence[Row]) -> tuple[str, ...]:
     """Name, count, first, lowest, highest and last value, unit of one metric."""
     values = [float(row[name]) for row in rows if name in row]
     finite = [value for value in values if math.isfinite(value)]
-    shown = (
-        [show_as(name)(value) for value in (values[0], min(finite), max(finite), values[-1])] if finite else ["–"] * 4
-    )
+    told = (values[0], min(finite), max(finite), values[-1]) if finite else ()
+    shown = map(show_as(name), told) if told else ("–",) * 4
     return name, str(len(values)), *shown, METRICS[_base(name)].unit if _base(name) in METRICS else ""

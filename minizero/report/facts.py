@@ -52,13 +52,11 @@ def manifest_section(run: RunData) -> Section | None:
     if isinstance(shown.get("sandbox"), dict):
         shown["sandbox"] = dict(shown["sandbox"])
         trials = shown["sandbox"].pop("trials", [])
-    rows = list(_flat(shown))
     items = [item if isinstance(item, dict) else {"": item} for item in trials]
     head = list(dict.fromkeys(key for item in items for key in item))
     tried = [[_value(item.get(key, "")) for key in head] for item in items]
-    return (
-        Section("manifest", "To repeat it", "manifest", {"rows": rows, "head": head, "tried": tried}) if rows else None
-    )
+    data = {"rows": list(_flat(shown)), "head": head, "tried": tried}
+    return Section("manifest", "To repeat it", "manifest", data) if data["rows"] else None
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, str]]:

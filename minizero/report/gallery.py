@@ -103,30 +103,21 @@ def _latest(read: Sequence[Digest]) -> list[tuple[int, Row]]:
 
 def _answers(latest: Sequence[tuple[int, Row]], tasks: Mapping[str, Row]) -> Section | None:
     """These answers beside their tasks."""
-    if not latest:
-        return None
     cards = [(step, row, tasks.get(row["task"]), answer_text(row)) for step, row in latest]
-    return Section("answers", "Answers, right and wrong", "answers", {"cards": cards})
+    return Section("answers", "Answers, right and wrong", "answers", {"cards": cards}) if cards else None
 
 
 def _rejected(read: Sequence[Digest], scope: str) -> Section | None:
-    counts: Counter[str] = Counter()
-    for digest in read:
-        counts.update(digest.rejected)
-    proposals = sum(digest.proposals for digest in read)
-    if not counts:
-        return None
-    most, lost = max(counts.values()), sum(counts.values())
+    counts = sum((digest.rejected for digest in read), Counter[str]())
     rows = []
     for reason, count in counts.most_common():
         examples = [(d.step, d.rejected_examples[reason]) for d in read if reason in d.rejected_examples]
-        rows.append((reason, count, max(2, round(100 * count / most)), percent(count / proposals), examples[-2:]))
-    data = {"scope": scope, "lost": lost, "proposals": proposals, "rows": rows}
-    return Section("rejected", "Rejected proposals", "rejected", data)
+        rows.append((reason, count, examples[-2:]))
+    data = {"scope": scope, "lost": counts.total(), "proposals": sum(d.proposals for d in read), "rows": rows}
+    return Section("rejected", "Rejected proposals", "rejected", data) if rows else None
 
 
 def _rollouts(read: Sequence[Digest], scope: str) -> Section:
     """Some rollouts of every step that was read, to be searched and filtered by the page's script."""
-    some = [(digest.step, row) for digest in read for row in digest.some]
-    rows = [(step, row, str(row.get("verdict") or row.get("reason") or "admitted")) for step, row in some]
+    rows = [(digest.step, row) for digest in read for row in digest.some]
     return Section("rollouts", "Rollouts to search", "rollouts", {"scope": scope, "rows": rows})

@@ -1,6 +1,6 @@
 """Pages and texts from templates/: one self-contained file each, in which every text is escaped and nothing is fetched.
 
-Reading order: Section and page; text (not escaped but made visible); then what templates may use.
+Reading order: Section and page; text and words (not escaped but made visible); then what templates may use.
 A page of kind "run" is templates/page.html around the macros of templates/run.html: `header`, and one for each section.
 """
 
@@ -19,7 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from minizero.formatting import duration, number, percent, points, short, signed, visible
-from minizero.report import claims, words
+from minizero.report import claims
+from minizero.report.words import REASONS, VERDICTS, requested_lines, reward_of
 
 TEMPLATES = Path(__file__).parent / "templates"
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{}'"  # of our own script and no other
@@ -50,6 +51,11 @@ def text(template: str, **values: object) -> str:
     return _environment(is_html=False).get_template(template).render(**values)
 
 
+def words(template: str, macro: str, **values: object) -> str:
+    """One macro of a text: a sentence or a few."""
+    return str(getattr(_environment(is_html=False).get_template(template).module, macro)(**values))
+
+
 @cache
 def _environment(*, is_html: bool) -> Environment:
     made = Environment(
@@ -58,12 +64,12 @@ def _environment(*, is_html: bool) -> Environment:
     )  # fmt: skip
     made.filters |= {
         "short": short, "percent": percent, "points": points, "number": number, "duration": duration, "signed": signed,
-        "in_points": claims.in_points, "as_share": claims.as_share, "cell": _cell, "json": _json,
-        "wrapped": _wrapped,
+        "in_points": claims.in_points, "as_share": claims.as_share, "place": claims.place,
+        "with_interval": claims.with_interval, "cell": _cell, "json": _json, "wrapped": _wrapped,
     }  # fmt: skip
     made.globals |= {
-        "direction": claims.direction, "REASONS": words.REASONS, "VERDICTS": words.VERDICTS,
-        "requested_lines": words.requested_lines, "reward_of": words.reward_of,
+        "direction": claims.direction, "REASONS": REASONS, "VERDICTS": VERDICTS,
+        "requested_lines": requested_lines, "reward_of": reward_of,
     }  # fmt: skip
     return made
 

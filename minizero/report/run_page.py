@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from minizero.report.asked import asked_so_far
+from minizero.report.claims import reach
 from minizero.report.curves import curve_sections
 from minizero.report.facts import cost_section, manifest_section, settings_section
 from minizero.report.gallery import gallery_sections
@@ -51,15 +52,10 @@ def write_report(path: Path, *, notice: Callable[[str], None] = lambda text: Non
 def _header(run: RunData, name: str, verdict: Findings) -> dict[str, object]:
     steps = f"{run.done} of {run.total} steps" if run.total is not None else f"{run.done} steps"
     started = str(run.manifest.get("started", ""))[:16].replace("T", " ")
-    ends = [abs(end) for c in (*verdict.solve_rate, *verdict.greedy) for end in (c.difference.low, c.difference.high)]
-    is_validation = bool(run.config and run.config.eval.tasks == "tiny" and run.config.eval.split == "validation")
     return {
         "over": [part for part in (name, run.config.model.name if run.config else "", steps, started) if part],
-        "is_unsafe": bool(run.manifest.get("unsafe")),
+        "run": run,
         "verdict": verdict,
-        "reach": 1.05 * max([0.01, *ends]),
-        "is_validation": is_validation,
+        "reach": reach(change.difference for change in (*verdict.solve_rate, *verdict.greedy)),
         "asked": asked_so_far(run),
-        "often": [*verdict.cautions, *(str(alarm) for alarm in verdict.alarms if alarm.is_often)],
-        "rare": [str(alarm) for alarm in verdict.alarms if not alarm.is_often],
     }

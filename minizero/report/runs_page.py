@@ -7,8 +7,9 @@ from pathlib import Path
 
 from minizero.config import difference as difference_of
 from minizero.metrics import METRICS
-from minizero.report.charts import Series, line_chart
-from minizero.report.curves import GROUPS, Figure, group_of, is_share, show_as
+from minizero.report.charts import Series
+from minizero.report.claims import reach
+from minizero.report.curves import GROUPS, Figure, chart_of, group_of, points_of
 from minizero.report.pages import Section, page
 from minizero.report.verdict import judge
 from minizero.selfplay.run_data import read_run
@@ -32,9 +33,8 @@ def write_runs(paths: Sequence[Path], out: Path, *, notice: Callable[[str], None
     names, verdicts = told_apart(paths), [judge(run) for run in runs]
     keys = [(f"c{i}", name) for i, name in enumerate(names)]
     main = [(verdict.solve_rate or verdict.greedy)[:1] for verdict in verdicts]
-    differences = [change.difference for first in main for change in first]
-    ends = [abs(end) for difference in differences for end in (difference.low, difference.high)]
-    data: dict[str, object] = {"rows": list(zip(keys, verdicts, main, strict=True)), "reach": 1.05 * max([0.01, *ends])}
+    end = reach(change.difference for first in main for change in first)
+    data: dict[str, object] = {"rows": list(zip(keys, verdicts, main, strict=True)), "reach": end}
     sections = [Section("verdicts", "Held-out tasks", "verdicts", data)]
     changed = [difference_of(run.config) if run.config else {} for run in runs]
     settings = {name: [own.get(name, ("", None))[1] for own in changed] for own in changed for name in own}
@@ -64,10 +64,6 @@ def told_apart(paths: Sequence[Path]) -> list[str]:
 
 def _overlaid(name: str, runs: Sequence[Sequence[Row]], keys: Sequence[tuple[str, str]]) -> Figure | None:
     """One metric of all runs; None where none has two values of it."""
-    series = [
-        Series(label, style, tuple((float(row["step"]), float(row[name])) for row in rows if name in row))
-        for (style, label), rows in zip(keys, runs, strict=True)
-    ]
-    chart = line_chart(series, show=show_as(name, 0), is_fraction=is_share(name))
+    series = [Series(label, style, points_of(name, rows)) for (style, label), rows in zip(keys, runs, strict=True)]
     has_curve = any(len(s.points) > 1 for s in series)
-    return Figure(name, METRICS[name], "", "", chart, [], True, "") if has_curve else None
+    return Figure(name, METRICS[name], "", "", chart_of(name, series), [], True, "") if has_curve else None

@@ -104,9 +104,7 @@ def closing_words(path: Path) -> str:
 
     For a terminal of 80 columns. Raises RunError where there is no run.
     """
-    verdict = judge(read_run(path))
-    warnings = [*(str(alarm) for alarm in verdict.alarms if alarm.is_often), *verdict.cautions]
-    return text("closing.txt", verdict=verdict, warnings=warnings, path=path, replay=command("replay", run=path))
+    return text("closing.txt", verdict=judge(read_run(path)), path=path, replay=command("replay", run=path))
 
 
 # -- numbers ----------------------------------------------------------------------------------------------------------

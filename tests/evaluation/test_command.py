@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -71,9 +72,10 @@ def test_from_python_too(data: Path, tmp_path: Path) -> None:
     one = minizero_package.evaluate("tiny", n=1, **asked)
     assert one.path == tmp_path / "tiny"
     assert one.results["n"] == 1
-    counts = one.results["scores"]["cruxeval-o"]["base"]
-    share = sum(counts["correct"]) / 3
-    assert counts["measures"] == pytest.approx(
+    counts = one.scores["cruxeval-o"]["base"]
+    assert asdict(counts) == one.results["scores"]["cruxeval-o"]["base"]
+    share = sum(counts.correct) / 3
+    assert counts.measures == pytest.approx(
         {"pass@1": share, "cover@0.25": share, "cover@0.5": share, "cover@0.75": share, "cover@1": share}
     )
     said = minizero_package.compare(one, path=tmp_path / "comparison")

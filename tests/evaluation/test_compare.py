@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
 import pytest
 
-from minizero.evaluation.compare import compare, read_entries
+from minizero.evaluation.compare import compare
+from minizero.evaluation.entries import read_entries
 from minizero.evaluation.overlap import find_overlap, normal_form
 from minizero.evaluation.perplexity import perplexity
+from minizero.evaluation.results import Results, read_results
 from minizero.report.charts import difference_figure, histogram_figure
 from minizero.report.comparison import write_comparison, write_published
 from minizero.statistics import Interval, accuracy_histogram
@@ -172,6 +175,32 @@ def test_different_tasks_are_refused(tmp_path: Path) -> None:
 def test_an_unfinished_evaluation_is_named(tmp_path: Path) -> None:
     with pytest.raises(EvaluationError, match="no finished evaluation"):
         read_entries([tmp_path])
+
+
+def test_results_of_before_there_were_measures_are_read(tmp_path: Path) -> None:
+    results = read_results(made(tmp_path / "a", "a", dict.fromkeys(TASKS[:3], 2)) / "results.json")
+    counts = results.scores["made"]["base"]
+    assert (counts.correct[:4], counts.greedy[:4], counts.measures) == ([2, 2, 2, 0], [1, 1, 1, 0], {})
+    assert math.isnan(counts.parsed)
+    assert (results.style, results.sanitiser) == ("chat", "another sanitiser, or none")
+    assert (results.rows[1].verdict, results.rows[1].failed_test) == ({"made": "pass"}, None)
+    as_written = json.loads(json.dumps(results.to_json()))
+    assert Results.from_json(as_written).rows == results.rows
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"rows": [{"suite": "made"}]}, "'task' is missing"),
+        ({"manifest": {"plan": {}}}, "'style' is missing"),
+        ({"scores": {"made": {"base": {"tasks": ["t"]}}}}, "'greedy' is missing"),
+    ],
+)
+def test_results_that_lack_something_say_what(tmp_path: Path, change: dict[str, object], problem: str) -> None:
+    path = made(tmp_path / "a", "a", {}) / "results.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(EvaluationError, match=rf"no finished evaluation \({problem}\)"):
+        read_results(path)
 
 
 def test_excluded_tasks_leave_a_score_of_their_own(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The report of first light: one Markdown page to read and publish, and the same as JSON. No file is ever overwritten.
 
-Reading order: Report, write, then the parts of the page. Paths of the user's home are shortened, and what a program
+Reading order: Report, write, then templates/first_light.md. Paths of the user's home are shortened, and what a program
 wrote is made visible.
 """
 
@@ -10,25 +10,17 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minizero.formatting import duration, visible
 from minizero.planner.calibration import Measured
+from minizero.report import pages
 from minizero.report.first_light.stage import Outcome
 
 SHOWN = (
-    "cores",
-    "memory_gib",
-    "card_gib",
-    "free_gib",
-    "compute_capability",
-    "driver",
-    "cuda",
-    "system",
-    "python",
+    *("cores", "memory_gib", "card_gib", "free_gib", "compute_capability", "driver", "cuda", "system", "python"),
     "commit",
 )
 
@@ -90,7 +82,9 @@ def write(report: Report, folder: Path) -> None:
             text = text.replace(place, short) if place != "/" else text
         return text
 
-    markdown = public(visible("\n".join(_lines(report)) + "\n"))
+    machine = _machine(report.outcomes[0].facts if report.outcomes else {})
+    memory = next((one.facts for one in report.outcomes if one.name == "memory" and "planned_gib" in one.facts), {})
+    markdown = public(pages.text("first_light.md", report=report, machine=machine, memory=memory))
     tree = {
         "device": report.device, "date": report.date, "command": report.command, "quick": report.quick,
         "model": report.model, "verdict": report.verdict(), "notes": report.notes,
@@ -104,94 +98,7 @@ def write(report: Report, folder: Path) -> None:
         os.replace(partial, path)  # our own file: its name was reserved in `begin`
 
 
-def _lines(report: Report) -> Iterator[str]:
-    yield f"# First light: {report.device}, {report.date}"
-    yield ""
-    yield f"{report.verdict()}; {duration(sum(outcome.seconds for outcome in report.outcomes))} in all."
-    yield f"Model: {report.model or 'none'}. Written by `{report.command or 'minizero first-light'}`."
-    if report.quick:
-        yield "With `--quick` everything is as small as it can be: it shows that the parts work, not how fast they are."
-    yield ""
-    yield from _machine(report.outcomes[0].facts if report.outcomes else {})
-    yield "## Stages"
-    yield ""
-    yield "| stage | outcome | s | what was found |"
-    yield "|---|---|---|---|"
-    for outcome in report.outcomes:
-        found = [*outcome.says, *([f"**{outcome.reason}**"] if outcome.reason else [])]
-        yield f"| {outcome.name} | {outcome.state} | {outcome.seconds:.0f} | {'<br>'.join(map(_cell, found))} |"
-    yield ""
-    yield from (f"- {note}" for note in report.notes)
-    yield from _memory(next((o.facts for o in report.outcomes if o.name == "memory"), {}))
-    yield from _calibration(report.measured)
-    for outcome in report.failed:
-        yield from _failure(outcome)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())
-
-
-def _machine(facts: Any) -> Iterator[str]:
-    versions = facts.get("versions") or {}
-    rows = {name: facts[name] for name in SHOWN if facts.get(name)}
-    rows |= {name: version for name, version in versions.items() if version}
-    if rows:
-        yield "| machine | |"
-        yield "|---|---|"
-        yield from (
-            f"| {name.replace('_gib', ', GiB').replace('_', ' ')} | {_cell(str(v))} |" for name, v in rows.items()
-        )
-        yield ""
-
-
-def _memory(facts: Any) -> Iterator[str]:
-    if "planned_gib" not in facts:
-        return
-    names = {
-        "planned_gib": "planned, in all at once", "measured_gib": "measured at the peak",
-        "allocated_gib": "given out by torch at the peak", "reserved_gib": "held by torch at the peak",
-        "outside_torch_gib": "outside torch (CUDA's own, kernels)", "grown_gib": "the process grew by",
-        "budget_gib": "what the plan may spend",
-    }  # fmt: skip
-    yield ""
-    yield "## Memory"
-    yield ""
-    yield "| | GiB |"
-    yield "|---|---|"
-    yield from (f"| {words} | {facts[name]:.2f} |" for name, words in names.items() if facts.get(name) is not None)
-    yield from (f"| planned: {name} | {gib:.2f} |" for name, gib in facts.get("parts_gib", {}).items())
-
-
-def _calibration(measured: Measured | None) -> Iterator[str]:
-    if measured is None:
-        return
-    yield ""
-    yield "## Constants of the plan"
-    yield ""
-    yield f"Measured with {measured.model} ({measured.parameters / 1e6:,.1f} million parameters a token passes), "
-    yield f"{measured.value_bytes} bytes a value, sampler {measured.sampler}."
-    yield ""
-    yield "| constant | measured |"
-    yield "|---|---|"
-    if measured.bandwidth:
-        yield f"| decoding one sequence, GB/s of weights and cache | {measured.bandwidth / 1e9:.4g} |"
-    for name, words in (("decode", "decoding many"), ("prefill", "prompts"), ("train", "an update")):
-        rate = getattr(measured, name)
-        if rate:
-            yield f"| {words}, TFLOPS by the plan's count | {rate / 1e12:.4g} |"
-    yield f"| push, release and resume, s a step | {measured.overhead_s:.4g} |"
-    yield f"| memory beyond the plan, GiB | {measured.beyond_gib:.2f} |"
-
-
-def _failure(outcome: Outcome) -> Iterator[str]:
-    yield ""
-    yield f"## {outcome.name} failed"
-    yield ""
-    yield outcome.reason
-    if outcome.tail:
-        yield ""
-        fence = "````" if any("```" in line for line in outcome.tail) else "```"
-        yield f"{fence}text"
-        yield from outcome.tail
-        yield fence
+def _machine(facts: Mapping[str, Any]) -> dict[str, object]:
+    """What the machine is, as far as it is known, and the versions of what runs on it."""
+    known = {name: facts[name] for name in SHOWN if facts.get(name)}
+    return known | {name: version for name, version in (facts.get("versions") or {}).items() if version}
