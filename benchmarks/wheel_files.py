@@ -92,8 +92,8 @@ def by_pip(extra: str, python: str, constraints: Path | None) -> dict[str, Wheel
             str(report), f"{ROOT}[{extra}]", *(("-c", str(constraints)) if constraints else ()),
         ]  # fmt: skip
         for step in (own, command):
-            # Not a folder of this machine's: the wheels are asked for ranges, and another torch may lie there.
-            done = subprocess.run(step, env=os.environ | {"PIP_FIND_LINKS": ""}, capture_output=True, text=True)
+            # An empty folder instead of one that this machine's pip is set up with, where another torch may lie.
+            done = subprocess.run(step, env=os.environ | {"PIP_FIND_LINKS": folder}, capture_output=True, text=True)
             if done.returncode:
                 raise Unresolved(" ".join(done.stderr.split())[-300:])
         packages = json.loads(report.read_text())["install"]
