@@ -19,7 +19,7 @@ import numpy as np
 from minizero import statistics
 from minizero.evaluation import reliability
 from minizero.evaluation.problems import PASS
-from minizero.formatting import shell
+from minizero.formatting import shell, why
 from minizero.statistics import Interval
 from minizero.types import EvaluationError
 
@@ -99,10 +99,9 @@ def _read_results(file: Path) -> dict[str, Any]:
                 list(scores["tasks"])
         str(results["name"]), str(results["manifest"]["plan"]["style"]), int(results["n"])
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        problem = f"{error} is missing" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
         raise EvaluationError(
-            f"{file}: no finished evaluation ({problem}). Run  minizero evaluate  with --out {shell(file.parent)} : it "
-            "goes on where it was."
+            f"{file}: no finished evaluation ({why(error)}). Run  minizero evaluate  with --out {shell(file.parent)} : "
+            "it goes on where it was."
         ) from None
     return dict(results)
 

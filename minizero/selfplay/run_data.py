@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minizero.config import Config, config_from
-from minizero.formatting import shell
+from minizero.formatting import shell, why
 from minizero.selfplay.buffer import task_from_json
 from minizero.selfplay.run_directory import SIX_DIGITS, RunDirectory
-from minizero.selfplay.run_files import Line, Row, left_out, lines_of, read_metrics, why
+from minizero.selfplay.run_files import Line, Row, left_out, lines_of, read_metrics
 from minizero.selfplay.validation import Validation
 from minizero.selfplay.version import caution
 from minizero.types import MiniZeroError, RunError, Task

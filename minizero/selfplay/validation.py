@@ -13,10 +13,10 @@ from typing import Any
 
 from minizero import prompts
 from minizero.config.schema import Config
+from minizero.formatting import why
 from minizero.learn.ranks import ALONE, Ranks
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.answers import AnswerReader
-from minizero.selfplay.run_files import why
 from minizero.selfplay.scheduler import Scheduler, Tick
 from minizero.selfplay.scoring import means
 from minizero.selfplay.seeds import tasks_of
