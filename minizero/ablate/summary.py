@@ -17,6 +17,7 @@ from typing import Any
 from minizero.ablate.sets import Variant
 from minizero.ablate.skill import SkillCurve, skill_curve
 from minizero.config import Config, difference
+from minizero.config.disk import write_whole
 from minizero.config.reward import is_own_function
 from minizero.formatting import shell
 from minizero.metrics import METRICS
@@ -133,9 +134,7 @@ def summarise(path: Path, variant: Variant) -> RunSummary:
 def write_summary(summary: RunSummary, keep: Path) -> Path:
     """keep/<variant>-<seed>.json, whole or not at all."""
     path = keep / f"{summary.name}.json"
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(summary), separators=(",", ":")) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(asdict(summary), separators=(",", ":")) + "\n")
     return path
 
 

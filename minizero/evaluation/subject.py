@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from minizero.config import load_config, read_toml
+from minizero.config.disk import checkpoints
 from minizero.learn.ranks import threads
 from minizero.models.files import ADAPTER_WEIGHTS, check_weights, read_adapter
 from minizero.rollout.protocol import Sampler
@@ -58,10 +59,10 @@ def find_subject(what: str) -> Subject:
     if (path / "adapter_config.json").is_file():
         return _adapter(path, path.resolve().name)
     if (path / "config.toml").is_file():
-        checkpoints = sorted((path / "checkpoints").glob("step-*[0-9]"))
-        if not checkpoints:
+        saved = checkpoints(path)
+        if not saved:
             raise EvaluationError(f"{path} is a run without checkpoints: there is no adapter to evaluate yet.")
-        newest, name = checkpoints[-1], path.resolve().name
+        newest, name = saved[-1], path.resolve().name
         settings = read_toml(path / "config.toml")
         if not isinstance(settings.get("model"), dict) or "run" not in settings:
             raise EvaluationError(f"{path / 'config.toml'} is not whole, so the base model is not known. Restore it.")

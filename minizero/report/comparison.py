@@ -12,6 +12,7 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from minizero.config.disk import write_json
 from minizero.evaluation.compare import (
     Entry,
     LevelComparison,
@@ -21,7 +22,6 @@ from minizero.evaluation.compare import (
     compare,
     read_entries,
 )
-from minizero.evaluation.evaluate import write_json
 from minizero.evaluation.overlap import benchmark_programs, find_overlap
 from minizero.evaluation.problems import PASS
 from minizero.evaluation.published import Published, describe, read_tables

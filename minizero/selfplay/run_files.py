@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minizero.config.disk import read_object
 from minizero.formatting import why
 from minizero.types import RunError
 
@@ -27,18 +28,15 @@ def read_manifest(run: Path) -> Row:
     """manifest.json. Raises RunError when it is missing or no JSON object."""
     file = run / "manifest.json"
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        odd = [name for name in TABLES if isinstance(data, dict) and not isinstance(data.get(name, {}), dict)]
-        problem = f"{odd[0]} is no object" if odd else ""
-        problem = problem if isinstance(data, dict) else f"a {type(data).__name__}, not an object"
-    except (OSError, ValueError, RecursionError) as error:
-        problem = why(error)
-    if problem:
+        data = read_object(file)
+        if odd := [name for name in TABLES if not isinstance(data.get(name, {}), dict)]:
+            raise ValueError(f"{odd[0]} is no object")
+    except ValueError as error:
         raise RunError(
-            f"{file} cannot be read ({problem}). Restore it from a copy; where there is none, write {{}} into it: only "
+            f"{file} cannot be read ({error}). Restore it from a copy; where there is none, write {{}} into it: only "
             "what it says of machine and versions is lost."
-        )
-    return dict(data)
+        ) from None
+    return data
 
 
 def read_metrics(run: Path) -> tuple[list[Row], list[str]]:
