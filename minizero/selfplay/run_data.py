@@ -15,11 +15,11 @@ from pathlib import Path
 from minizero.config import Config, config_from
 from minizero.config.disk import checkpoints
 from minizero.formatting import shell, why
-from minizero.selfplay.buffer import task_from_json
 from minizero.selfplay.run_directory import RunDirectory
 from minizero.selfplay.run_files import Line, Row, left_out, lines_of, read_metrics
 from minizero.selfplay.validation import Validation
 from minizero.selfplay.version import caution
+from minizero.tasks.rows import task_from_json
 from minizero.types import MiniZeroError, RunError, Task
 
 SOME = 8  # rollouts of a step that a report lists
