@@ -19,6 +19,7 @@ from minizero.config import load_config, read_toml
 from minizero.config.disk import checkpoints
 from minizero.learn.ranks import threads
 from minizero.models.files import ADAPTER_WEIGHTS, check_weights, read_adapter
+from minizero.models.processor import device_of
 from minizero.rollout.protocol import Sampler
 from minizero.types import EvaluationError
 
@@ -134,8 +135,7 @@ def _plain(settings: Sequence[str]) -> Engine:
     from minizero.rollout.transformers import TransformersSampler
 
     config = load_config([], settings)
-    is_cuda = config.model.device != "cpu" and torch.cuda.is_available()
-    kind = backend(config, "cuda" if is_cuda else "cpu")
+    kind = backend(config, device_of(config.model.device))
     if kind == "server":  # whatever rank it was started for, this one it takes
         config = load_config([], [*settings, "adapter.rank=1"])
     if kind != "transformers":
