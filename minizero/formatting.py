@@ -1,14 +1,16 @@
 """Numbers and model text in a form that is safe and pleasant to show.
 
 Reading order: visible and short (model text is hostile), then percent, points, number, signed, duration; shell
-and install.
+and install; did_you_mean and why, which errors are made of.
 """
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 # Control characters move cursors and recolour terminals; bidirectional marks make code read as other code; lone
@@ -118,3 +120,30 @@ def shell(*words: object) -> str:
     "minizero report 'runs/a run'"
     """
     return shlex.join(map(str, words))
+
+
+def did_you_mean(name: str, allowed: Iterable[str], cutoff: float = 0.6) -> str:
+    """The allowed name that is nearest to a mistyped one, as a sentence to stand after another; "" where none is near.
+
+    cutoff: how alike they must be, as difflib's ratio in [0, 1].
+
+    >>> did_you_mean("humanevla", ["humaneval", "mbpp"]), did_you_mean("gsm8k", ["humaneval", "mbpp"])
+    (' Did you mean humaneval?', '')
+    """
+    near = difflib.get_close_matches(name, list(allowed), n=1, cutoff=cutoff)
+    return f" Did you mean {near[0]}?" if near else ""
+
+
+def why(error: BaseException) -> str:
+    """An error in a few words, without the path that the sentence around it names.
+
+    >>> why(KeyError("step")), why(FileNotFoundError(2, "No such file or directory", "a.json")), why(ValueError())
+    ("'step' is missing", 'No such file or directory', 'ValueError')
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not UTF-8"
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

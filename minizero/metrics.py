@@ -3,11 +3,14 @@ table.
 
 Names are group/name; a task type or a term may follow as one more part (solve/correct_frac/deduction,
 reward/propose/novelty).
+
+Reading order: Metric, METRICS; metric_for and alarms, which ask the table; binned, for curves that are too long.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -264,3 +267,16 @@ def alarms(values: Mapping[str, float]) -> dict[str, str]:
     known = {name: METRICS[name].alarm for name in METRICS} | ROLE_ALARMS
     raised = {name: known[name](value) for name, value in values.items() if name in known}
     return {name: words for name, words in raised.items() if words}
+
+
+def binned(points: Sequence[tuple[float, float]], most: int) -> tuple[tuple[float, float], ...]:
+    """A curve's finite points (step, value); where they are more than `most`, means of equal bins, each at its last
+    step.
+
+    >>> binned([(1, 1.0), (2, math.nan), (3, 3.0), (4, 8.0)], 2)
+    ((3, 2.0), (4, 8.0))
+    """
+    finite = [(x, y) for x, y in points if math.isfinite(y)]
+    size = max(1, -(-len(finite) // most))
+    groups = [finite[i : i + size] for i in range(0, len(finite), size)]
+    return tuple((group[-1][0], sum(y for _, y in group) / len(group)) for group in groups)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from sandbox import addresses, codec
 from sandbox.host import Setup
@@ -23,6 +23,8 @@ from sandbox.pool import Order, Pool
 from sandbox.report import Report
 from sandbox.text import parse_arguments, render
 from sandbox.types import Determinism, Job, Limits, Result, SandboxError, Status
+
+T = TypeVar("T")
 
 ROUNDS: Final = addresses.LAYOUTS
 """How often each of the later processes goes through the inputs of a program that may depend on addresses."""
@@ -81,7 +83,7 @@ class Sandbox:
 
     def submit(self, job: Job) -> Future[Result]:
         """Queue one job. Arguments that are not values give a Result with status error, not an exception."""
-        return self._submit(job, variant=0)
+        return _single(self._enqueue(job, _inputs(job), variant=0))
 
     def run_many(self, program: str, inputs: Sequence[str], **fields: Any) -> list[Result]:
         """Run one program on many argument texts in one process; fields are Job's (entry, fresh_globals, ...)."""
@@ -112,17 +114,7 @@ class Sandbox:
 
     def submit_deterministic(self, job: Job) -> Future[Determinism]:
         """As check_deterministic, at once."""
-        single: Future[Determinism] = Future()
-        single.set_running_or_notify_cancel()
-
-        def unpack(done: Future[list[Determinism]]) -> None:
-            if done.exception() is not None:
-                single.set_exception(done.exception())
-            else:
-                single.set_result(done.result()[0])
-
-        self._check_deterministic(job, _inputs(job)).add_done_callback(unpack)
-        return single
+        return _single(self._check_deterministic(job, _inputs(job)))
 
     def submit_deterministic_many(
         self, program: str, inputs: Sequence[str], **fields: Any
@@ -179,19 +171,6 @@ class Sandbox:
         for pool in pools:
             pool.close()
 
-    def _submit(self, job: Job, variant: int) -> Future[Result]:
-        single: Future[Result] = Future()
-        single.set_running_or_notify_cancel()  # the job cannot be called back
-
-        def unpack(done: Future[list[Result]]) -> None:
-            if done.exception() is not None:
-                single.set_exception(done.exception())
-            else:
-                single.set_result(done.result()[0])
-
-        self._enqueue(job, _inputs(job), variant).add_done_callback(unpack)
-        return single
-
     def _enqueue(self, job: Job, inputs: list[str], variant: int, shift_every: int = 0) -> Future[list[Result]]:
         order = Order(job, [_parsed(text) for text in inputs], job.limits or self.limits, shift_every)
         at_hand = (
@@ -219,6 +198,21 @@ class Sandbox:
     def _count(self, what: str) -> None:
         with self._lock:
             self._counts[what] += 1
+
+
+def _single(many: Future[list[T]]) -> Future[T]:
+    """What comes first in a list that is yet to come, or its exception."""
+    single: Future[T] = Future()
+    single.set_running_or_notify_cancel()  # the job cannot be called back
+
+    def unpack(done: Future[list[T]]) -> None:
+        if done.exception() is not None:
+            single.set_exception(done.exception())
+        else:
+            single.set_result(done.result()[0])
+
+    many.add_done_callback(unpack)
+    return single
 
 
 def _parsed(text: str) -> bytes | Result:

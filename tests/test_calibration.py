@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from minizero.config import load_config
-from minizero.planner import calibration
-from minizero.planner.calibration import Measured, append, beyond_plan_gib, is_of, measured_for, processor, read, where
+from minizero.models.processor import processor_name
+from minizero.planner.calibration import Measured, append, beyond_plan_gib, is_of, measured_for, read, where
 from minizero.planner.cards import CARDS, Card
 from minizero.planner.fill import budget_of
 from minizero.planner.pace import seconds, work_of
@@ -113,7 +113,7 @@ def test_a_device_is_the_card_of_its_name_and_no_part_of_one() -> None:
     here = Card("NVIDIA A100-SXM4-80GB MIG 2g.20gb", 19.0, 0.0, 0.0, free=18.0)
     assert is_of("NVIDIA A100-SXM4-80GB MIG 2g.20gb", here)
     assert not is_of("NVIDIA A100-SXM4-80GB", here)
-    assert is_of(processor(), None)
+    assert is_of(processor_name(), None)
     assert not is_of("another processor", None)
 
 
@@ -164,13 +164,13 @@ def test_a_plan_says_what_it_is_calibrated_by(file: Path) -> None:
 def test_a_measured_cpu_has_minutes_without_a_floor(file: Path) -> None:
     config = load_config(overrides=[*CODER_3B, "model.device=cpu", "model.dtype=bfloat16"])
     assert make_plan(config).expected == {}
-    append(file, replace(LINE, device=processor(), sampler="transformers"))
+    append(file, replace(LINE, device=processor_name(), sampler="transformers"))
     plan = make_plan(config)
     assert plan.expected["update"] == pytest.approx(plan.work.computed / 500)
     assert plan.floor == {}
     assert "minutes of a step: " in plan.text()
     assert "physical floor" not in plan.text()
-    append(file, replace(LINE, device=processor(), sampler="transformers", decode=None))
+    append(file, replace(LINE, device=processor_name(), sampler="transformers", decode=None))
     assert make_plan(config).expected == {}  # without a data sheet a part is not enough
 
 
@@ -186,7 +186,3 @@ def test_memory_that_was_measured_beyond_the_plan_is_spared(file: Path) -> None:
     append(file, replace(LINE, beyond_gib=0.0))  # measured again, with a better plan
     assert budget_of(config, card) == 22.5
     assert beyond_plan_gib(None) == 0.0
-
-
-def test_a_processor_has_a_name() -> None:
-    assert calibration.processor().strip()

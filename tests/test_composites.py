@@ -9,10 +9,11 @@ import pytest
 from minizero import prompts
 from minizero.config import load_config
 from minizero.config.tasks import CompositesConfig, PromptConfig
-from minizero.selfplay.buffer import TaskBuffer, task_from_json, task_to_json
+from minizero.selfplay.buffer import TaskBuffer
 from minizero.selfplay.scoring import rollout_row
 from minizero.tasks.composites import Ask, compose, renamed, schedule
 from minizero.tasks.programs import statement_lines
+from minizero.tasks.rows import task_from_json, task_to_json
 from minizero.types import ConfigError, Pair, ParseError, Proposal, Request, StyleError, Task, TaskType
 from sandbox import Sandbox
 from tests.azr_departures import COMPOSITES as AZR_DEPARTURES

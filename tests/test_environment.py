@@ -27,8 +27,8 @@ from minizero.report.export.environment.write import export_environment, find_wo
 from minizero.rewards import reward_answer
 from minizero.rewards.verifier import QUESTIONS, SETTINGS, Question, Verifier
 from minizero.selfplay.answers import AnswerReader
-from minizero.selfplay.buffer import task_to_json
 from minizero.tasks.event_loop import EventLoop
+from minizero.tasks.rows import task_to_json
 from minizero.types import Completion, ConfigError, EvaluationError, Pair, RunError, StyleError, Task, TaskType
 from sandbox import Sandbox
 from tests.made_run import make_run

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from minizero.config.learning import LossConfig
 from minizero.learn.losses import aggregation_weights, importance_weights, kl_penalty, mismatch, token_loss
+from minizero.learn.sums import group_sum
 from tests.azr_vectors import azr_records
 
 LN2 = math.log(2)
@@ -195,6 +196,12 @@ def test_importance_weights_by_hand(kind: str, weights: list[float], clipped: li
 def test_importance_weights_pass_no_gradient() -> None:
     trainer = torch.zeros(2, requires_grad=True)
     assert not importance_weights(trainer, torch.ones(2), torch.zeros(2).long(), "token_truncate", 2.0)[0].requires_grad
+
+
+def test_a_group_s_sum_is_given_back_to_each_of_its_elements() -> None:
+    sums = group_sum(torch.tensor([1.0, 2.0, 4.0, 8.0]), torch.tensor([0, 2, 0, 2]))
+    assert sums.tolist() == [5.0, 10.0, 5.0, 10.0]
+    assert group_sum(torch.tensor([]), torch.tensor([], dtype=torch.long)).tolist() == []
 
 
 def test_mismatch_by_hand() -> None:

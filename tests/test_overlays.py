@@ -16,10 +16,11 @@ import pytest
 from minizero.config import Config, difference, load_config
 from minizero.learn.policy import Policy
 from minizero.rollout.scripted import ScriptedSampler
-from minizero.selfplay.buffer import TaskBuffer, task_to_json
+from minizero.selfplay.buffer import TaskBuffer
 from minizero.selfplay.scoring import rollout_row
 from minizero.selfplay.seeds import seed_tasks
 from minizero.selfplay.step import SelfPlay
+from minizero.tasks.rows import task_to_json
 from minizero.types import Request
 from sandbox import Sandbox
 

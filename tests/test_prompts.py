@@ -179,3 +179,8 @@ def test_an_unknown_style_is_an_error_that_names_the_known_ones() -> None:
 def test_some_pairs_of_an_induction_task_must_stay_hidden() -> None:
     with pytest.raises(ValueError, match="leaves no hidden pair"):
         PromptConfig(induction_inputs=4, induction_shown=4)
+
+
+def test_the_style_that_was_asked_for_goes_before_the_model_s_own() -> None:
+    assert PromptConfig().style_or("chat") == "chat"
+    assert PromptConfig(style="r1").style_or("chat") == "r1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from html.parser import HTMLParser
@@ -14,8 +15,8 @@ from typing import Any
 import pytest
 
 from minizero.formatting import number, percent
-from minizero.metrics import METRICS
-from minizero.report.charts import Series, binned, bins, line_chart
+from minizero.metrics import METRICS, binned
+from minizero.report.charts import Series, bins, line_chart
 from minizero.report.claims import in_points
 from minizero.report.pages import TEMPLATES, Section, page
 from minizero.report.run_page import write_report
@@ -330,6 +331,10 @@ def test_long_curves_become_means_that_keep_the_overall_mean() -> None:
     drawn = binned(points, 300)
     assert len(drawn) == 300
     assert sum(y for _, y in drawn) / 300 == pytest.approx(sum(y for _, y in points) / 2100)
+    short = [(1.0, 1.0), (2.0, math.nan), (3.0, 3.0), (4.0, 8.0)]
+    assert binned(short, 3) == ((1.0, 1.0), (3.0, 3.0), (4.0, 8.0))
+    assert binned(short, 2) == ((3.0, 2.0), (4.0, 8.0))
+    assert binned([], 2) == ()
 
 
 def test_bins_and_spreads_cover_what_they_are_given() -> None:

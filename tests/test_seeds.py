@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from minizero.selfplay.seeds import BUILTIN, read_seeds, seed_tasks, zero_tasks
+from minizero.tasks.rows import read_task_lines
 from minizero.types import USUAL_TYPES, SeedsError, TaskType
 
 
@@ -52,6 +53,7 @@ def test_rows_whose_output_is_no_value_are_left_out_and_counted(tmp_path: Path) 
         ('{"snippet": "a", "input": "1", "output": "1"}\n[]', "line 2"),
         ('{"snippet": "a"}', "line 1"),
         ('{"snippet": "a", "inputs": ["1"], "outputs": [], "message": ""}', "line 1"),
+        ("[" * 100_000, "line 1: not a seed task .RecursionError"),
         ("", "no seed task"),
     ],
 )
@@ -60,6 +62,20 @@ def test_a_broken_seeds_file_names_the_line(tmp_path: Path, text: str, words: st
     path.write_text(text)
     with pytest.raises(SeedsError, match=words):
         read_seeds(path, 10)
+
+
+def test_each_line_of_a_file_has_its_tasks_or_its_error(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    ours = {"type": "deduction", "program": "def f(x):\n    return x", "pairs": [["1", "1"]], "step": 7}
+    azr = {"snippet": "def f(x):\n    return x", "input": "1", "output": "1"}
+    path.write_text(f'{json.dumps(ours)}\n \n{json.dumps(azr)}\n{{"type": "deduction"}}\n')
+    lines = read_task_lines(path)
+    assert [line.number for line in lines] == [1, 2, 3, 4]
+    assert [[task.type.value for task in line.tasks] for line in lines] == [
+        ["deduction"], [], ["deduction", "abduction"], [],
+    ]  # fmt: skip
+    assert [line.problem for line in lines] == ["", "", "", "KeyError: 'pairs'"]
+    assert lines[0].tasks[0].step == 0  # where it is read now, nothing has been trained yet
 
 
 def test_a_missing_seeds_file_is_told() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from minizero.config import config_from
 from minizero.config.tasks import AdmissionConfig
 from minizero.selfplay.build import sandbox_settings
 from minizero.tasks.admission import REASONS, VERDICTS, admit, check, duplicate_key, result_bytes
+from minizero.tasks.answers import read_answer
 from minizero.tasks.event_loop import EventLoop, run_all
 from minizero.tasks.programs import program_key, statement_lines
 from minizero.tasks.seed_check import run_seeds
@@ -213,6 +215,24 @@ def test_a_completion_without_an_answer_has_a_verdict_too(box: Sandbox) -> None:
     found = run_all([check(task, ParseError("no_answer"), box, SETTINGS)])[0]
     assert found == Verdict(False, 0.0, "unparsable", "no_answer")
     assert "unparsable" in VERDICTS
+
+
+@pytest.mark.parametrize(
+    ("text", "answer", "form", "reason"),
+    [
+        ("```output\n3\n```", Answer(TaskType.DEDUCTION, "3"), True, "correct"),
+        ("It is\n```output\n4\n```", Answer(TaskType.DEDUCTION, "4"), True, "wrong"),
+        ("", None, False, "unparsable"),
+    ],
+)
+def test_an_answer_is_parsed_checked_and_its_form_looked_at(
+    box: Sandbox, text: str, answer: Answer | None, form: bool, reason: str
+) -> None:
+    task = Task(TaskType.DEDUCTION, "def f(x):\n    return x + 1", (Pair("2", "3"),))
+    judge = partial(check, box=box, settings=AdmissionConfig())
+    (outcome,) = run_all([read_answer(task, text, judge, style="chat", cut=True)])
+    assert (outcome.answer, outcome.format_ok, outcome.verdict.reason) == (answer, form, reason)
+    assert (outcome.task, outcome.text, outcome.cut) == (task, text, True)
 
 
 def test_the_expected_value_never_enters_the_sandbox(box: Sandbox) -> None:

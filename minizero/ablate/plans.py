@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minizero.ablate.measures import NAMES, Measure
+from minizero.config.disk import write_json
 from minizero.types import RunError
 
 LEVEL = 0.05  # of a set: the chance of one wrong claim or more
@@ -80,7 +81,5 @@ def record_plan(asked: Plan, keep: Path) -> list[Plan]:
     plans.append(asked)
     keep.mkdir(parents=True, exist_ok=True)
     rows = [{"seeds": each.seeds, "measure": each.measure, "variants": list(each.variants)} for each in plans]
-    partial = keep / f"{FILE}.partial"
-    partial.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    partial.replace(keep / FILE)
+    write_json(keep / FILE, rows)
     return plans

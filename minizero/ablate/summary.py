@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ from typing import Any
 from minizero.ablate.sets import Variant
 from minizero.ablate.skill import SkillCurve, skill_curve
 from minizero.config import Config, difference
+from minizero.config.disk import write_whole
 from minizero.config.reward import is_own_function
 from minizero.formatting import shell
-from minizero.metrics import METRICS
+from minizero.metrics import METRICS, binned
 from minizero.models.names import locate
 from minizero.rewards.plugins import source_of
 from minizero.selfplay.run_data import RunData, read_run
@@ -133,9 +134,7 @@ def summarise(path: Path, variant: Variant) -> RunSummary:
 def write_summary(summary: RunSummary, keep: Path) -> Path:
     """keep/<variant>-<seed>.json, whole or not at all."""
     path = keep / f"{summary.name}.json"
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(summary), separators=(",", ":")) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, json.dumps(asdict(summary), separators=(",", ":")) + "\n")
     return path
 
 
@@ -225,14 +224,7 @@ def _measurement(validation: Validation) -> Measurement:
 def _curve(run: RunData, name: str) -> list[list[float]]:
     """[[last step of a bin, mean over the bin], ...], at most POINTS of them."""
     points = [(float(row["step"]), float(row[name])) for row in run.step_rows if name in row]
-    size = max(1, -(-len(points) // POINTS))
-    groups = [points[i : i + size] for i in range(0, len(points), size)]
-    return [[group[-1][0], _rounded(value for _, value in group)] for group in groups]
-
-
-def _rounded(values: Iterable[float]) -> float:
-    held = list(values)
-    return float(f"{sum(held) / len(held):.4g}")
+    return [[step, float(f"{mean:.4g}")] for step, mean in binned(points, POINTS)]
 
 
 def _collapse(run: RunData) -> dict[str, int]:

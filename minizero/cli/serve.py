@@ -35,14 +35,13 @@ def serve(
         more: vLLM's own arguments, in quotes: "--tensor-parallel-size 2 --data-parallel-size 4".
         dry_run: Print the command and stop.
     """
-    import torch
-
     from minizero.config.server import KEY, is_local
+    from minizero.models.processor import device_of
     from minizero.rollout.serve import serve_command
 
     # The run's own settings may be given: those of its sampler are not the server's.
     settings = resolve(model, config, (*set, "sampler.backend=auto", "sampler.url=[]", "selfplay.ahead=0"))
-    device = "cuda" if settings.model.device != "cpu" and torch.cuda.is_available() else "cpu"
+    device = device_of(settings.model.device)
     command = serve_command(
         settings, host=host, port=port, has_key=bool(os.environ.get(KEY)), device=device, more=shlex.split(more)
     )

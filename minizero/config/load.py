@@ -25,6 +25,7 @@ from minizero.config.learning import prompt_group_problems, unusable_terms
 from minizero.config.reward import memory_problems, vote_problems
 from minizero.config.schema import Config
 from minizero.config.server import server_problems
+from minizero.formatting import did_you_mean
 from minizero.types import ConfigError, Role, StyleError, TaskType
 
 Tree = dict[str, Any]
@@ -275,9 +276,7 @@ def _a_list(where: list[str], given: str) -> str:
     words = items_of(field.annotation) if field else []
     if not words:
         return f"expected a list, for example  --set '{'.'.join(where)}=[1, 2]'"
-    near = difflib.get_close_matches(given, words, n=1, cutoff=0.6)
-    hint = f" Did you mean {near[0]}?" if near else ""
-    return f"expected one or more of {', '.join(words)}.{hint}"
+    return f"expected one or more of {', '.join(words)}.{did_you_mean(given, words)}"
 
 
 def sentence_of(name: str) -> str:

@@ -6,7 +6,6 @@ unusable_terms, a check that needs another section.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from pydantic import Field, field_validator, model_validator
 
 from minizero.config.base import Section
 from minizero.config.presets import for_both_roles, from_preset
+from minizero.formatting import did_you_mean
 from minizero.types import Role, TaskType
 
 ALL = tuple(TaskType)
@@ -62,8 +62,7 @@ def known_name(name: str, allowed: Iterable[str], what: str) -> str:
     allowed = sorted(allowed)
     if name in allowed or is_own_function(name):
         return name
-    near = difflib.get_close_matches(name, allowed, n=1)
-    hint = f" Did you mean {near[0]}?" if near else ""
+    hint = did_you_mean(name, allowed)
     raise ValueError(f"{name!r} is not a {what}.{hint} Allowed: {', '.join(allowed)}, or your own as file.py:function")
 
 

@@ -56,6 +56,10 @@ class PromptConfig(Section):
     stop_at_answer: bool = True
     """r1: end generation after </answer>. AZR goes on to the end-of-text token, but what follows is never graded."""
 
+    def style_or(self, own: str) -> str:
+        """The style that was asked for; auto: `own`, which suits the model."""
+        return own if self.style == "auto" else self.style
+
     @model_validator(mode="after")
     def _thinks_as_its_style_can(self) -> PromptConfig:
         if problem := think_problem(self.style, self.think):

@@ -7,7 +7,6 @@ manifest.json (what was asked, in which format, with which engine), samples.json
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections import defaultdict
@@ -18,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from minizero.config.disk import read_object, write_json
 from minizero.evaluation import formats
 from minizero.evaluation.generate import CONTENT, Key, SamplingSettings, gather_parts, generate, load_samples
 from minizero.evaluation.problems import PASS, Judgement, Problem, Suite
@@ -296,22 +296,11 @@ def _measured(measures: Mapping[str, float], n: int) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of an evaluation. Raises EvaluationError when the file is missing, damaged, or something else."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        problem = "" if isinstance(value, dict) else f"a {type(value).__name__}, not an object"
-    except (OSError, ValueError, RecursionError) as error:
-        problem = (getattr(error, "strerror", None) or str(error)).strip()
-    if problem:
+        return read_object(path)
+    except ValueError as error:
         raise EvaluationError(
-            f"{path} cannot be read ({problem}). Restore it from a copy, or remove {path.parent} and evaluate again."
-        )
-    return dict(value)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a whole file at once: readers see the old one or the new one."""
-    unfinished = path.with_name(path.name + ".partial")
-    unfinished.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(path)
+            f"{path} cannot be read ({error}). Restore it from a copy, or remove {path.parent} and evaluate again."
+        ) from None
 
 
 def _version(name: str) -> str:

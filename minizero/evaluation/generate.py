@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from minizero.evaluation import few_shot, formats
 from minizero.evaluation.problems import Problem, Suite
 from minizero.evaluation.store import append, read_whole_lines
+from minizero.formatting import why
 from minizero.learn.ranks import ALONE, Ranks
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.types import Completion, EvaluationError, Request
@@ -76,9 +77,9 @@ def load_samples(path: Path) -> dict[Key, dict[str, Any]]:
                 raise ValueError(f"{odd[0]} is {row[odd[0]]!r:.40}")
             samples[Key(*(row[name] for name in Key._fields))] = row
         except (ValueError, KeyError, TypeError, RecursionError) as error:
-            problem = f"{error} is missing" if isinstance(error, KeyError) else error
             raise EvaluationError(
-                f"{path}, line {number}: no sample ({problem}). Remove that line; only its sample will be drawn anew."
+                f"{path}, line {number}: no sample ({why(error)}). Remove that line; only its sample will be drawn "
+                "anew."
             ) from None
     return samples
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minizero.formatting import shell
+from minizero.formatting import shell, why
 from minizero.types import EvaluationError
 
 ROW = {
@@ -108,8 +108,7 @@ def read_results(file: Path) -> Results:
     try:
         return Results.from_json(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        problem = f"{error} is missing" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
         raise EvaluationError(
-            f"{file}: no finished evaluation ({problem}). Run  minizero evaluate  with --out {shell(file.parent)} : it "
+            f"{file}: no finished evaluation ({why(error)}). Run  minizero evaluate  with --out {shell(file.parent)} : it "
             "goes on where it was."
         ) from None

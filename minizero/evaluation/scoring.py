@@ -16,6 +16,7 @@ from pathlib import Path
 
 from minizero.evaluation.problems import Judgement, Problem, Suite
 from minizero.evaluation.store import read_whole_lines
+from minizero.formatting import why
 from minizero.types import EvaluationError
 from sandbox import Sandbox
 
@@ -94,10 +95,9 @@ class JudgementCache:
                 row = json.loads(line)
                 self._known[str(row["key"])] = Judgement(dict(row["verdict"]), row.get("failed_test"))
             except (ValueError, KeyError, TypeError, RecursionError) as error:
-                problem = f"{error} is missing" if isinstance(error, KeyError) else error
                 raise EvaluationError(
-                    f"{path}, line {number}: no judgement ({problem}). Remove that line, or the file: what is lacking "
-                    "is judged anew."
+                    f"{path}, line {number}: no judgement ({why(error)}). Remove that line, or the file: what is "
+                    "lacking is judged anew."
                 ) from None
 
     def get(self, suite: Suite, submission: Submission) -> Judgement | None:

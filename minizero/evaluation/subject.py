@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from minizero.config import load_config, read_toml
+from minizero.config.disk import checkpoints
 from minizero.learn.ranks import threads
 from minizero.models.files import ADAPTER_WEIGHTS, check_weights, read_adapter
+from minizero.models.processor import device_of
 from minizero.rollout.protocol import Sampler
 from minizero.types import EvaluationError
 
@@ -58,10 +60,10 @@ def find_subject(what: str) -> Subject:
     if (path / "adapter_config.json").is_file():
         return _adapter(path, path.resolve().name)
     if (path / "config.toml").is_file():
-        checkpoints = sorted((path / "checkpoints").glob("step-*[0-9]"))
-        if not checkpoints:
+        saved = checkpoints(path)
+        if not saved:
             raise EvaluationError(f"{path} is a run without checkpoints: there is no adapter to evaluate yet.")
-        newest, name = checkpoints[-1], path.resolve().name
+        newest, name = saved[-1], path.resolve().name
         settings = read_toml(path / "config.toml")
         if not isinstance(settings.get("model"), dict) or "run" not in settings:
             raise EvaluationError(f"{path / 'config.toml'} is not whole, so the base model is not known. Restore it.")
@@ -133,8 +135,7 @@ def _plain(settings: Sequence[str]) -> Engine:
     from minizero.rollout.transformers import TransformersSampler
 
     config = load_config([], settings)
-    is_cuda = config.model.device != "cpu" and torch.cuda.is_available()
-    kind = backend(config, "cuda" if is_cuda else "cpu")
+    kind = backend(config, device_of(config.model.device))
     if kind == "server":  # whatever rank it was started for, this one it takes
         config = load_config([], [*settings, "adapter.rank=1"])
     if kind != "transformers":

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from minizero.config.learning import AdvantageConfig, Estimator
+from minizero.learn.sums import group_sum
 from minizero.rewards.plugins import load_function, source_of
 from minizero.types import Completion, EstimatorError, Role, Rollout, TaskType
 
@@ -106,7 +107,7 @@ def _running_means(
     """
     keys = [prefix + "/".join(_named(rollout, key) for key in estimator.baseline_by) for rollout in rollouts]
     ids = _ids(keys)
-    of_step = _group_sum(weights * rewards, ids) / _group_sum(weights, ids).clamp(min=1)
+    of_step = group_sum(weights * rewards, ids) / group_sum(weights, ids).clamp(min=1)
     means = dict(zip(keys, of_step.tolist(), strict=True))
     baseline = torch.tensor([running.get(key, means[key]) for key in keys], dtype=torch.float64)
     for key, mean in means.items():
@@ -150,13 +151,13 @@ def advantages(
     if not config.scale_by:
         return centred
     ids = _group_ids(config.scale_by, groups, len(rewards))
-    total = _group_sum(weights, ids)
+    total = group_sum(weights, ids)
     if config.scale != "deviation":
-        m = _group_sum(weights * rewards, ids) / total.clamp(min=1)
+        m = group_sum(weights * rewards, ids) / total.clamp(min=1)
         scale = m if config.scale == "mean" else torch.sqrt((m * (1 - m)).clamp(min=0))
         return torch.where((scale > 0) & ~_is_constant(centred, ids), centred / scale.clamp(min=1e-30), 0.0)
-    mean = _group_sum(weights * centred, ids) / total.clamp(min=1)
-    variance = _group_sum(weights * (centred - mean) ** 2, ids) / (total - 1).clamp(min=1e-30)
+    mean = group_sum(weights * centred, ids) / total.clamp(min=1)
+    variance = group_sum(weights * (centred - mean) ** 2, ids) / (total - 1).clamp(min=1e-30)
     usable = (total > 1) & ~_is_constant(centred, ids)
     return torch.where(usable, centred * torch.rsqrt(variance + EPS), 0.0)
 
@@ -176,7 +177,7 @@ def _baseline(
             raise EstimatorError(f"baseline = {config.baseline} needs {what}; none was given")
         return given.to(rewards)
     ids = _group_ids(config.baseline_by, groups, len(rewards))
-    total, weighted = _group_sum(weights, ids), _group_sum(weights * rewards, ids)
+    total, weighted = group_sum(weights, ids), group_sum(weights * rewards, ids)
     if config.baseline == "leave_one_out":
         alone = total - weights <= 0
         total, weighted = total - weights, weighted - weights * rewards
@@ -218,8 +219,8 @@ def pass_rewards(rewards: Tensor, prompts: Tensor, k: int) -> Tensor:
     Source: arXiv 2508.10751, section 2.4. Example: n = 4, k = 2, one right -> 1 and three times 1 - 2/3 = 1/3.
     """
     right = (rewards > 0).to(rewards.dtype)
-    counts = _group_sum(torch.ones_like(rewards), prompts).long().tolist()
-    failures = _group_sum(1 - right, prompts).long().tolist()
+    counts = group_sum(torch.ones_like(rewards), prompts).long().tolist()
+    failures = group_sum(1 - right, prompts).long().tolist()
     shares = []
     for is_right, n, f in zip(right.bool().tolist(), counts, failures, strict=True):
         sets = math.comb(n - 1, k - 1)
@@ -237,11 +238,6 @@ def _group_ids(keys: Sequence[str], groups: Mapping[str, Tensor], n: int) -> Ten
         return torch.zeros(n, dtype=torch.long, device=groups["prompt"].device)
     ids: Tensor = torch.unique(torch.stack(columns, dim=1), dim=0, return_inverse=True)[1]
     return ids
-
-
-def _group_sum(values: Tensor, ids: Tensor) -> Tensor:
-    sums = values.new_zeros(int(ids.max()) + 1 if len(ids) else 0)
-    return sums.index_add(0, ids, values)[ids]
 
 
 def _is_constant(values: Tensor, ids: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from minizero.config.learning import LossConfig
+from minizero.learn.sums import group_sum
 
 MAX_LOG_RATIO = 20.0  # log-ratios are clamped here, as in veRL: exp(20) times any advantage is finite
 
@@ -105,7 +106,7 @@ def importance_weights(
     level, rule = kind.split("_")
     difference = (trainer - sampler).detach()
     if level == "sequence":
-        difference = _row_sum(difference, row)
+        difference = group_sum(difference, row)
     weights = torch.exp(difference.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO))
     beyond = weights > maximum
     return (weights.clamp(max=maximum) if rule == "truncate" else torch.where(beyond, 0.0, weights)), beyond
@@ -150,11 +151,5 @@ def kl_penalty(log_probs: Tensor, reference: Tensor, estimator: str) -> Tensor:
     raise ValueError(f"KL estimator {estimator!r} is none of k1, k2, k3")
 
 
-def _row_sum(values: Tensor, row: Tensor) -> Tensor:
-    """Sum over the tokens of each sequence, given back to each of its tokens."""
-    sums = values.new_zeros(int(row.max()) + 1 if len(row) else 0)
-    return sums.index_add(0, row, values)[row]
-
-
 def _row_mean(values: Tensor, row: Tensor) -> Tensor:
-    return _row_sum(values, row) / _row_sum(torch.ones_like(values), row)
+    return group_sum(values, row) / group_sum(torch.ones_like(values), row)

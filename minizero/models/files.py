@@ -6,11 +6,11 @@ must be, so that a download that broke off is found in no time.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from minizero.config.disk import read_object
 from minizero.types import ModelError
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -20,15 +20,12 @@ ADAPTER_KEYS = ("peft_type", "r", "lora_alpha", "target_modules")
 def read_settings(file: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
     """A JSON file such as config.json. Raises ModelError when it is missing, damaged, or has none of the `keys`."""
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        problem = "" if isinstance(found, dict) else f"a {type(found).__name__}, not an object"
-    except (OSError, ValueError, RecursionError) as error:
-        problem = (getattr(error, "strerror", None) or str(error)).strip()
-    lacking = [] if problem else [key for key in keys if key not in found]
-    if problem or lacking:
-        problem = problem or f"{', '.join(lacking)} is missing"
-        raise ModelError(f"{file} cannot be read ({problem}). Copy or download it again.")
-    return dict(found)
+        found = read_object(file)
+        if lacking := [key for key in keys if key not in found]:
+            raise ValueError(f"{', '.join(lacking)} is missing")
+    except ValueError as error:
+        raise ModelError(f"{file} cannot be read ({error}). Copy or download it again.") from None
+    return found
 
 
 def check_weights(directory: Path) -> None:

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from minizero.config.disk import cache
 from minizero.formatting import install
 from minizero.types import MissingPackage, ModelError
 
@@ -21,13 +22,12 @@ def is_gguf(name: str) -> bool:
 
 
 def directory_of(path: Path) -> Path:
-    """The cache directory of a file; another size or time of change gives another. $MINIZERO_CACHE moves the cache."""
+    """The cache directory of a file; another size or time of change gives another."""
     if not path.is_file():
         raise ModelError(f"{path}: no such file. Give the path of a GGUF file, a model directory or a hub name.")
     stat = path.stat()
     key = hashlib.sha256(f"{path.resolve()}/{stat.st_size}/{stat.st_mtime_ns}".encode()).hexdigest()[:12]
-    root = Path(os.environ.get("MINIZERO_CACHE", Path.home() / ".cache" / "minizero"))
-    return root / "gguf" / f"{path.stem}-{key}"
+    return cache() / "gguf" / f"{path.stem}-{key}"
 
 
 def unpack(path: Path) -> Path:

@@ -16,7 +16,7 @@ from minizero.models.attention import ATTENTION, register
 from minizero.models.files import check_weights, read_settings
 from minizero.models.gguf import is_gguf, unpack
 from minizero.models.names import locate
-from minizero.models.processor import takes_float32
+from minizero.models.processor import device_of, takes_float32
 from minizero.models.style import Style, style_of
 from minizero.models.tokenizer import Think, Tokenizer, check_tokenizer, make_tokenizer
 from minizero.types import MissingPackage, ModelError
@@ -63,8 +63,8 @@ def load(config: ModelConfig, style: str = "auto", think: Think = "auto") -> Loa
     source = locate(config.name)
     if is_gguf(config.name):
         unpack(Path(config.name).expanduser())
-    device = config.device if config.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
+    device = device_of(config.device)
+    if config.device == "cuda" and device != "cuda":
         raise ModelError(
             "model.device = cuda, but torch sees no CUDA card. Try --set model.device=cpu, or minizero doctor"
         )

@@ -5,11 +5,11 @@ Reading order: locate, check_name (is it to be had?), architecture (its config.j
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minizero.formatting import did_you_mean
 from minizero.models.files import read_settings
 from minizero.models.gguf import directory_of, is_gguf
 from minizero.types import ModelError
@@ -51,8 +51,8 @@ def check_name(name: str, known: Collection[str] = ()) -> None:
     source = locate(name)
     if Path(source).exists() or _is_cached(source):
         return
-    near = difflib.get_close_matches(name.rpartition("/")[2], known, n=1, cutoff=0.7)
-    hint = f" Did you mean {near[0]}?" if near and near[0] != name.rpartition("/")[2] else ""
+    last = name.rpartition("/")[2]
+    hint = did_you_mean(last, known, 0.7) if last not in known else ""
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 

@@ -14,6 +14,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 
 from minizero.config.schema import Config
+from minizero.models.processor import processor_name
 from minizero.planner.cards import Card, known_card
 from minizero.planner.shapes import Shape
 from minizero.types import ConfigError
@@ -141,7 +142,7 @@ def beyond_plan_gib(card: Card | None) -> float:
 def is_of(device: str, card: Card | None) -> bool:
     """Whether a device, by its own name, is this card (of the machine or of the table), or without a card this CPU."""
     if card is None:
-        return device == processor()
+        return device == processor_name()
     if device == card.name:
         return True
     if "MIG" in device or card.free:  # a part of a card; a card of this machine has its full name
@@ -153,15 +154,3 @@ def is_of(device: str, card: Card | None) -> bool:
 def matmul_parameters(shape: Shape) -> int:
     """N: what every token is multiplied with, the linear layers and the head."""
     return shape.linear + shape.vocabulary * shape.hidden
-
-
-def processor() -> str:
-    """The CPU's own name."""
-    import platform
-
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    named = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    return named or platform.processor() or platform.machine() or "CPU"

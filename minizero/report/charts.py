@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from minizero.formatting import number, percent, points, visible
+from minizero.metrics import binned
 from minizero.statistics import Interval
 
-MOST_POINTS = 300  # longer curves are drawn as means of equal bins
+MOST_POINTS = 300  # longer curves are drawn as means of equal bins (the caller says so beside the chart)
 CALM_POINTS = 24  # longer curves are drawn as running means over their own values
 MOST_BARS = 40
 Point = tuple[float, float]
@@ -66,7 +67,7 @@ class Band:
 
 def line_chart(series: Sequence[Series], *, show: Show = number, is_fraction: bool = False) -> Markup:
     """Lines over steps. Alarms, legends and words are the caller's."""
-    drawn = [Series(s.label, s.style, binned(s.points)) for s in series]
+    drawn = [Series(s.label, s.style, binned(s.points, MOST_POINTS)) for s in series]
     values = [y for s in drawn for _, y in s.points]
     steps = [x for s in drawn for x, _ in s.points]
     if not values:
@@ -117,16 +118,6 @@ def stacked_chart(
     return svg(box, shapes, f"stacked bars over steps {columns[0]} to {columns[-1]}")
 
 
-def binned(places: Sequence[Point], most: int = MOST_POINTS) -> tuple[Point, ...]:
-    """The finite points; where there are too many, means of equal bins (the caller says so beside the chart)."""
-    finite = [(x, y) for x, y in places if math.isfinite(y)]
-    if len(finite) <= most:
-        return tuple(finite)
-    size = -(-len(finite) // most)
-    groups = [finite[i : i + size] for i in range(0, len(finite), size)]
-    return tuple((group[-1][0], _mean([y for _, y in group])) for group in groups)
-
-
 def bins(steps: Sequence[int], most: int = MOST_BARS) -> list[list[int]]:
     """The steps in at most `most` consecutive groups of equal size."""
     size = max(1, -(-len(steps) // most))
@@ -147,10 +138,7 @@ def curve_figure(curves: Mapping[str, Curve], *, steady: int = 0) -> Markup:
 
 def difference_figure(name: str, difference: Curve, *, steady: int = 0) -> Markup:
     """pass@k of one model minus another's over k, in points, around zero."""
-    reach = max((abs(end) for gap in difference.values() for end in (gap.low, gap.high)), default=0.0)
-    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if s * 2 >= reach or s == 0.5)
-    ticks = tuple(step * i for i in range(-2, 3))
-    return _curves({name: difference}, ticks, lambda value: points(100 * value), steady)
+    return _curves({name: difference}, difference_ticks(difference.values()), lambda value: points(100 * value), steady)
 
 
 def _curves(curves: Mapping[str, Curve], ticks: Sequence[float], show: Show, steady: int) -> Markup:
@@ -164,15 +152,27 @@ def _curves(curves: Mapping[str, Curve], ticks: Sequence[float], show: Show, ste
         return up(min(max(value, ticks[0]), ticks[-1]))
 
     shapes = grid(BROAD, ticks, y, show)
-    for power in range(int(math.log2(most)) + 1):
-        name = str(2**power) if power else "k = 1"
-        shapes.append(label(x(2**power), BROAD.height - 8, name, "middle"))
+    shapes += k_axis(along, most)
     for place, (name, curve) in enumerate(curves.items()):
         places = [(x(k), f"{name}, k = {k:g}", share) for k, share in curve.items()]
         sure = len([k for k in curve if not steady or k <= max(steady, 1)])
         shapes += draw_curve(places, y, f"c{place % 8}", show, sure=sure)
     ends = {name: (k, curve[k]) for name, curve in curves.items() for k in list(curve)[-1:]}
     return svg(BROAD, shapes, "; ".join(f"{name}: {show(end.value)} at k = {k:g}" for name, (k, end) in ends.items()))
+
+
+def difference_ticks(gaps: Iterable[Interval]) -> tuple[float, ...]:
+    """Five ticks around zero, at round steps of 0.01 to 0.5, that hold the intervals' ends (as shares) up to 1."""
+    reach = max((abs(end) for gap in gaps for end in (gap.low, gap.high)), default=0.0)
+    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if s * 2 >= reach or s == 0.5)
+    return tuple(step * i for i in range(-2, 3))
+
+
+def k_axis(along: Scale, most: int) -> list[Markup]:
+    """The names of k = 1, 2, 4, ... up to `most` under a BROAD drawing; `along`: from log2(k) to pixels."""
+    powers = range(int(math.log2(most)) + 1)
+    names = (str(2**power) if power else "k = 1" for power in powers)
+    return [label(along(power), BROAD.height - 8, name, "middle") for power, name in zip(powers, names, strict=True)]
 
 
 def draw_curve(

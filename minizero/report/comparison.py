@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
+from minizero.config.disk import write_json
 from minizero.evaluation.compare import LevelComparison, PairComparison, as_json, compare
 from minizero.evaluation.entries import Entry, read_entries
-from minizero.evaluation.evaluate import write_json
 from minizero.evaluation.overlap import benchmark_programs, find_overlap
 from minizero.evaluation.problems import PASS
 from minizero.evaluation.published import Published, describe, read_tables

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from minizero.formatting import percent, points
-from minizero.report.charts import BROAD, Box, Scale, draw_curve, grid, label, svg
+from minizero.report.charts import BROAD, Box, Scale, difference_ticks, draw_curve, grid, k_axis, label, svg
 from minizero.statistics import Interval
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -26,10 +26,7 @@ def reach_figure(models: Mapping[str, tuple[Sequence[Interval], Sequence[Interva
     most = max((len(passed) for passed, _ in models.values()), default=1)
     along, over, up = LEFT.across(0, math.log2(most)), RIGHT.across(0, 1), BROAD.up(0, 1)
     shapes = grid(BROAD, SHARES, up, _share)
-    for power in range(int(math.log2(most)) + 1):
-        name = str(2**power) if power else "k = 1"
-        shapes.append(label(along(power), BROAD.height - 8, name, "middle"))
-    shapes += _tau_axis(over)
+    shapes += k_axis(along, most) + _tau_axis(over)
     for place, (name, (passed, covered)) in enumerate(models.items()):
         style, n = f"c{place % 8}", len(covered)
         ks = [(along(math.log2(k)), f"{name}, k = {k}", gap) for k, gap in enumerate(passed, 1)]
@@ -45,9 +42,7 @@ def reach_figure(models: Mapping[str, tuple[Sequence[Interval], Sequence[Interva
 
 def reliability_figure(name: str, gaps: Sequence[Interval], null: Sequence[Interval]) -> Markup:
     """cover@tau of one model minus another's over tau in points, and the range of the base's halves (c7)."""
-    reach = max((abs(end) for gap in (*gaps, *null) for end in (gap.low, gap.high)), default=0.0)
-    step = next(s for s in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if s * 2 >= reach or s == 0.5)
-    ticks = tuple(step * i for i in range(-2, 3))
+    ticks = difference_ticks((*gaps, *null))
     over, up = BROAD.across(0, 1), BROAD.up(ticks[0], ticks[-1])
     shapes = grid(BROAD, ticks, up, _points) + _tau_axis(over)
     for words, style, drawn in (("chance alone", "c7", null), (name, "c0", gaps)):

@@ -1,7 +1,7 @@
 """What a text earns as an answer to one of many tasks, without run, sampler or trainer: for exported environments.
 
 Reading order: Question (a task as it is asked), Judgement, Verifier: read, score, reward. The steps are those of a
-run's answers (selfplay/answers.py): parse, check in the sandbox, reward_answer. A model's programs run nowhere else.
+run's answers (tasks/answers.py): parse, check in the sandbox, reward_answer. A model's programs run nowhere else.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from minizero.config.reward import SolveReward
 from minizero.config.tasks import AdmissionConfig
 from minizero.rewards import Cut, reward_answer
 from minizero.tasks.admission import check, result_bytes
+from minizero.tasks.answers import read_answer
 from minizero.tasks.event_loop import run_all
-from minizero.tasks.parsing import format_ok, parse_answer
-from minizero.types import Answer, AnswerOutcome, EvaluationError, Pair, ParseError, Role, Task, TaskType
+from minizero.types import Answer, EvaluationError, Pair, ParseError, Task, TaskType, Verdict
 from sandbox import Limits, Sandbox
 
 SETTINGS, QUESTIONS = "settings.json", "questions.jsonl"
@@ -131,21 +131,17 @@ class Verifier:
         A completion that repeats how its answer had begun (`<think>`) counts as one that goes on from there.
         Raises EvaluationError for an unknown id, and SandboxError when the sandbox itself cannot work.
         """
-        question, style = self._question(id), self.rules.style
-        task = question.task
+        question = self._question(id)
         text = completion if completion.startswith(question.begun) else question.begun + completion
-        parsed = parse_answer(task.type, text, style=style)
-        verdict = run_all([check(task, parsed, self._box(), self.rules.admission)])[0]
-        kept_form = format_ok(Role.SOLVE, task.type, text, style=style)
-        answer = None if isinstance(parsed, ParseError) else parsed
-        outcome = AnswerOutcome(task, text, kept_form, verdict, answer, cut=cut)
+        reading = read_answer(question.task, text, self._judge, style=self.rules.style, cut=cut)
+        outcome = run_all([reading])[0]
         earned = reward_answer(outcome, self.rules.solve, self.rules.cut)
-        return Judgement(earned.value, verdict.correct, verdict.reason, earned.rule)
+        return Judgement(earned.value, outcome.verdict.correct, outcome.verdict.reason, earned.rule)
 
     def holds(self, id: str) -> bool:
         """Whether the task's own answer is right: what a machine has to show before anything is trained on it."""
         task = self._question(id).task
-        return run_all([check(task, Answer(task.type, task.own_answer), self._box(), self.rules.admission)])[0].correct
+        return run_all([self._judge(task, Answer(task.type, task.own_answer))])[0].correct
 
     def reward(self, completions: Sequence[Any], id: Sequence[str], **columns: object) -> list[float]:
         """A reward function as TRL's trainers call it: completions are texts or lists of messages, `id` a column."""
@@ -165,6 +161,9 @@ class Verifier:
             box = self._boxes.pop(os.getpid(), None)
         if box is not None:
             box.close()
+
+    async def _judge(self, task: Task, answer: Answer | ParseError) -> Verdict:
+        return await check(task, answer, self._box(), self.rules.admission)
 
     def _box(self) -> Sandbox:
         with self._lock:

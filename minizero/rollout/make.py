@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from minizero.config.schema import Config
+from minizero.models.processor import device_of
 from minizero.planner.driver import compiler_problem
 from minizero.rollout.protocol import Sampler
 from minizero.types import SamplerError
@@ -40,10 +41,8 @@ def make_sampler(config: Config, policy: Policy, *, any_length: bool = False) ->
 
 def check_sampler(config: Config) -> None:
     """Raise, before weights load, for what would keep the sampler from starting."""
-    import torch
-
-    is_cuda = config.model.device != "cpu" and torch.cuda.is_available()
-    kind = backend(config, "cuda" if is_cuda else "cpu")
+    device = device_of(config.model.device)
+    kind = backend(config, device)
     if kind == "server":
         from minizero.rollout.vllm_settings import check_refusals
 
@@ -52,7 +51,7 @@ def check_sampler(config: Config) -> None:
         from minizero.rollout.vllm_settings import check_model
 
         check_model(config)
-        missing = compiler_problem() if is_cuda else None
+        missing = compiler_problem() if device == "cuda" else None
         if missing:
             raise SamplerError(f"{missing.seen}, without which vLLM compiles nothing for the card. Run  {missing.fix}")
     else:

@@ -1,13 +1,13 @@
-"""Reading an answer: parse the text, check it in the sandbox; answers that say the same are run once."""
+"""Reading the answers of a step or a validation (tasks/answers.py): those that say the same are run once."""
 
 from __future__ import annotations
 
 from minizero.config.tasks import AdmissionConfig
 from minizero.selfplay.scheduler import Scheduler
 from minizero.tasks.admission import check
+from minizero.tasks.answers import read_answer
 from minizero.tasks.event_loop import Promise, result
-from minizero.tasks.parsing import format_ok, parse_answer
-from minizero.types import AnswerOutcome, Completion, ParseError, Prompt, Role, Task, Verdict
+from minizero.types import Answer, AnswerOutcome, Completion, ParseError, Prompt, Task, Verdict
 from sandbox import Sandbox
 
 
@@ -20,12 +20,11 @@ class AnswerReader:
 
     async def read(self, task: Task, prompt: Prompt, completion: Completion) -> AnswerOutcome:
         """Parse the answer and compare it with what the task expects. Attempts often agree; they share one run."""
-        text = prompt.prefill + completion.text
-        parsed = parse_answer(task.type, text, style=self._style)
+        text, cut = prompt.prefill + completion.text, completion.finish == "length"
+        return await read_answer(task, text, self._judge, style=self._style, cut=cut)
+
+    async def _judge(self, task: Task, parsed: Answer | ParseError) -> Verdict:
         key = (task.id, parsed.reason if isinstance(parsed, ParseError) else parsed.text)
         if key not in self._verdicts:
             self._verdicts[key] = self._scheduler.start(check(task, parsed, self._box, self._settings))
-        verdict = await result(self._verdicts[key])
-        kept_form = format_ok(Role.SOLVE, task.type, text, style=self._style)
-        answer = None if isinstance(parsed, ParseError) else parsed
-        return AnswerOutcome(task, text, kept_form, verdict, answer, cut=completion.finish == "length")
+        return await result(self._verdicts[key])

@@ -11,16 +11,17 @@ import itertools
 import json
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
 
 from minizero.config import Config
 from minizero.rewards import diversity
 from minizero.tasks.admission import task_key
 from minizero.tasks.composites import renamed
-from minizero.types import CheckpointError, Pair, Task, TaskType
+from minizero.tasks.rows import task_from_json, task_to_json
+from minizero.types import CheckpointError, Task, TaskType
 
 Key = Callable[[Task], str]
 Entry = tuple[Task, float | None]  # a task and its solve rate (None: not measured, as for seed tasks)
@@ -252,35 +253,6 @@ def _passes(keep: str, rate: float | None) -> bool:
     if rate is None or keep == "all":
         return True
     return rate < 1 and (keep == "non_one" or rate > 0)
-
-
-def task_to_json(task: Task, solve_rate: float | None = None) -> dict[str, Any]:
-    """A task as a JSON object; `task_from_json` reads it back."""
-    row: dict[str, Any] = {
-        "type": task.type.value,
-        "program": task.program,
-        "pairs": [[pair.input, pair.output] for pair in task.pairs],
-        "step": task.step,
-    }
-    if task.type is TaskType.INDUCTION:
-        row |= {"message": task.message, "shown": task.shown}
-    if task.composites:
-        row["composites"] = list(task.composites)
-    return row if solve_rate is None else row | {"solve_rate": solve_rate}
-
-
-def task_from_json(row: Mapping[str, Any]) -> Task:
-    """Raises KeyError, TypeError or ValueError for an object that is no task."""
-    pairs = tuple(Pair(str(given), str(answer)) for given, answer in row["pairs"])
-    return Task(
-        TaskType(row["type"]),
-        str(row["program"]),
-        pairs,
-        str(row.get("message", "")),
-        int(row.get("shown", 0)),
-        int(row["step"]),
-        tuple(map(str, row.get("composites", ()))),
-    )
 
 
 def entry_line(task: Task, solve_rate: float | None) -> str:

@@ -77,7 +77,7 @@ def build(config: Config, box: Sandbox, *, progress: Progress | None = None, ran
             sampler=sampler,
             box=box,
             buffer=buffer,
-            style=policy.style if config.prompt.style == "auto" else config.prompt.style,
+            style=config.prompt.style_or(policy.style),
             held_out=held_out_keys(config),
             progress=progress,
             ranks=ranks,

@@ -20,6 +20,7 @@ from typing import Any
 
 from minizero.config import Config, difference
 from minizero.formatting import shell
+from minizero.models.processor import processor_name
 from minizero.rollout.protocol import stream_seed
 from minizero.selfplay.version import VERSION
 from sandbox import Sandbox
@@ -40,7 +41,7 @@ def make_manifest(config: Config, box: Sandbox, argv: Sequence[str] | None = Non
         "versions": versions(),
         "commit": commit(),
         "code": code_digest(),
-        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
+        "machine": {"system": platform.platform(), "processor": processor_name(), "cores": os.cpu_count()},
         "sandbox": box.report.as_data(),
         "unsafe": config.sandbox.unsafe,
         "difference": {name: [old, new] for name, (old, new) in difference(config).items()},
@@ -85,13 +86,3 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )

@@ -10,6 +10,7 @@ from typing import Any
 
 from minizero.config import Config
 from minizero.learn.ranks import ALONE, Ranks, check_equal, join, launched
+from minizero.models.processor import device_of
 from minizero.selfplay.manifest import code_digest, versions
 from minizero.selfplay.run_directory import State
 from minizero.selfplay.version import VERSION
@@ -30,10 +31,7 @@ def met(asked: Config | None, told: Any) -> tuple[Ranks, Any]:
     equal, and RunError for more processes than cards."""
     if launched() == 1:
         return ALONE, told
-    import torch
-
-    cpu = not torch.cuda.is_available() or bool(asked and asked.model.device == "cpu")
-    ranks = join(cpu=cpu)
+    ranks = join(cpu=device_of(asked.model.device if asked else "auto") == "cpu")
     check_equal(ranks, same_on_all(asked))
     return ranks, ranks.given(told)
 

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from minizero.config import Config, config_from
-from minizero.formatting import shell
-from minizero.selfplay.buffer import task_from_json
-from minizero.selfplay.run_directory import SIX_DIGITS, RunDirectory
-from minizero.selfplay.run_files import Line, Row, left_out, lines_of, read_metrics, why
+from minizero.config.disk import checkpoints
+from minizero.formatting import shell, why
+from minizero.selfplay.run_directory import RunDirectory
+from minizero.selfplay.run_files import Line, Row, left_out, lines_of, read_metrics
 from minizero.selfplay.validation import Validation
 from minizero.selfplay.version import caution
+from minizero.tasks.rows import task_from_json
 from minizero.types import MiniZeroError, RunError, Task
 
 SOME = 8  # rollouts of a step that a report lists
@@ -175,8 +176,7 @@ def find_tasks(path: Path, wanted: set[str]) -> tuple[dict[str, Row], list[str]]
 
 def newest_checkpoint(path: Path) -> Path:
     """The adapter or model directory of the run's last checkpoint. Raises RunError when there is none."""
-    steps = sorted((path / "checkpoints").glob(f"step-{SIX_DIGITS}"))
-    inside = [d for p in steps[-1:] for d in (p / "adapter", p / "model") if d.is_dir()]
+    inside = [d for p in checkpoints(path)[-1:] for d in (p / "adapter", p / "model") if d.is_dir()]
     if not inside:
         raise RunError(
             f"{path}: no checkpoint yet. One is written after the last step, and every run.checkpoint_every steps. "

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from minizero.config import Config, read_toml
+from minizero.config.disk import SIX_DIGITS, checkpoints, write_whole
 from minizero.formatting import shell
 from minizero.selfplay.run_files import read_manifest, read_metrics, read_rollouts
 from minizero.types import CheckpointError, ConfigError, RunError, RunExists
@@ -37,7 +38,6 @@ from minizero.types import CheckpointError, ConfigError, RunError, RunExists
 GROWING = ("metrics.jsonl", "tasks.jsonl")
 LAST_SECTION = list(Config.model_fields)[-1]
 KEPT_STATES = 2
-SIX_DIGITS = "[0-9]" * 6  # of a step, in the names of its files; what is called otherwise is not ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,9 +153,8 @@ class RunDirectory:
         """rollouts/step-N.jsonl.gz. The same rows give the same bytes (no time stamp inside)."""
         text = "".join(json.dumps(row, ensure_ascii=True) + "\n" for row in rows)
         with self._writing("rollouts"):
-            self._replace(
-                self.path / "rollouts" / f"step-{step:06d}.jsonl.gz", gzip.compress(text.encode(), 5, mtime=0)
-            )
+            path = self.path / "rollouts" / f"step-{step:06d}.jsonl.gz"
+            write_whole(path, gzip.compress(text.encode(), 5, mtime=0))
 
     def rollouts(self, step: int) -> list[dict[str, Any]]:
         """The rows of one step's rollouts. Raises RunError when there are none, or when their file is damaged."""
@@ -172,7 +171,7 @@ class RunDirectory:
     def write_text(self, name: str, text: str) -> None:
         """Write a whole file at once: readers see the old one or the new one."""
         with self._writing(name):
-            self._replace(self.path / name, text.encode("utf-8", "surrogatepass"))
+            write_whole(self.path / name, text.encode("utf-8", "surrogatepass"))
 
     # -- states -------------------------------------------------------------------------------------------------------
 
@@ -214,16 +213,16 @@ class RunDirectory:
 
     def has_steps(self) -> bool:
         """Whether anything of a self-play step is written here: a resume without a state would overwrite it."""
-        written = bool(self.rollout_steps()) or any((self.path / "checkpoints").glob(f"step-{SIX_DIGITS}"))
+        written = bool(self.rollout_steps()) or bool(checkpoints(self.path))
         return written or any(row["step"] for row in self.metrics())
 
     def _what_is_left(self) -> str:
         steps = max((int(row["step"]) for row in self.metrics()), default=0)
-        checkpoints = sorted((self.path / "checkpoints").glob(f"step-{SIX_DIGITS}"))
-        there = f"Metrics of {steps} steps are there, and {len(checkpoints)} checkpoints"
-        if not checkpoints:
+        saved = checkpoints(self.path)
+        there = f"Metrics of {steps} steps are there, and {len(saved)} checkpoints"
+        if not saved:
             return f"{there}. Start a new run; this directory stays as it is."
-        again = shell("minizero", "selfplay", "--from-checkpoint", checkpoints[-1])
+        again = shell("minizero", "selfplay", "--from-checkpoint", saved[-1])
         return f"{there}. A new run starts from the newest with  {again}"
 
     def rewind(self, state: State | None) -> None:
@@ -279,12 +278,6 @@ class RunDirectory:
                 f"the disk is full: {what} of {self.path} could not be written. Nothing saved before is lost. "
                 f"Make room, then continue with  {_resume(self.path)}"
             ) from error
-
-    @staticmethod
-    def _replace(path: Path, data: bytes) -> None:
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(data)
-        partial.replace(path)
 
 
 def _resume(path: Path) -> str:

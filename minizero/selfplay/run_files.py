@@ -1,6 +1,6 @@
 """The files of a run directory as readers find them, whole or damaged: what can be read, and a sentence on the rest.
 
-Reading order: read_manifest, read_metrics, read_rollouts; then Line and lines_of (JSON Lines), left_out, why.
+Reading order: read_manifest, read_metrics, read_rollouts; then Line and lines_of (JSON Lines), left_out.
 
 The torn last line of a file that grows is no damage: a process was killed, or is writing. It is left out silently.
 """
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minizero.config.disk import read_object
+from minizero.formatting import why
 from minizero.types import RunError
 
 Row = dict[str, Any]
@@ -26,18 +28,15 @@ def read_manifest(run: Path) -> Row:
     """manifest.json. Raises RunError when it is missing or no JSON object."""
     file = run / "manifest.json"
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))
-        odd = [name for name in TABLES if isinstance(data, dict) and not isinstance(data.get(name, {}), dict)]
-        problem = f"{odd[0]} is no object" if odd else ""
-        problem = problem if isinstance(data, dict) else f"a {type(data).__name__}, not an object"
-    except (OSError, ValueError, RecursionError) as error:
-        problem = why(error)
-    if problem:
+        data = read_object(file)
+        if odd := [name for name in TABLES if not isinstance(data.get(name, {}), dict)]:
+            raise ValueError(f"{odd[0]} is no object")
+    except ValueError as error:
         raise RunError(
-            f"{file} cannot be read ({problem}). Restore it from a copy; where there is none, write {{}} into it: only "
+            f"{file} cannot be read ({error}). Restore it from a copy; where there is none, write {{}} into it: only "
             "what it says of machine and versions is lost."
-        )
-    return dict(data)
+        ) from None
+    return data
 
 
 def read_metrics(run: Path) -> tuple[list[Row], list[str]]:
@@ -119,17 +118,6 @@ def left_out(file: Path, damaged: Sequence[Line], expected: str) -> list[str]:
     named = "; ".join(f"line {line.number}: {line.problem}" for line in damaged[:NAMED])
     more = f"; and {len(damaged) - NAMED} more" if len(damaged) > NAMED else ""
     return [f"{file.name}, {named}{more}. Expected {expected}; such lines are left out."]
-
-
-def why(error: BaseException) -> str:
-    """An error in a few words, without the path that the sentence around it names."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    if isinstance(error, KeyError):
-        return f"{error} is missing"
-    if isinstance(error, UnicodeDecodeError):
-        return f"byte {error.start} is not UTF-8"
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _not_metrics(row: Row) -> str:

@@ -13,11 +13,11 @@ from typing import Any
 
 from minizero.config.schema import Config
 from minizero.rewards import Reward, reward_answer, reward_proposal
-from minizero.selfplay.buffer import task_to_json
 from minizero.selfplay.record import Record
 from minizero.selfplay.votes import by_majority
 from minizero.tasks.blocks import is_reasoned
 from minizero.tasks.programs import program_key, statement_lines
+from minizero.tasks.rows import task_to_json
 from minizero.types import AnswerOutcome, Completion, ProposalOutcome, Role, Rollout, TaskType
 
 Outcome = ProposalOutcome | AnswerOutcome

@@ -39,7 +39,7 @@ def generate_seeds(config: Config, out: Path, count: int, *, progress: Progress 
         from minizero.rollout.make import make_sampler
 
         policy = Policy(config)
-        style = policy.style if config.prompt.style == "auto" else config.prompt.style
+        style = config.prompt.style_or(policy.style)
         found = grow_seeds(config, count, sampler=make_sampler(config, policy), box=box, style=style, progress=progress)
         out.write_text("".join(json.dumps(row) + "\n" for row in map(azr_row, found)), encoding="utf-8")
         given = shell("--set", f"buffer.seeds={out}")

@@ -1,20 +1,16 @@
-"""Seed tasks: AZR's zero triplet, the package's own, or a JSON Lines file in AZR's format or ours.
+"""Seed tasks: AZR's zero triplet, the package's own, or a JSON Lines file in AZR's format or ours (tasks/rows.py).
 
-AZR's rows (docs/algorithm.md 1): {"snippet", "input", "output", ...} seeds deduction and abduction, {"snippet",
-"inputs", "outputs", "message", ...} seeds induction; ours (minizero seed) also name a task_type, without which no row
-is an error task. The lines of a run's tasks.jsonl are read too.
+Reading order: zero_tasks, read_seeds, seed_tasks.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from minizero.config.tasks import AdmissionConfig
-from minizero.selfplay.buffer import task_from_json
 from minizero.tasks.admission import Box
+from minizero.tasks.rows import EXPECTED, read_task_lines
 from minizero.tasks.seed_check import run_seeds
 from minizero.types import NO_ERROR, USUAL_TYPES, Pair, SeedsError, Task, TaskType
 from sandbox.values import InvalidValue, parse_value, render
@@ -58,26 +54,16 @@ def read_seeds(
     Raises SeedsError with the line number for a malformed or wrong row, and for a file without a single task.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_task_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise SeedsError(f"{path}: the seeds file cannot be read ({error}).") from None
     rows: dict[TaskType, list[tuple[int, Task]]] = {kind: [] for kind in TaskType}
-    left_out = 0
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            tasks = tasks_of(json.loads(line))
-        except InvalidValue:
-            left_out += 1
-            continue
-        except (ValueError, KeyError, TypeError) as error:
-            raise SeedsError(
-                f"{path}, line {number}: not a seed task ({type(error).__name__}: {error}). Expected a JSON object "
-                "with snippet, input, output, or with snippet, inputs, outputs, message; or a line of tasks.jsonl."
-            ) from None
-        for task in tasks:
-            rows[task.type].append((number, task))
+    for line in lines:
+        if line.problem and not isinstance(line.error, InvalidValue):
+            raise SeedsError(f"{path}, line {line.number}: not a seed task ({line.problem}). {EXPECTED}")
+        for task in line.tasks:
+            rows[task.type].append((line.number, task))
+    left_out = sum(line.error is not None for line in lines)
     chosen = [row for kind in task_types for row in rows[kind][:limit]]
     if not chosen:
         raise SeedsError(
@@ -117,27 +103,3 @@ def seed_tasks(
     if TaskType.ERROR in task_types and not any(task.type is TaskType.ERROR for task in tasks):
         tasks += [task for task in zero_tasks() if task.type is TaskType.ERROR]
     return tasks, left_out
-
-
-def tasks_of(row: Mapping[str, Any]) -> list[Task]:
-    """The tasks of one row, in AZR's format or ours. Raises KeyError, TypeError or ValueError for what is no row, of
-    which InvalidValue for an output that is no value."""
-    if "type" in row:
-        return [task_from_json({"step": 0, **row, **{"step": 0}})]
-    program = str(row["snippet"])
-    imports = [line for line in row.get("imports") or [] if line not in program]
-    program = "\n".join([*imports, program])
-    if "inputs" in row:
-        if len(row["inputs"]) != len(row["outputs"]) or len(row["inputs"]) < 2:
-            raise ValueError(
-                f"{len(row['inputs'])} inputs, {len(row['outputs'])} outputs; expected the same number, at least 2"
-            )
-        pairs = tuple(
-            Pair(str(i), render(parse_value(str(o)))) for i, o in zip(row["inputs"], row["outputs"], strict=True)
-        )
-        return [Task(TaskType.INDUCTION, program, pairs, str(row["message"]), len(pairs) // 2)]
-    if row.get("task_type") == TaskType.ERROR:  # the output is a name
-        return [Task(TaskType.ERROR, program, (Pair(str(row["input"]), str(row["output"])),))]
-    pair = Pair(str(row["input"]), render(parse_value(str(row["output"]))))
-    kinds = [TaskType(row["task_type"])] if "task_type" in row else [TaskType.DEDUCTION, TaskType.ABDUCTION]
-    return [Task(kind, program, (pair,)) for kind in kinds]

@@ -13,16 +13,16 @@ from typing import Any
 
 from minizero import prompts
 from minizero.config.schema import Config
+from minizero.formatting import why
 from minizero.learn.ranks import ALONE, Ranks
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.answers import AnswerReader
-from minizero.selfplay.run_files import why
 from minizero.selfplay.scheduler import Scheduler, Tick
 from minizero.selfplay.scoring import means
-from minizero.selfplay.seeds import tasks_of
 from minizero.tasks.blocks import is_reasoned
 from minizero.tasks.event_loop import result
 from minizero.tasks.programs import program_key, statement_lines
+from minizero.tasks.rows import EXPECTED, read_task_lines
 from minizero.types import AnswerOutcome, Completion, ConfigError, EvaluationError, Request, RunError, Task, TaskType
 from sandbox import Sandbox
 
@@ -200,20 +200,12 @@ def check_pairing(before: Validation, after: Validation) -> None:
 
 def _read(path: Path) -> list[Task]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_task_lines(path)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"eval.tasks = {path}: cannot be read ({error}). Give a JSON Lines file of tasks, tiny, cruxeval, or none."
         ) from None
-    found = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            found += tasks_of(json.loads(line))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ConfigError(
-                f"{path}, line {number}: no task ({type(error).__name__}: {error}). Expected a line of tasks.jsonl, or "
-                "AZR's: an object with snippet, input, output, or with snippet, inputs, outputs, message."
-            ) from None
-    return found
+    for line in lines:
+        if line.problem:
+            raise ConfigError(f"{path}, line {line.number}: no task ({line.problem}). {EXPECTED}")
+    return [task for line in lines for task in line.tasks]

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from minizero.config.disk import checkpoints
 from minizero.types import RunError
 
 VERSION = "0.1.0"  # minizero.__version__, which a file of this folder may not import; a test compares the two
@@ -41,8 +42,8 @@ def refuse_another(path: Path, manifest: Mapping[str, Any]) -> None:
     if not is_another(manifest):
         return
     commit = manifest.get("commit")
-    checkpoints = sorted((path / "checkpoints").glob("step-*[0-9]"))
-    start = f"minizero selfplay --from-checkpoint {shlex.quote(str(checkpoints[-1]))}" if checkpoints else ""
+    saved = checkpoints(path)
+    start = f"minizero selfplay --from-checkpoint {shlex.quote(str(saved[-1]))}" if saved else ""
     raise RunError(
         f"{path} was made by minizero {made_by(manifest)}, and this is {VERSION}: settings, files and numbers may mean "
         f"something else, so it is not continued. Continue it with minizero {made_by(manifest)}"

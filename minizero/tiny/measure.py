@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from transformers import PreTrainedTokenizerBase, Qwen2ForCausalLM
 
@@ -15,9 +16,10 @@ from minizero.config.tasks import AdmissionConfig
 from minizero.prompts import compact
 from minizero.prompts.compact import Think
 from minizero.tasks.admission import admit, check
+from minizero.tasks.answers import read_answer
 from minizero.tasks.blocks import is_reasoned
 from minizero.tasks.event_loop import run_all
-from minizero.tasks.parsing import parse_answer, parse_proposal
+from minizero.tasks.parsing import parse_proposal
 from minizero.tasks.programs import program_key, statement_lines
 from minizero.tiny.generate import generate
 from minizero.tiny.sequences import render
@@ -82,12 +84,13 @@ def solve_tasks(
     texts = [render(prompt) for prompt in prompts]
     sampled = generate(model, tokenizer, texts, samples=samples, temperature=1.0, seed=seed)
     greedy = generate(model, tokenizer, texts, samples=1, temperature=0.0, seed=seed)
-    checks = {}
-    for number, (task, prompt) in enumerate(zip(tasks, prompts, strict=True)):
-        for text in {*sampled[number], *greedy[number]}:
-            answer = parse_answer(task.type, prompt.prefill + text, style=STYLE)
-            checks[number, text] = check(task, answer, box, AdmissionConfig())
-    correct = {key: verdict.correct for key, verdict in zip(checks, run_all(checks.values()), strict=True)}
+    judge = partial(check, box=box, settings=AdmissionConfig())
+    readings = {
+        (number, text): read_answer(task, prompt.prefill + text, judge, style=STYLE)
+        for number, (task, prompt) in enumerate(zip(tasks, prompts, strict=True))
+        for text in {*sampled[number], *greedy[number]}
+    }
+    correct = {key: read.verdict.correct for key, read in zip(readings, run_all(readings.values()), strict=True)}
     return [
         Solved(
             task,

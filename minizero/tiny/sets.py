@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from minizero.tasks.programs import program_key
+from minizero.tasks.rows import task_to_json, tasks_of
 from minizero.tiny.world import LENGTHS, MOST_LINES, PAIRS, Split, draw_example, make_task
-from minizero.types import USUAL_TYPES, Pair, Task, TaskType
+from minizero.types import USUAL_TYPES, Task, TaskType
 
 SetName = Literal["heldout", "validation", "seeds"]
 NAMES: tuple[SetName, ...] = ("heldout", "validation", "seeds")
@@ -40,7 +41,7 @@ def load(name: SetName, directory: Path = DIRECTORY) -> list[Task]:
     heldout (1,569 tasks) is for reporting, validation (1,569) for choosing settings, seeds (384) for the buffer.
     """
     with gzip.open(directory / f"{name}.jsonl.gz", "rt", encoding="utf-8") as file:
-        return [_from_json(json.loads(line)) for line in file]
+        return [task for line in file for task in tasks_of(json.loads(line))]
 
 
 @functools.cache
@@ -53,7 +54,8 @@ def write_sets(directory: Path = DIRECTORY) -> None:
     """Draw all sets anew; the same files for the same code."""
     directory.mkdir(parents=True, exist_ok=True)
     for name in NAMES:
-        lines = [json.dumps(_to_json(task), separators=(",", ":")) for task in _draw(name)]
+        rows = [{key: kept for key, kept in task_to_json(task).items() if key != "step"} for task in _draw(name)]
+        lines = [json.dumps(row, separators=(",", ":")) for row in rows]
         # mtime 0 and no name: the bytes depend on the tasks alone
         data = gzip.compress("".join(line + "\n" for line in lines).encode(), mtime=0)
         (directory / f"{name}.jsonl.gz").write_bytes(data)
@@ -86,24 +88,3 @@ def _draw_some(rng: random.Random, split: Split, lengths: Sequence[float], count
             uses[task.program, task.type] += 1
             tasks.append(task)
     return tasks
-
-
-def _to_json(task: Task) -> dict[str, object]:
-    return {
-        "type": task.type.value,
-        "program": task.program,
-        "pairs": [[pair.input, pair.output] for pair in task.pairs],
-        **({"message": task.message, "shown": task.shown} if task.type is TaskType.INDUCTION else {}),
-    }
-
-
-def _from_json(data: dict[str, object]) -> Task:
-    pairs = data["pairs"]
-    assert isinstance(pairs, list)
-    return Task(
-        type=TaskType(str(data["type"])),
-        program=str(data["program"]),
-        pairs=tuple(Pair(str(i), str(o)) for i, o in pairs),
-        message=str(data.get("message", "")),
-        shown=int(str(data.get("shown", 0))),
-    )

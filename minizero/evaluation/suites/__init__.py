@@ -13,10 +13,10 @@ Formats (formats.py) make prompts of it for each kind of answer: program, input,
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from importlib import import_module
 
 from minizero.evaluation.problems import Suite
+from minizero.formatting import did_you_mean
 from minizero.types import EvaluationError
 
 _FILES = {
@@ -41,9 +41,7 @@ NAMES = (*_FILES, *GROUPS)
 def suite(name: str) -> Suite:
     """The suite of this name. Raises EvaluationError for an unknown one."""
     if name not in _FILES:
-        close = get_close_matches(name, NAMES, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
-        raise EvaluationError(f"{name} is not a suite.{hint} There are {', '.join(NAMES)}.")
+        raise EvaluationError(f"{name} is not a suite.{did_you_mean(name, NAMES)} There are {', '.join(NAMES)}.")
     loaded = import_module(f"minizero.evaluation.suites.{_FILES[name]}").SUITES[name]
     assert isinstance(loaded, Suite)
     return loaded

@@ -6,7 +6,6 @@ the later stages, what calibrates the plan, and where the report is.
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import sys
@@ -16,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from minizero.config.disk import cache
 from minizero.planner.calibration import append
 from minizero.report.first_light.child import Job
 from minizero.report.first_light.constants import UNKNOWN, constants
@@ -198,18 +198,13 @@ def _calibrate(asked: Asked, report: Report, say: Callable[[str], None]) -> None
 def default_out(quick: bool) -> Path:
     """Where reports go: beside the other benchmarks; quick ones where nobody takes them for results."""
     if quick:
-        return _cache() / "first-light"
+        return cache() / "first-light"
     return CHECKOUT / "benchmarks" / "first-light" if (CHECKOUT / "Makefile").is_file() else Path("first-light")
-
-
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "minizero"
 
 
 def _work_folder(started: float) -> Path:
     """A new folder for runs, logs and the random model, which takes 6 GB on a card: on a disk, not in a /tmp of RAM."""
-    stamp, place = time.strftime("%Y%m%d-%H%M%S", time.localtime(started)), _cache()
+    stamp, place = time.strftime("%Y%m%d-%H%M%S", time.localtime(started)), cache()
     for number in range(1000):
         folder = place / f"first-light-{stamp}{f'-{number}' if number else ''}"
         try:

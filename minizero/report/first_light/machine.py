@@ -24,14 +24,15 @@ SHAPES = (
 
 def machine(job: Job, log: Log) -> None:
     """Device, driver, versions; then a random model where none was named."""
-    from minizero.planner.calibration import processor
+    from minizero.models.processor import processor_name
     from minizero.selfplay.manifest import commit, versions
 
     log.phase("looking at the processor and the packages")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     log.facts(
-        device=processor(), kind="cpu", processor=processor(), cores=os.cpu_count(), memory_gib=round(memory, 1),
-        system=platform.platform(), python=platform.python_version(), versions=versions(), commit=commit(),
+        device=processor_name(), kind="cpu", processor=processor_name(), cores=os.cpu_count(),
+        memory_gib=round(memory, 1), system=platform.platform(), python=platform.python_version(), versions=versions(),
+        commit=commit(),
     )  # fmt: skip
     for words in _untested():
         log.say(words)
@@ -55,7 +56,7 @@ def machine(job: Job, log: Log) -> None:
     if torch.cuda.is_available():
         log.say(f"{torch.cuda.get_device_name()}, {total / 2**30:.1f} GiB, {free / 2**30:.1f} free")
     else:
-        log.say(f"{processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, no card")
+        log.say(f"{processor_name()}, {os.cpu_count()} cores, {memory:.0f} GiB, no card")
     if not job.base and not job.made:
         make_model(job, log, torch.cuda.is_available())
 

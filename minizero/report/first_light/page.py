@@ -7,7 +7,6 @@ wrote is made visible.
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minizero.config.disk import write_whole
 from minizero.planner.calibration import Measured
 from minizero.report import pages
 from minizero.report.first_light.stage import Outcome
@@ -92,10 +92,8 @@ def write(report: Report, folder: Path) -> None:
         "calibration": asdict(report.measured) if report.measured else None,
     }  # fmt: skip
     for ending, text in ((".md", markdown), (".json", public(json.dumps(tree, indent=1, default=str)) + "\n")):
-        path = report.path.with_name(report.path.name + ending)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)  # our own file: its name was reserved in `begin`
+        # Our own file: its name was reserved in `begin`.
+        write_whole(report.path.with_name(report.path.name + ending), text)
 
 
 def _machine(facts: Mapping[str, Any]) -> dict[str, object]:

@@ -14,9 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from minizero.config.disk import SIX_DIGITS
 from minizero.formatting import duration
 from minizero.report.first_light.child import Job, Log, Unmet
-from minizero.selfplay.run_directory import SIX_DIGITS, RunDirectory
+from minizero.selfplay.run_directory import RunDirectory
 from minizero.types import ModelError
 
 UNSTEADY = ("time/", "memory/", "rollout/tokens_per_s", "sandbox/wait_s", "eval/")  # the clock's, or not in both runs

@@ -96,7 +96,7 @@ def find_world(what: str, settings: Sequence[str], notice: Callable[[str], None]
     path = Path(what).expanduser()
     if what in SEEDS or path.is_file():
         config = load_config([], settings)
-        style = config.prompt.style if config.prompt.style != "auto" else "compact" if what == "tiny" else "chat"
+        style = config.prompt.style_or("compact" if what == "tiny" else "chat")
         if what in SEEDS:
             tasks, left_out = seed_tasks(what, ALL, tuple(TaskType))
         else:  # a file's programs are run: what they say of their outputs must be so
