@@ -25,6 +25,7 @@ import urllib.request
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from minizero.planner.installed import owned_twice
 
@@ -136,7 +137,9 @@ def by_uv(extra: str, python: str, constraints: Path | None) -> dict[str, Wheel]
 def record(wheel: Wheel) -> list[str]:
     """The files that a wheel installs, from its RECORD."""
     _, url, size = wheel
-    with zipfile.ZipFile(Remote(url, size)) as archive:  # type: ignore[arg-type]
+    is_here = url.startswith("file:")
+    place: Any = urllib.request.url2pathname(url.removeprefix("file://")) if is_here else Remote(url, size)
+    with zipfile.ZipFile(place) as archive:
         (name,) = (path for path in archive.namelist() if path.endswith(".dist-info/RECORD") and path.count("/") < 2)
         return [row[0] for row in csv.reader(io.StringIO(archive.read(name).decode())) if row]
 

@@ -109,6 +109,6 @@ def read_results(file: Path) -> Results:
         return Results.from_json(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise EvaluationError(
-            f"{file}: no finished evaluation ({why(error)}). Run  minizero evaluate  with --out {shell(file.parent)} : it "
-            "goes on where it was."
+            f"{file}: no finished evaluation ({why(error)}). Run  minizero evaluate  with --out {shell(file.parent)} : "
+            "it goes on where it was."
         ) from None
