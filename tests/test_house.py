@@ -28,6 +28,9 @@ ENGINE_PACKAGES = {"transformers", "peft", "bitsandbytes", "vllm", "accelerate",
 WITHOUT_TORCH = ("types", "metrics", "formatting", "config", "tasks", "rewards", "prompts")
 WITHOUT_TORCH_TOO = ("selfplay.buffer", "selfplay.seeds", "selfplay.scoring", "selfplay.step", "selfplay.run_directory")
 LANDING = 22
+# What is read to understand one step, and how many lines it may have in all.
+A_STEP = ("selfplay.step", "selfplay.round", "selfplay.scheduler", "selfplay.answers")
+LINES_OF_A_STEP = 630
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -109,6 +112,11 @@ def test_a_run_loads_no_torch_before_its_sandbox_starts() -> None:
 def test_the_landing_is_small() -> None:
     entries = [path.name for path in (ROOT / "minizero").iterdir() if path.name != "__pycache__"]
     assert len(entries) <= LANDING, sorted(entries)
+
+
+def test_one_step_can_be_read() -> None:
+    lines = {name: len(FILES[f"minizero.{name}"].read_text().splitlines()) for name in A_STEP}
+    assert sum(lines.values()) <= LINES_OF_A_STEP, lines
 
 
 @pytest.mark.parametrize("module", FILES)
