@@ -36,7 +36,7 @@ class EngineCount:
     token: int
 
     def text(self, shape: Shape, rank: int) -> str:
-        """Beside what is planned for them."""
+        """The counts in words, beside the planner's numbers."""
         planned = 2 * shape.parameters / GIB, 2 * shape.lora(rank) / GIB
         return (
             f"counted by vLLM's own classes ({installed_version()}): weights {self.weights / GIB:.2f} GiB (planned "
@@ -46,8 +46,8 @@ class EngineCount:
 
 
 def count_engine(config: Config, shape: Shape) -> EngineCount | None:
-    """Of a 16-bit base with an adapter; None without vLLM, and for what is packed in 4 or 8 bits. Raises SamplerError
-    when vLLM does not build the model."""
+    """Count for a 16-bit base with an adapter; None without vLLM, and for a base packed in 4 or 8 bits. Raises
+    SamplerError when vLLM does not build the model."""
     is_plain = (
         config.model.quantization == "none" and config.sampler.weights == "auto" and config.adapter.kind == "lora"
     )

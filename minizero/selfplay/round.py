@@ -2,7 +2,7 @@
 
 Reading order: Round.propose and solve (ask), then the two stories, each one coroutine: _proposal and _answer. Results
 are kept by request and index, so the order in which they arrive changes nothing. Of several ranks each follows its own
-part; what is asked for here are the outcomes of all.
+part; `proposals`, `answers`, `attempts` and `greedy_answers` return the outcomes of all ranks.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class Round:
         return {name: pairs[0][0] for name, pairs in self._of_all_ranks(self._greedy).items() if pairs}
 
     def meet(self, more: bool) -> bool:
-        """All ranks learn which proposal of each task is the first; whether any of them has more to ask."""
+        """All ranks learn which proposal of each task is the first. Returns whether any rank has more to ask."""
         firsts = self.ranks.gather((self._first, more))
         for first, _ in firsts:
             for key, mine in first.items():
@@ -176,8 +176,8 @@ class Round:
         return compose(proposal, asked.composites) if asked.composites and isinstance(proposal, Proposal) else proposal
 
     async def _attempt(self, task: Task, solver: str) -> list[Answered]:
-        """The attempts at a proposed task, shared by all proposals of exactly that task that the same solver meets; []
-        for a duplicate."""
+        """The attempts of one solver at a proposed task, made once for all equal proposals of it; [] for a
+        duplicate."""
         play, key = self.config.selfplay, self._key(task)
         if not play.attempts:
             return []
@@ -195,7 +195,7 @@ class Round:
         return await result(self._attempts[name])
 
     async def _attempts_at(self, asked: Assignment) -> list[Answered]:
-        """All attempts at once; with selfplay.first_attempts so many, and the others where these agree."""
+        """All attempts at once; with selfplay.first_attempts only that many, and the others where these agree."""
         play, induction = self.config.selfplay, self.config.reward.solve.induction
         request = self._request(asked, n=play.first_attempts or play.attempts)
         if play.train_on_attempts:

@@ -32,8 +32,8 @@ class Scheduler(EventLoop):
         tick: Tick = lambda pending, words: None,
         meet: Callable[[bool], bool] = lambda more: more,
     ) -> None:
-        """meet: called when the sampler and the sandbox are idle, with whether requests wait to be submitted; says
-        whether to go on, which it does for the requests of other ranks too."""
+        """meet: called when sampler and sandbox are idle, with whether requests wait here; returns whether to go on,
+        which is so while any rank has requests."""
         super().__init__()
         self._sampler, self._tick, self._meet = sampler, tick, meet
         self._turns: list[tuple[str, Promise[None]]] = []  # request id, what its coroutine waits for
@@ -45,8 +45,8 @@ class Scheduler(EventLoop):
     async def sample(
         self, request: Request, read: Callable[[Completion], Job[T]], *, unless: Callable[[], bool] = lambda: False
     ) -> list[T]:
-        """Sample a request and `read` each of its completions as it arrives; what that returned, in order of their
-        index. [] without sampling when `unless()` holds at the time of submission."""
+        """Sample a request and `read` each of its completions as it arrives; returns what `read` returned, by index. []
+        without sampling when `unless()` holds at the time of submission."""
         turn: Promise[None] = Promise()
         self._turns.append((request.id, turn))
         await result(turn)

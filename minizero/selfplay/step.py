@@ -208,12 +208,12 @@ class SelfPlay:
         return {f"ahead/{side}_waits_s": max(0.0, seconds) for side, seconds in waited.items()}
 
     def rng_state(self) -> tuple[Any, ...]:
-        """Of the random numbers that the next step is drawn with: what is sampled ahead is not part of a saved state
-        and is drawn again."""
+        """The state of `rng` from which the next step is drawn. A step that is sampled ahead is not part of a saved
+        state: it is drawn again."""
         return self._rng_state if self._next else self.rng.getstate()
 
     def _ask(self, round_: Round, asked: list[Assignment]) -> None:
-        """Ask this rank's part of it: as many expected tokens as the others."""
+        """Ask this rank's part, which has about as many expected tokens as every other rank's."""
         play = self.config.selfplay
         costs = {
             Role.PROPOSE: play.propose_samples * play.propose_max_tokens,
@@ -223,7 +223,7 @@ class SelfPlay:
             (round_.propose if each.role is Role.PROPOSE else round_.solve)(each)
 
     def _usage(self, sampled: _Sampled) -> dict[str, float]:
-        """Of all ranks: tokens and their rate added up, and the longest wait."""
+        """Over all ranks: the sums of tokens and of token rates, and the longest wait."""
         scheduler, tokens = sampled.scheduler, sampled.tokens
         rate = tokens / scheduler.sampling_s if scheduler.sampling_s > 0 else 0.0
         parts = self.ranks.gather((tokens, rate, scheduler.waiting_s))

@@ -176,7 +176,7 @@ def result_bytes(settings: AdmissionConfig) -> int:
 
 
 def duplicate_key(item: Proposal | Task, by: str) -> str:
-    """What is equal for duplicates: of the program, the program and its input, or the program modulo constants.
+    """The key by which duplicates are recognised: the program; program and input; or program modulo constants.
 
     Of an induction task the program is given, not proposed, so there its inputs always count, whatever their order.
     """
