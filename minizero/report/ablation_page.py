@@ -14,7 +14,7 @@ from minizero.ablate.sets import DEFAULT
 from minizero.ablate.summary import CURVES
 from minizero.formatting import percent, signed
 from minizero.metrics import metric_for
-from minizero.report.ablation_words import in_words, verdict
+from minizero.report.ablation_words import decision_words, in_words
 from minizero.report.charts import Series, line_chart
 from minizero.report.claims import in_points
 from minizero.report.curves import is_share, show_as
@@ -45,7 +45,7 @@ def to_markdown(result: AblationResult, name: str, command: str, failures: Seque
     return text(
         "ablation.md", name=name, words=in_words(result), rows=result.rows, cautions=result.cautions, command=command,
         failures=failures, made=made_with(result), kinds=_kinds(result), proposer=_proposer(result),
-        plan=result.plan, verdict=verdict, skill=_skill(result),
+        plan=result.plan, decision_words=decision_words, skill=_skill(result),
     )  # fmt: skip
 
 
@@ -55,7 +55,12 @@ def to_page(result: AblationResult, name: str, command: str, failures: Sequence[
     shown = [row.shown for row in rows]
     reach = 1.05 * max([0.01, *(abs(end) for difference in shown for end in (difference.low, difference.high))])
     commits = sorted({run.commit for row in rows for run in row.runs})
-    held_out = {"rows": list(zip(rows, shown, strict=True)), "reach": reach, "plan": result.plan, "verdict": verdict}
+    held_out = {
+        "rows": list(zip(rows, shown, strict=True)),
+        "reach": reach,
+        "plan": result.plan,
+        "decision_words": decision_words,
+    }
     sections = [
         Section("held-out", "Held-out tasks", "held_out", held_out),
         Section("skill", "Skill over time", "skill", _skill(result)) if result.has_curves else None,
