@@ -29,7 +29,7 @@ def row(drafts: int, mode: str, temperature: float) -> str:
     from minizero.config.named import resolve
     from minizero.models.load import load
     from minizero.rollout.agreement import evidence
-    from minizero.selfplay.round import to_solve
+    from minizero.selfplay.drawing import to_solve
     from minizero.selfplay.validation import held_out_tasks
 
     config = resolve("tiny", (), ())

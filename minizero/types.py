@@ -144,10 +144,12 @@ class Task:
 
     @property
     def input(self) -> str:
+        """The input of the only pair; of an induction task that of the first."""
         return self.pairs[0].input
 
     @property
     def output(self) -> str:
+        """The output of the only pair; of an induction task that of the first."""
         return self.pairs[0].output
 
     @property

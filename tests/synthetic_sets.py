@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from minizero.ablate.decisions import decide
 from minizero.ablate.effects import plain, spread
-from minizero.ablate.plans import Plan, plan
+from minizero.ablate.plans import Schedule, plan
 
 Floats = NDArray[np.float64]
 TASKS = 40
@@ -62,7 +62,7 @@ class Rates:
     seeds_without: float
 
 
-def study(truth: Truth, asked: Plan, sets: int, seed: int = 0) -> Rates:
+def study(truth: Truth, asked: Schedule, sets: int, seed: int = 0) -> Rates:
     """Decide many sets of one truth."""
     rng, with_effect = np.random.default_rng(seed), [f"v{i}" for i in range(len(truth.effects))]
     wrong, found, used, unused = 0, 0, 0, 0

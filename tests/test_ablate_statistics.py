@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from minizero.ablate.decisions import Decision, decide, holm
 from minizero.ablate.effects import Estimate, Part, lent, overdispersion, plain, shared, spread
-from minizero.ablate.plans import LEVEL, Plan, plan
+from minizero.ablate.plans import LEVEL, Schedule, plan
 from minizero.ablate.power import Variation, observed, smallest
 from minizero.ablate.skill import SkillCurve, area, reach, reached
 from minizero.ablate.students_t import critical, detectable, power, two_sided
@@ -140,7 +140,7 @@ def test_a_set_without_effects_is_wrong_in_at_most_one_of_twenty_cases_over_all_
 
 
 def test_looking_at_every_seed_at_the_full_level_would_be_wrong_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Plan, "share", lambda self, look: 1.0)
+    monkeypatch.setattr(Schedule, "share", lambda self, look: 1.0)
     assert study(Truth(1), plan(5), 600).wrong > 0.08
 
 
@@ -158,7 +158,7 @@ def test_the_smallest_difference_is_found_in_eighty_percent_of_cases() -> None:
     for seeds in (3, 5):
         effect = smallest(known, seeds, LEVEL, 1)
         assert effect is not None
-        found = study(replace(truth, effects=(effect,)), Plan((seeds,)), 400).found
+        found = study(replace(truth, effects=(effect,)), Schedule((seeds,)), 400).found
         assert found == pytest.approx(0.8, abs=0.045)
     assert smallest(known, 1, LEVEL, 1) is None
 

@@ -167,9 +167,13 @@ def test_a_setting_in_the_readme_arrives_through_make_and_shell(page: str) -> No
     assert config.reward.propose.terms["my_rewards.py:short_program"].weight == 0.2
 
 
+@pytest.mark.parametrize("page", ["README.md", "README.ko.md"])
+def test_the_readmes_have_short_lines(page: str) -> None:
+    assert max(map(len, (ROOT / page).read_text(encoding="utf-8").splitlines())) <= 120
+
+
 def test_the_readme_is_short() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert max(map(len, text.splitlines())) <= 120
     assert len(FENCED.sub("", text).split()) <= 650
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from minizero.ablate.plans import Plan
+from minizero.ablate.plans import Schedule
 from minizero.ablate.sets import CONTROLS, DEFAULT, FROZEN
 from minizero.ablate.summary import RunSummary
 from minizero.types import EvaluationError
@@ -26,7 +26,7 @@ def check_tasks(summaries: Sequence[RunSummary]) -> None:
 
 
 def cautions(
-    groups: Mapping[str, Sequence[RunSummary]], plans: Sequence[Plan] = (), stopped: Sequence[str] = ()
+    groups: Mapping[str, Sequence[RunSummary]], plans: Sequence[Schedule] = (), stopped: Sequence[str] = ()
 ) -> Iterator[str]:
     """Sentences about runs that are missing or differ; `groups`: runs by variant; `stopped`: those decided early."""
     every = [run for runs in groups.values() for run in runs]

@@ -17,7 +17,7 @@ from minizero.ablate.decisions import Decision, decide
 from minizero.ablate.effects import plain, spread
 from minizero.ablate.measures import Measure, before, differences, half_way, values
 from minizero.ablate.mechanism import late_difference
-from minizero.ablate.plans import Plan
+from minizero.ablate.plans import Schedule
 from minizero.ablate.power import observed
 from minizero.ablate.results import ALL, AblationResult, Cell, VariantResult
 from minizero.ablate.sets import CONTROLS, DEFAULT
@@ -26,7 +26,7 @@ from minizero.ablate.summary import RunSummary
 from minizero.types import TaskType
 
 
-def compare(summaries: Sequence[RunSummary], plans: Sequence[Plan] = ()) -> AblationResult:
+def compare(summaries: Sequence[RunSummary], plans: Sequence[Schedule] = ()) -> AblationResult:
     """Group by variant and pair with the default. Raises EvaluationError when runs asked different tasks.
 
     `plans`: as plan.json holds them; without one, all that is there is looked at once.
@@ -40,7 +40,7 @@ def compare(summaries: Sequence[RunSummary], plans: Sequence[Plan] = ()) -> Abla
     gaps = differences(summaries, measure)
     variants = {run.variant for run in summaries if run.kind == "variant"}
     looks = plans[-1].looks if plans else (max(map(len, gaps.values()), default=1),)
-    plan = Plan(looks, measure, tuple(sorted({*variants, *(plans[-1].variants if plans else ())})))
+    plan = Schedule(looks, measure, tuple(sorted({*variants, *(plans[-1].variants if plans else ())})))
     decisions = decide(gaps, plan)
     goal = half_way(default)
     place = {DEFAULT: 0, **{name: 2 + i for i, name in enumerate(CONTROLS)}}

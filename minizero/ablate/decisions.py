@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 
 from minizero.ablate.effects import Estimate, Floats, Spread, overdispersion, plain, shared, spread
-from minizero.ablate.plans import LEVEL, Plan
+from minizero.ablate.plans import LEVEL, Schedule
 from minizero.ablate.students_t import critical, detectable
 from minizero.statistics import Interval
 
@@ -49,7 +49,7 @@ class Decision:
         return seeds_needed(self.estimate, self.seeds, self.level)
 
 
-def decide(differences: Mapping[str, Sequence[Floats]], plan: Plan) -> dict[str, Decision]:
+def decide(differences: Mapping[str, Sequence[Floats]], plan: Schedule) -> dict[str, Decision]:
     """Replay every look. differences[variant]: [P] per shared seed, variant minus default, in the order of the seeds.
 
     A look takes the first k seeds; a variant that is decided is not looked at again, whatever seeds it has beyond.

@@ -83,7 +83,7 @@ def spread(differences: Floats) -> Spread:
     return Spread(float(mean), s, p, _without_dust(float(of_seeds.var(ddof=1))), _without_dust(rest / p), task / p)
 
 
-def plain(found: Spread) -> Estimate:
+def plain(comparison: Spread) -> Estimate:
     """A comparison by its own spread alone: the widest of three.
 
       seeds   sqrt(between / S), S - 1 degrees of freedom: the luck of training
@@ -92,7 +92,7 @@ def plain(found: Spread) -> Estimate:
     One seed leaves the second.
     Example: four tasks, each +1, +2, +3 in three seeds -> 2 +- 4.303 x 1 / 1.732.
     """
-    return _estimate(found, found.between, found.seeds - 1)
+    return _estimate(comparison, comparison.between, comparison.seeds - 1)
 
 
 def shared(spreads: Mapping[str, Spread]) -> dict[str, Estimate]:
@@ -130,16 +130,16 @@ def lent(freedoms: Sequence[float]) -> float:
     return min(PRIOR, sum(freedoms) / n / (1 / n + SHARED_DEFAULT * (1 - 1 / n))) if n else 0.0
 
 
-def _estimate(found: Spread, seed: float, freedom: float) -> Estimate:
+def _estimate(comparison: Spread, seed: float, freedom: float) -> Estimate:
     """`seed`: the variance that one seed's mean is taken to have, with its degrees of freedom."""
-    of_tasks = max(1, found.tasks - 1)
-    tasks = Part(math.sqrt(found.within / found.seeds + found.task), of_tasks)
-    if found.seeds == 1:
-        return Estimate(found.value, (tasks,))
-    of_seeds = seed / found.seeds
-    total = of_seeds + found.task
-    both = total * total / (of_seeds**2 / freedom + found.task**2 / of_tasks) if total else freedom
-    return Estimate(found.value, (Part(math.sqrt(of_seeds), freedom), tasks, Part(math.sqrt(total), both)))
+    of_tasks = max(1, comparison.tasks - 1)
+    tasks = Part(math.sqrt(comparison.within / comparison.seeds + comparison.task), of_tasks)
+    if comparison.seeds == 1:
+        return Estimate(comparison.value, (tasks,))
+    of_seeds = seed / comparison.seeds
+    total = of_seeds + comparison.task
+    both = total * total / (of_seeds**2 / freedom + comparison.task**2 / of_tasks) if total else freedom
+    return Estimate(comparison.value, (Part(math.sqrt(of_seeds), freedom), tasks, Part(math.sqrt(total), both)))
 
 
 def _ratio(value: float, error: float) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from minizero.ablate.plans import LEVEL, Plan
+from minizero.ablate.plans import LEVEL, Schedule
 from minizero.ablate.plans import plan as planned
 from minizero.ablate.power import ASSUMED, Variation, recorded, smallest
 from minizero.ablate.sets import AblationSet
@@ -23,12 +23,12 @@ SHOWN = (2, 3, 5, 8)  # numbers of seeds beside the planned one
 class Outlook:
     """The smallest differences (fractions) that a set finds in 80 % of cases, by its most seeds: alone, after Holm."""
 
-    plan: Plan
+    plan: Schedule
     variation: Variation
     by_seeds: tuple[tuple[int, float | None, float | None], ...]
 
 
-def look_ahead(asked: AblationSet, plan: Plan, places: Sequence[Path]) -> Outlook:
+def look_ahead(asked: AblationSet, plan: Schedule, places: Sequence[Path]) -> Outlook:
     """What the set can see by the spread that is recorded in `places` and the folders in them, of the same weights;
     else by an assumed one."""
     config = asked.config(asked.variants[0])
@@ -58,7 +58,7 @@ def in_words(outlook: Outlook) -> list[str]:
     return lines
 
 
-def _smallest(variation: Variation, plan: Plan, family: int) -> tuple[float | None, float | None]:
+def _smallest(variation: Variation, plan: Schedule, family: int) -> tuple[float | None, float | None]:
     level = LEVEL * plan.share(plan.seeds)
     alone, corrected = (smallest(variation, plan.seeds, each, family) for each in (level, level / family))
     return alone, corrected

@@ -1,7 +1,7 @@
 """How a set is to be decided: how often it is looked at, by what it is compared; written down before the first run.
 
-Reading order: Plan and plan, Record and its file plan.json. A plan that changes after results were seen is another
-chance to be wrong, so every plan is kept, and the tables say how many there were.
+Reading order: Schedule and plan, read_plans and record_plan (the file plan.json). A plan that changes after results
+were seen is another chance to be wrong, so every plan is kept, and the tables say how many there were.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ FILE = "plan.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Schedule:
     """`looks`: numbers of seeds, ascending; the last is the most that a variant gets. `variants`: all of the set."""
 
     looks: tuple[int, ...]
@@ -43,12 +43,12 @@ class Plan:
         return 1.0 if not earlier else LAST if look == self.seeds else (1 - LAST) / earlier
 
 
-def plan(seeds: int, measure: Measure = "end", variants: Sequence[str] = ()) -> Plan:
+def plan(seeds: int, measure: Measure = "end", variants: Sequence[str] = ()) -> Schedule:
     """A look after every seed from the second on. Example: seeds 3 -> looks after 2 and 3, shares 0.2 and 0.8."""
-    return Plan(tuple(range(2, seeds + 1)) or (1,), measure, tuple(sorted(variants)))
+    return Schedule(tuple(range(2, seeds + 1)) or (1,), measure, tuple(sorted(variants)))
 
 
-def read_plans(keep: Path) -> list[Plan]:
+def read_plans(keep: Path) -> list[Schedule]:
     """The plans of a set, the first one first; [] where none was written. Raises RunError for a broken file."""
     path = keep / FILE
     if not path.is_file():
@@ -66,7 +66,7 @@ def read_plans(keep: Path) -> list[Plan]:
         ) from None
 
 
-def record_plan(asked: Plan, keep: Path) -> list[Plan]:
+def record_plan(asked: Schedule, keep: Path) -> list[Schedule]:
     """Write the plan beside the summaries and return all there are.
 
     The same seeds and measure go on with the plan that is there, and add the variants that it did not have. Others
@@ -74,7 +74,7 @@ def record_plan(asked: Plan, keep: Path) -> list[Plan]:
     """
     plans = read_plans(keep)
     if plans:
-        asked = Plan(asked.looks, asked.measure, tuple(sorted({*asked.variants, *plans[-1].variants})))
+        asked = Schedule(asked.looks, asked.measure, tuple(sorted({*asked.variants, *plans[-1].variants})))
         has_results = any((keep / f"{name}-{seed}.json").is_file() for name in asked.variants for seed in range(100))
         if (plans[-1].looks, plans[-1].measure) == (asked.looks, asked.measure) or not has_results:
             plans.pop()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from minizero.ablate.decisions import Decision
 from minizero.ablate.mechanism import ends, mean, mean_curve
-from minizero.ablate.plans import LEVEL, Plan
+from minizero.ablate.plans import LEVEL, Schedule
 from minizero.ablate.power import Variation, smallest
 from minizero.ablate.skill import Reached
 from minizero.ablate.summary import RunSummary
@@ -78,7 +78,7 @@ class AblationResult:
 
     rows: tuple[VariantResult, ...]
     cautions: tuple[str, ...]
-    plan: Plan = field(default_factory=lambda: Plan((1,)))
+    plan: Schedule = field(default_factory=lambda: Schedule((1,)))
     variation: Variation | None = None  # what the comparisons varied by; None before the second seed
     goal: float | None = None  # the held-out solve rate to which steps are counted; None where the default gained none
 

@@ -49,7 +49,7 @@ def train(
         files: TOML files of settings, as for load_config.
         path: The run directory; without it, runs/<date>-<model>.
         on_step: Called with each row of metrics.jsonl: after a step, and after a validation.
-        progress: Where phases are told, such as an entered minizero.Console(); without it, nowhere.
+        progress: Receives phase messages, such as an entered minizero.Console(); without it, nothing does.
 
     Returns the run, with its report.html. Ctrl-C finishes the step and raises Stopped; `resume` goes on from there, and
     so does the command line: the run directory keeps the text of functions with what they use.

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 def names(adapter: AdapterConfig) -> tuple[str, ...]:
-    """Of all members: ("",) of one adapter; propose, solve; or propose-0, ..., solve-0, ..."""
+    """The names of all members: ("",) for one adapter; propose, solve; or propose-0, ..., solve-0, ..."""
     return tuple(dict.fromkeys(name for role in Role for name in of_role(adapter, role)))
 
 
 def of_role(adapter: AdapterConfig, role: Role) -> tuple[str, ...]:
-    """Of the members that play a role. With two proposers: propose-0 and propose-1."""
+    """The names of the members that play a role. With two proposers: propose-0 and propose-1."""
     if adapter.roles == "shared":
         return ("",)
     if adapter.roles == "separate":

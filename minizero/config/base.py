@@ -42,7 +42,7 @@ def items_of(annotation: Any) -> list[str]:
 
 
 def _is_an_item(value: Any, annotation: Any) -> bool:
-    """Whether a field that takes lists takes this word inside one only. adapter.targets takes all-linear as it is."""
+    """Whether a field takes this word as an item of a list only: adapter.targets takes "all-linear" by itself too."""
     kinds = (annotation,) if typing.get_origin(annotation) is tuple else typing.get_args(annotation)
     lists = [typing.get_args(kind)[0] for kind in kinds if typing.get_origin(kind) is tuple]
     words = [word for kind in kinds if typing.get_origin(kind) is Literal for word in typing.get_args(kind)]

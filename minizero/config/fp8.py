@@ -15,7 +15,7 @@ def fp8_settings(config: Config) -> list[str]:
 
 
 def fp8_problems(config: Config) -> list[str]:
-    """What contradicts them, one sentence each. That a card has such numbers is another question: planner/plan.py."""
+    """Settings that contradict 8-bit floats, one sentence each. Whether the card has them is planner/plan.py's."""
     chosen, sampler = fp8_settings(config), config.sampler
     if not chosen:
         return []

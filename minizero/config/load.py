@@ -1,4 +1,4 @@
-"""From files and --set overrides to one validated Config; all problems are told at once.
+"""From files and --set overrides to one validated Config; all problems are reported together.
 
 Reading order: load_config, check (what pydantic cannot see), to_toml, difference; sentence_of says what a setting is.
 """
@@ -73,7 +73,7 @@ UNSUPPORTED = {
 
 
 def load_config(files: Iterable[str | Path | Mapping[str, Any]] = (), overrides: Iterable[str] = ()) -> Config:
-    """Stack TOML files (or their contents) left to right, then `a.b=value` overrides; ConfigError tells every problem.
+    """Stack TOML files (or their contents) left to right, then `a.b=value` overrides; ConfigError lists every problem.
 
     >>> load_config(overrides=["optim.lr=2e-5"]).optim.lr
     2e-05

@@ -307,10 +307,10 @@ class RunConfig(Section):
     tensorboard: bool = False
     """Mirror metrics to TensorBoard's event files, RUN/tensorboard."""
     wandb_project: str = "minizero"
-    """Project name there, for both."""
+    """Project name at Weights & Biases and trackio."""
     vram_gib: float = Field(0.0, ge=0)
-    """Memory of the card to use, GiB; 0: all it has (on a CPU: three quarters of the machine's). Cache, micro-batches
-    and recomputation follow from it where they are left open."""
+    """Memory of the card to use, GiB; 0: what is free of it at the start, less 1 GiB (on a CPU: three quarters of the
+    machine's). Cache, micro-batches and recomputation follow from it where they are left open."""
 
     @field_validator("name")
     @classmethod

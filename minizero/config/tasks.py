@@ -1,4 +1,4 @@
-"""Settings of the text rooms: what prompts ask for, what may be built on, and which proposals become tasks."""
+"""Settings of prompts, composites and admission: what is asked, what is built on, which proposals become tasks."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class PromptConfig(Section):
     """How many of those pairs the solver sees; the rest are hidden tests (AZR: half)."""
     think: Literal["on", "off", "auto"] = "auto"
     """chat, few-shot: whether the solver reasons before its answer, as in AZR; off begins the answer at once, which is
-    far cheaper. on and off are told to a chat template that has the choice (Qwen3's enable_thinking), auto leaves such
-    a template at its default. compact: on and off are the first token of the answer, auto leaves the choice to the
+    far cheaper. on and off are passed to a chat template that has the choice (Qwen3's enable_thinking), auto leaves
+    such a template at its default. compact: on and off are the first token of the answer, auto leaves the choice to the
     model. r1 always thinks."""
     stop_at_answer: bool = True
     """r1: end generation after </answer>. AZR goes on to the end-of-text token, but what follows is never graded."""

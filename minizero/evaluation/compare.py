@@ -82,7 +82,7 @@ class LevelComparison:
 
 @dataclass(frozen=True, slots=True)
 class FormatCounts:
-    """How an entry's answers of one draw (greedy or sampled) ended and were read."""
+    """Counts of finish reasons and parse results, for greedy or sampled answers."""
 
     samples: int
     finish: Mapping[str, int]

@@ -140,8 +140,8 @@ def _counted(progress: Progress, done: int, total: int, eta_s: float) -> None:
 
 
 def _sampled(progress: Progress, started: float, done: int, total: int, eta_s: float, tokens: int) -> None:
-    """Also while no answer is finished: its tokens are counted as they are written. The last answers are the longest,
-    so that no time can be told from those before."""
+    """Report progress, tokens of unfinished answers too. No time is estimated for the last answers: they are the
+    longest."""
     left = f", about {duration(eta_s)} left" if 0 < done < total else ""
     if left and (total - done) * LAST <= total:
         left = ", the longest are left"

@@ -50,7 +50,7 @@ class SamplingSettings:
         return self.temperature or usual
 
     def fixed(self) -> dict[str, Any]:
-        """What must not change."""
+        """The settings that must stay the same when an evaluation is continued."""
         fields = asdict(self) | {"suites": list(self.suites)}
         del fields["n"]
         return fields

@@ -155,7 +155,7 @@ def _plain(settings: Sequence[str]) -> Engine:
 
 
 def seeded(sampler: Sampler) -> Sampler:
-    """Samples with seeds of their own, where the engine has a choice: vLLM on a card, and its servers."""
+    """Draw each sample with its own seed where that is a choice (vLLM on a card, servers); returns the sampler."""
     if hasattr(sampler, "seeded"):
         sampler.seeded = True
     return sampler

@@ -206,7 +206,7 @@ class _HeadLogProbs(torch.autograd.Function):
 
 
 def _numbers(hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Room for log-probability, normaliser and entropy of each token, in float32 at least."""
+    """Empty [T] buffers for log-probabilities, normalisers and entropies, float32 or wider."""
     exact = torch.promote_types(hidden.dtype, torch.float32)
     one = torch.empty(len(hidden), dtype=exact, device=hidden.device)
     return one, torch.empty_like(one), torch.empty_like(one)

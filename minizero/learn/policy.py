@@ -138,8 +138,8 @@ class Policy:
         return metrics
 
     def _advantages(self, rollouts: Sequence[Rollout]) -> Tensor:
-        """Of each member over its own rollouts. A baseline is what this policy earns on average: against the mean of a
-        better member everything that a weaker one writes would count as bad."""
+        """Advantages [N], estimated for each adapter from its own rollouts. A baseline is what this policy earns on
+        average: against the mean of a better one everything that a weaker one writes would count as bad."""
         advantages = torch.zeros(len(rollouts))
         for member, own in self.members.by_member(rollouts, range(len(rollouts))):
             advantages[own] = estimate([rollouts[i] for i in own], self.config.advantage, self.running[member])

@@ -143,6 +143,6 @@ def adapter_layers(model: Any, member: str = "") -> dict[str, LowRank]:
 
 
 def adapter_parameters(model: Any, member: str) -> dict[str, torch.nn.Parameter]:
-    """What one member has to train, by name: of no layer of the base and of no other member."""
+    """The trained parameters of one member by name: none of the base's, none of another member's."""
     own = re.compile(rf"\.lora_\w+\.{re.escape(peft_name(member))}(\.|$)")
     return {name: parameter for name, parameter in model.named_parameters() if own.search(name)}

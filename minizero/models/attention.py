@@ -120,7 +120,7 @@ _rows: Rows | None = None
 
 @contextmanager
 def layout(rows: Rows) -> Iterator[None]:
-    """Every mask that a model makes inside is made for these rows."""
+    """Context manager: the masks that a model makes inside are made for these rows."""
     global _rows
     assert _rows is None, "one layout at a time"
     _rows = rows
@@ -191,7 +191,7 @@ _recorder: Recorder | None = None
 
 @contextmanager
 def recording() -> Iterator[Recorder]:
-    """Notes what the forward passes inside ask for."""
+    """Context manager: records what the forward passes inside ask for."""
     global _recorder
     _recorder = Recorder()
     try:

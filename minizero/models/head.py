@@ -106,7 +106,7 @@ class _Hidden:
 
 @contextmanager
 def _returning(module: nn.Module, output: Any) -> Iterator[None]:
-    """Inside, calling the module returns this and computes nothing."""
+    """Context manager: the module's forward pass returns `output` and computes nothing."""
     had = module.__dict__.get("forward")  # a wrapper of accelerate's, or nothing
     module.forward = lambda *_, **__: output  # type: ignore[method-assign,assignment]
     try:

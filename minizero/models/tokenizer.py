@@ -112,7 +112,8 @@ def _begins(backend: Any) -> tuple[int, ...]:
 
 
 def check_tokenizer(tokenizer: Any, sizes: Any, generation: dict[str, Any], style: str) -> tuple[int, ...]:
-    """Every id that ends a sequence: the tokenizer's, the model's and its generation config's (Phi-3.5 has three).
+    """Check the tokenizer; return every id that ends a sequence: its own, the model's and the generation config's
+    (Phi-3.5 has three).
 
     Raises ModelError when there is none, when the tokenizer's own is outside the vocabulary, or without the chat
     template that is asked for.

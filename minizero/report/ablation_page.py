@@ -12,7 +12,7 @@ from minizero.ablate.results import AblationResult
 from minizero.ablate.sets import DEFAULT
 from minizero.ablate.summary import CURVES
 from minizero.metrics import metric_for
-from minizero.report.ablation_words import in_words, verdict
+from minizero.report.ablation_words import decision_words, in_words
 from minizero.report.charts import Series
 from minizero.report.claims import reach
 from minizero.report.curves import chart_of, is_share
@@ -41,7 +41,8 @@ def to_markdown(result: AblationResult, name: str, command: str, failures: Seque
     """The whole file."""
     return text(
         "ablation.md", name=name, words=in_words(result), result=result, command=command, failures=failures,
-        made=made_with(result), kinds=_kinds(result), columns=_columns(result), verdict=verdict, is_share=is_share,
+        made=made_with(result), kinds=_kinds(result), columns=_columns(result), is_share=is_share,
+        decision_words=decision_words,
     )  # fmt: skip
 
 
@@ -49,7 +50,12 @@ def to_page(result: AblationResult, name: str, command: str, failures: Sequence[
     """The whole page."""
     rows, made = result.rows, made_with(result)
     commits = sorted({run.commit for row in rows for run in row.runs})
-    held_out = {"rows": rows, "reach": reach(row.shown for row in rows), "plan": result.plan, "verdict": verdict}
+    held_out = {
+        "rows": rows,
+        "reach": reach(row.shown for row in rows),
+        "plan": result.plan,
+        "decision_words": decision_words,
+    }
     timed, proposer = (
         [row for row in rows if row.area],
         {"columns": _columns(result), "is_share": is_share, "rows": rows},

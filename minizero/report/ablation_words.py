@@ -1,7 +1,7 @@
 """What the numbers of a set of ablations allow to say. Whether an interval includes zero is said wherever one is shown.
 
-Reading order: in_words and what it returns, then what is said (templates/ablation_words.txt has the words); verdict is
-for cells of tables.
+Reading order: in_words and what it returns, then what is said (templates/ablation_words.txt has the words);
+decision_words fill cells of tables.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def decided(result: AblationResult) -> Iterator[str]:
     """A sentence for each comparison that ended before its last seed."""
     for row in result.rows:
         if row.decision and row.decision.kind in ("apart", "out of sight") and row.decision.seeds < result.plan.seeds:
-            yield f"Ended early: {row.variant} {in_points(row.decision.interval)}, {verdict(row)}."
+            yield f"Ended early: {row.variant} {in_points(row.decision.interval)}, {decision_words(row)}."
 
 
-def verdict(row: VariantResult) -> str:
+def decision_words(row: VariantResult) -> str:
     """The decision on a row in a few words, with the seeds that a difference of the size seen would take."""
     found = row.decision
     if found is None:

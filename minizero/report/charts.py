@@ -27,7 +27,7 @@ Scale = Callable[[float], float]
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class ChartBox:
     """The size of a drawing and its margins for the axis labels."""
 
     width: int
@@ -44,7 +44,11 @@ class Box:
         return _scale(low, high, self.height - self.bottom, self.top)
 
 
-SMALL, WIDE, BROAD = Box(360, 170, 46, 8, 10, 22), Box(760, 170, 46, 8, 10, 22), Box(680, 300, 52, 12, 12, 26)
+SMALL, WIDE, BROAD = (
+    ChartBox(360, 170, 46, 8, 10, 22),
+    ChartBox(760, 170, 46, 8, 10, 22),
+    ChartBox(680, 300, 52, 12, 12, 26),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,7 @@ def window(count: int) -> int:
 
 
 def stacked_chart(
-    columns: Sequence[str], bands: Sequence[Band], *, show: Show, top: float = 0.0, box: Box = SMALL
+    columns: Sequence[str], bands: Sequence[Band], *, show: Show, top: float = 0.0, box: ChartBox = SMALL
 ) -> Markup:
     """Stacked bars, the first band at the bottom. `columns` are the steps that each bar stands for."""
     if not columns:
@@ -228,7 +232,7 @@ def _shape(name: str, *inside: Markup, words: str = "", **attributes: object) ->
     return Markup().join([*parts, Markup(">"), title, *inside, Markup("</{}>").format(name)])
 
 
-def svg(box: Box, shapes: Iterable[Markup], words: str) -> Markup:
+def svg(box: ChartBox, shapes: Iterable[Markup], words: str) -> Markup:
     return _shape("svg", *shapes, viewBox=f"0 0 {box.width} {box.height}", role="img", aria_label=words)
 
 
@@ -248,7 +252,7 @@ def label(x: float, y: float, text: str, anchor: str) -> Markup:
     return _shape("text", Markup("{}").format(visible(text)), x=x, y=y, text_anchor=anchor)
 
 
-def grid(box: Box, ticks: Sequence[float], up: Scale, show: Show) -> list[Markup]:
+def grid(box: ChartBox, ticks: Sequence[float], up: Scale, show: Show) -> list[Markup]:
     """Lines and labels of the upward axis; zero is dotted where there are values below it."""
     shapes = []
     for tick in ticks:
@@ -258,7 +262,7 @@ def grid(box: Box, ticks: Sequence[float], up: Scale, show: Show) -> list[Markup
     return shapes
 
 
-def _ends(box: Box, first: str, last: str) -> list[Markup]:
+def _ends(box: ChartBox, first: str, last: str) -> list[Markup]:
     """The first and the last step under the axis."""
     labels = [label(box.left, box.height - 6, f"step {first}", "start")]
     return labels + ([label(box.width - box.right, box.height - 6, last, "end")] if last != first else [])

@@ -16,7 +16,7 @@ from minizero.formatting import number, percent
 from minizero.metrics import METRICS, Metric, metric_for
 from minizero.report.charts import MOST_POINTS, Band, Point, Series, bin_name, bins, line_chart, stacked_chart, window
 from minizero.report.pages import Section
-from minizero.selfplay.run_files import Row
+from minizero.selfplay.run_files import JsonRow
 from minizero.types import TaskType
 
 
@@ -66,7 +66,7 @@ class Figure:
     alarm: str
 
 
-def curve_sections(rows: Sequence[Row]) -> list[Section]:
+def curve_sections(rows: Sequence[JsonRow]) -> list[Section]:
     """One section for each group that has values."""
     by_figure: dict[str, dict[str, None]] = {}
     for row in rows:
@@ -107,7 +107,7 @@ def chart_of(name: str, lines: Sequence[Series]) -> Markup:
     return line_chart(lines, show=show_as(name, 0), is_fraction=is_share(name))
 
 
-def points_of(name: str, rows: Sequence[Row]) -> tuple[Point, ...]:
+def points_of(name: str, rows: Sequence[JsonRow]) -> tuple[Point, ...]:
     """A metric over the steps that have it."""
     return tuple((float(row["step"]), float(row[name])) for row in rows if name in row)
 
@@ -128,7 +128,7 @@ def group_of(base: str) -> Group:
     return next(group for group in GROUPS if base.startswith(group.prefixes))
 
 
-def _figure(title: str, names: list[str], rows: Sequence[Row], known: Sequence[str]) -> Figure:
+def _figure(title: str, names: list[str], rows: Sequence[JsonRow], known: Sequence[str]) -> Figure:
     """One metric with everything that has its name and a suffix. `known`: task types in the section's legend."""
     base = title.removesuffix(BY_TERM)
     metric = METRICS.get(base) or Metric(base, "", "neither", "")
@@ -149,19 +149,19 @@ def _figure(title: str, names: list[str], rows: Sequence[Row], known: Sequence[s
     return Figure(title, metric, shown, _how_drawn(base, rows), chart_of(base, series), keys, True, alarm)
 
 
-def _how_drawn(base: str, rows: Sequence[Row]) -> str:
+def _how_drawn(base: str, rows: Sequence[JsonRow]) -> str:
     count = sum(any(name.startswith(base) for name in row) for row in rows)
     steps = -(-count // MOST_POINTS) * window(min(count, MOST_POINTS))
     return f"Drawn as a mean over {steps} steps." if steps > 1 else ""
 
 
-def _series(base: str, name: str, place: int, rows: Sequence[Row]) -> Series:
+def _series(base: str, name: str, place: int, rows: Sequence[JsonRow]) -> Series:
     suffix = name.removeprefix(base).strip("/")
     style = suffix if suffix in TYPES else f"c{(place - (name != base)) % 8}" if suffix else "all"
     return Series(suffix or "all", style, points_of(name, rows))
 
 
-def _stacked(base: str, names: list[str], rows: Sequence[Row]) -> tuple[Markup, Keys]:
+def _stacked(base: str, names: list[str], rows: Sequence[JsonRow]) -> tuple[Markup, Keys]:
     """Shares by reason as stacked bars, each bar the mean of its steps; the rarest reasons share the last colour."""
     has_any = base.rpartition("/")[0] + "/"
     used = [row for row in rows if any(name.startswith(has_any) for name in row)]
@@ -185,7 +185,7 @@ def _stacked(base: str, names: list[str], rows: Sequence[Row]) -> tuple[Markup, 
     return stacked_chart(columns, bands, show=show_as(base, 0)), [(band.style, band.label) for band in bands]
 
 
-def _numbers(name: str, rows: Sequence[Row]) -> tuple[str, ...]:
+def _numbers(name: str, rows: Sequence[JsonRow]) -> tuple[str, ...]:
     """Name, count, first, lowest, highest and last value, unit of one metric."""
     values = [float(row[name]) for row in rows if name in row]
     finite = [value for value in values if math.isfinite(value)]

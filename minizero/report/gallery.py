@@ -13,7 +13,7 @@ from minizero.report.charts import SMALL, WIDE, Band, bin_name, bins, stacked_ch
 from minizero.report.pages import Section
 from minizero.selfplay.run_data import Digest, find_tasks, read_digests, spread
 from minizero.selfplay.run_directory import RunDirectory
-from minizero.selfplay.run_files import Row
+from minizero.selfplay.run_files import JsonRow
 from minizero.types import TaskType
 
 READ_STEPS = 60  # steps whose rollouts are read: the page's size and time do not grow with the run
@@ -80,20 +80,20 @@ def _tasks(read: Sequence[Digest]) -> Section | None:
     return Section("tasks", "Tasks it gave itself", "tasks", {"steps": steps})
 
 
-def _attempts(rows: Sequence[Row]) -> dict[str, object]:
+def _attempts(rows: Sequence[JsonRow]) -> dict[str, object]:
     """Their verdicts in order, and the different answers, the most frequent first."""
     kinds = Counter((str(row["verdict"]), answer_text(row)) for row in rows)
     return {"verdicts": [row["verdict"] for row in rows], "answers": [(n, *kind) for kind, n in kinds.most_common()]}
 
 
-def answer_text(row: Row) -> str:
+def answer_text(row: JsonRow) -> str:
     """What was read as the answer; the whole text where nothing was."""
     return str(row["text"] if row.get("answer") is None else row["answer"])
 
 
-def _latest(read: Sequence[Digest]) -> list[tuple[int, Row]]:
+def _latest(read: Sequence[Digest]) -> list[tuple[int, JsonRow]]:
     """The latest right and the latest wrong answer of each type that was drawn, with their steps."""
-    latest: list[tuple[int, Row]] = []
+    latest: list[tuple[int, JsonRow]] = []
     for kind in TaskType:
         for is_right in (True, False):
             key = (kind.value, is_right)
@@ -101,7 +101,7 @@ def _latest(read: Sequence[Digest]) -> list[tuple[int, Row]]:
     return latest
 
 
-def _answers(latest: Sequence[tuple[int, Row]], tasks: Mapping[str, Row]) -> Section | None:
+def _answers(latest: Sequence[tuple[int, JsonRow]], tasks: Mapping[str, JsonRow]) -> Section | None:
     """These answers beside their tasks."""
     cards = [(step, row, tasks.get(row["task"]), answer_text(row)) for step, row in latest]
     return Section("answers", "Answers, right and wrong", "answers", {"cards": cards}) if cards else None

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from minizero.formatting import percent, points
-from minizero.report.charts import BROAD, Box, Scale, difference_ticks, draw_curve, grid, k_axis, label, svg
+from minizero.report.charts import BROAD, ChartBox, Scale, difference_ticks, draw_curve, grid, k_axis, label, svg
 from minizero.statistics import Interval
 
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
-LEFT = Box(BROAD.width, BROAD.height, BROAD.left, BROAD.width // 2 - 4, BROAD.top, BROAD.bottom)
-RIGHT = Box(BROAD.width, BROAD.height, BROAD.width // 2 + 14, BROAD.right, BROAD.top, BROAD.bottom)
+LEFT = ChartBox(BROAD.width, BROAD.height, BROAD.left, BROAD.width // 2 - 4, BROAD.top, BROAD.bottom)
+RIGHT = ChartBox(BROAD.width, BROAD.height, BROAD.width // 2 + 14, BROAD.right, BROAD.top, BROAD.bottom)
 
 
 def reach_figure(models: Mapping[str, tuple[Sequence[Interval], Sequence[Interval]]], *, steady: int) -> Markup:

@@ -20,7 +20,7 @@ from minizero.report.console import step_line
 from minizero.report.words import REASONS, VERDICTS, requested_lines, reward_of
 from minizero.selfplay.run_data import find_tasks, read_run
 from minizero.selfplay.run_directory import RunDirectory
-from minizero.selfplay.run_files import Row
+from minizero.selfplay.run_files import JsonRow
 from minizero.types import RunError, TaskType
 
 ROLES = ("propose", "solve", "attempt")
@@ -68,7 +68,7 @@ def show(
         console.print(Text(f"! {problem}"))
 
 
-def _check(rows: Sequence[Row], step: int) -> None:
+def _check(rows: Sequence[JsonRow], step: int) -> None:
     """Raise RunError for rows that no version of minizero wrote."""
     for line, row in enumerate(rows, 1):
         outcome = "reason" if row.get("role") == "propose" else "verdict"
@@ -80,17 +80,17 @@ def _check(rows: Sequence[Row], step: int) -> None:
             )
 
 
-def _passes(row: Row, filters: Mapping[str, str]) -> bool:
+def _passes(row: JsonRow, filters: Mapping[str, str]) -> bool:
     values = {"role": row["role"], "type": row["type"], "reason": _outcome(row)}
     return all(value in ("", values[name]) for name, value in filters.items())
 
 
-def _outcome(row: Row) -> str:
+def _outcome(row: JsonRow) -> str:
     """The reason of a rejection ("" for an admitted task) or the verdict of an answer."""
     return str(row["reason"] if row["role"] == "propose" else row["verdict"])
 
 
-def _nothing(step: int, rows: Sequence[Row], filters: Mapping[str, str]) -> str:
+def _nothing(step: int, rows: Sequence[JsonRow], filters: Mapping[str, str]) -> str:
     if not rows:
         return f"step {step} has no rollouts."
     asked = " ".join(f"--{name} {value}" for name, value in filters.items() if value)
@@ -106,7 +106,7 @@ def _nothing(step: int, rows: Sequence[Row], filters: Mapping[str, str]) -> str:
 Line = tuple[str, str, str]  # label, text, style
 
 
-def _rollout(row: Row, task: Row | None) -> RenderableType:
+def _rollout(row: JsonRow, task: JsonRow | None) -> RenderableType:
     """A heading, and label and text side by side. Nothing of a text is markup, and it is visible to the last sign."""
     head = Rule(Text(f"{row['role']} {row['type']}  {row['id']}", style="bold"), align="left", style="dim")
     body = Table.grid(padding=(0, 2, 0, 0))
@@ -117,7 +117,7 @@ def _rollout(row: Row, task: Row | None) -> RenderableType:
     return Group(head, body, Text(""))
 
 
-def _proposal(row: Row) -> Iterator[Line]:
+def _proposal(row: JsonRow) -> Iterator[Line]:
     yield from [("asked for", lines, "")] if (lines := requested_lines(row)) else []
     yield "wrote", row["text"], ""
     if row["reason"]:
@@ -129,7 +129,7 @@ def _proposal(row: Row) -> Iterator[Line]:
         yield "solve rate", f"{row['solve_rate']:.0%}, estimated by the attempts", ""
 
 
-def _answer(row: Row, task: Row | None) -> Iterator[Line]:
+def _answer(row: JsonRow, task: JsonRow | None) -> Iterator[Line]:
     yield from _task(task) if task else [("", "the task is not in this run's files", "dim")]
     yield "wrote", row["text"], ""
     if row["answer"] is None:
@@ -142,7 +142,7 @@ def _answer(row: Row, task: Row | None) -> Iterator[Line]:
     yield from [("", row["detail"], "dim")] if row["detail"] else []
 
 
-def _task(task: Row) -> Iterator[Line]:
+def _task(task: JsonRow) -> Iterator[Line]:
     yield "program", task["program"], ""
     if task["type"] != TaskType.INDUCTION:
         (given, answer), *_ = task["pairs"]
@@ -155,7 +155,7 @@ def _task(task: Row) -> Iterator[Line]:
     yield "pairs", "\n".join(pairs), ""
 
 
-def _reward(row: Row) -> Iterator[Line]:
+def _reward(row: JsonRow) -> Iterator[Line]:
     cut = ", cut by the token limit" if row["finish"] == "length" else ""
     yield "length", f"{row['tokens']} tokens{cut}{'' if row['format_ok'] else ', wrapper broken'}", ""
     reward = reward_of(row)
@@ -207,7 +207,7 @@ def watch(
         console.print(Text(f"no longer watching, after step {last}; the run goes on"))
 
 
-def _eval_line(row: Row) -> str:
+def _eval_line(row: JsonRow) -> str:
     parts = [f"held-out after step {row['step']}:"]
     if "eval/solve_rate" in row:
         parts.append(f"{row['eval/solve_rate']:.1%} at temperature 1,")

@@ -13,7 +13,7 @@ from minizero.report.curves import GROUPS, Figure, chart_of, group_of, points_of
 from minizero.report.pages import Section, page
 from minizero.report.verdict import judge
 from minizero.selfplay.run_data import read_run
-from minizero.selfplay.run_files import Row
+from minizero.selfplay.run_files import JsonRow
 from minizero.types import RunError
 
 MOST = 8  # colours that can be told apart
@@ -62,7 +62,7 @@ def told_apart(paths: Sequence[Path]) -> list[str]:
     return [str(path) for path in paths]
 
 
-def _overlaid(name: str, runs: Sequence[Sequence[Row]], keys: Sequence[tuple[str, str]]) -> Figure | None:
+def _overlaid(name: str, runs: Sequence[Sequence[JsonRow]], keys: Sequence[tuple[str, str]]) -> Figure | None:
     """One metric of all runs; None where none has two values of it."""
     series = [Series(label, style, points_of(name, rows)) for (style, label), rows in zip(keys, runs, strict=True)]
     has_curve = any(len(s.points) > 1 for s in series)

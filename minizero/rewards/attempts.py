@@ -5,7 +5,8 @@ buffer asks for the ends alone. One success and one failure exclude both ends, a
 without bias by fewer attempts. So a few are made first, and the others only where the first ones all agree: 0 of 2
 decides nothing, as 1 of 8 is learnability's best case.
 
-Reading order: is_settled (whether the others are needed), rate_of_some (the estimate), expected_attempts.
+Reading order: rate_of (of all attempts, or of some), is_settled (whether the others are needed), rate_of_some (the
+estimate), expected_attempts.
 """
 # n attempts in all, b of them first, k solved, p the unknown probability that one is, q = 1 - p
 
@@ -13,6 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import comb
+
+from minizero.rewards import solve_rate
+from minizero.types import Verdict
+
+
+def rate_of(verdicts: Sequence[Verdict], induction: str, first: int, attempts: int) -> float | None:
+    """The solve rate of a task by its attempts: their mean where all are made (`first` is 0), else rate_of_some."""
+    if not first:
+        return solve_rate(verdicts, induction)
+    right = solved(verdicts, induction)
+    return rate_of_some(sum(right), len(right), first, attempts)
+
+
+def solved(verdicts: Sequence[Verdict], induction: str) -> list[bool]:
+    """Of each attempt: whether it solved the task. `induction` is reward.solve.induction."""
+    return [bool(solve_rate([verdict], induction)) for verdict in verdicts]
 
 
 def is_settled(solved: Sequence[bool]) -> bool:

@@ -24,8 +24,10 @@ import math
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from minizero.tasks.programs import parse
+from minizero.types import ProposalOutcome
 
 ANSWER_SURPRISE = "answer_surprise"
 ANSWER_SURPRISE_BY_TYPE = "answer_surprise_by_type"
@@ -149,6 +151,20 @@ def repeated(texts: Sequence[str]) -> list[float]:
         sum(i != j and text_overlap(mine, other) >= MUCH for j, other in enumerate(triples)) / len(texts)
         for i, mine in enumerate(triples)
     ]
+
+
+def with_repetition(outcomes: Sequence[ProposalOutcome]) -> list[ProposalOutcome]:
+    """Add to each outcome the share of this step's same-type tasks with nearly the same program."""
+    told = list(outcomes)
+    for kind in {outcome.type for outcome in outcomes}:
+        programs = {
+            place: outcome.task.own_program
+            for place, outcome in enumerate(outcomes)
+            if outcome.task and not outcome.reason and outcome.type is kind
+        }
+        for place, share in zip(programs, repeated(list(programs.values())), strict=True):
+            told[place] = replace(told[place], known={**told[place].known, REPEATED: share})
+    return told
 
 
 def text_overlap(one: Counter[tuple[str, ...]], other: Counter[tuple[str, ...]]) -> float:

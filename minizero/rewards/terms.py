@@ -190,7 +190,7 @@ SOLVE: Mapping[str, Callable[..., Any]] = {name: globals()[name] for name in SOL
 
 
 def _model_text() -> contextlib.suppress:
-    """Around a metric of a program: where it raises, the term is 0, as in AZR.
+    """Context manager for code metrics: an exception leaves the term at 0, as in AZR.
 
     A program may run and yet be too much for such a metric, for example with a thousand nested terms. A term of the
     user's own that raises ends the run instead: rewards/__init__.py names it.

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def make_sampler(config: Config, policy: Policy, *, any_length: bool = False) -> Sampler:
-    """The sampler that sampler.backend names, on this policy. `any_length`: a server does not have to be one for the
-    lengths in this config, because others are asked."""
+    """The sampler that sampler.backend names, on this policy. `any_length`: servers need not take prompts and answers
+    as long as this config has them, because an evaluation asks other lengths."""
     kind = backend(config, policy.device)
     if kind == "vllm":
         from minizero.rollout.vllm import VLLMSampler

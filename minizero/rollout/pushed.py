@@ -1,5 +1,5 @@
-"""What the samplers share that have an engine of their own, in this process (vllm.py) or in others (server.py): the
-policy's adapter is pushed into it, and every now and then it is proven that it arrived."""
+"""Shared by samplers with a separate engine (vllm.py, server.py): the policy's adapter is pushed into the engine, and
+from time to time a test proves that it arrived."""
 
 from __future__ import annotations
 

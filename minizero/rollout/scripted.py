@@ -27,21 +27,26 @@ class ScriptedSampler:
         self._usage = {"prompt_tokens": 0.0, "completion_tokens": 0.0, "prefill_s": 0.0, "decode_s": 0.0}
 
     def prompt_ids(self, prompt: Prompt) -> list[int]:
+        """The UTF-8 bytes of the messages, one after the other, and of the prefill."""
         return list(("\n".join(m.content for m in prompt.messages) + prompt.prefill).encode("utf-8", "replace"))
 
     def submit(self, request: Request) -> None:
+        """Queue n completions of one prompt."""
         self._queue.extend((request, index) for index in range(request.n))
 
     def poll(self) -> list[Completion]:
+        """The next completions in the order of their requests, at most `per_poll`; [] when nothing is pending."""
         taken = [self._queue.popleft() for _ in range(min(self._per_poll, len(self._queue)))]
         return [self._complete(request, index) for request, index in taken]
 
     @property
     def pending(self) -> int:
+        """Completions submitted and not yet returned."""
         return len(self._queue)
 
     @property
     def generated(self) -> int:
+        """Tokens written since the last call of `take_usage`."""
         return int(self._usage["completion_tokens"])
 
     def load(self, adapter: Any) -> None:
@@ -54,10 +59,12 @@ class ScriptedSampler:
         """Nothing was given back."""
 
     def take_usage(self) -> dict[str, float]:
+        """Counters since the last call: prompt_tokens, completion_tokens, prefill_s and decode_s (both 0)."""
         usage, self._usage = self._usage, dict.fromkeys(self._usage, 0.0)
         return usage
 
     def close(self) -> None:
+        """Drop what is pending."""
         self._queue.clear()
 
     def _complete(self, request: Request, index: int) -> Completion:

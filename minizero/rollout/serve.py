@@ -34,7 +34,7 @@ class ServeCommand:
     environment: dict[str, str]
 
     def __str__(self) -> str:
-        """As a shell takes it."""
+        """The command line, quoted for a shell."""
         return " ".join([*(f"{name}={shlex.quote(value)}" for name, value in self.environment.items()),
                          shlex.join(self.words)])  # fmt: skip
 

@@ -121,7 +121,7 @@ class ServerSampler(PushedSampler):
         return int(self._usage["completion_tokens"])
 
     def release(self) -> None:
-        """The servers' memory is their own."""
+        """Nothing to give back: the servers have memory of their own."""
 
     def resume(self) -> None:
         """See release."""
@@ -155,7 +155,7 @@ class ServerSampler(PushedSampler):
         self._usage["push_s"] += time.perf_counter() - started
 
     def _measured(self) -> Agreement:
-        """Of each server."""
+        """Measure the agreement of each server; returns that of the last one."""
         assert self._servers.all
         try:
             for server in self._servers.all:
@@ -231,21 +231,21 @@ class _InThread:
         self._thread.start()
 
     def result(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for it."""
+        """Run the coroutine in the loop and wait for what it returns."""
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def call(self, do: Any, *arguments: Any) -> None:
-        """Call it there, soon, in the order of the calls."""
+        """Have the loop call `do` soon; calls keep their order."""
         self._loop.call_soon_threadsafe(do, *arguments)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """From inside: begin it, and let it run."""
+        """Start the coroutine from the event loop's own thread, without waiting."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def end(self, last: Coroutine[Any, Any, None], patience_s: float = 10.0) -> None:
-        """Give up what runs, do this last, and stop."""
+        """Cancel what runs, run `last`, and stop the loop and its thread."""
         if self._loop.is_closed():
             last.close()
             return

@@ -69,7 +69,7 @@ def _written(response: httpx2.Response, url: str) -> Written:
 
 
 def body_of(response: httpx2.Response) -> Any:
-    """Its JSON; None where it is none."""
+    """The answer's JSON; None where the body is not JSON."""
     try:
         return response.json()
     except ValueError:
@@ -77,7 +77,7 @@ def body_of(response: httpx2.Response) -> Any:
 
 
 def words(response: httpx2.Response) -> str:
-    """What the server says of its refusal, on one line and not without end."""
+    """Why the server refused, in its own words, on one line of at most 500 characters."""
     found = body_of(response)
     error = found.get("error", found) if isinstance(found, dict) else None
     said = error.get("message") or error.get("detail") if isinstance(error, dict) else error

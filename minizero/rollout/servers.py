@@ -72,19 +72,19 @@ class Servers:
         self._found = asyncio.Condition()
 
     async def start(self) -> None:
-        """Until every server has answered, and offers what is wanted. Raises SamplerError when one does not."""
+        """Wait until every server has answered and offers what is needed. Raises SamplerError when one does not."""
         for server in self.all:
             server.check_host()
         await asyncio.gather(*(server.start() for server in self.all))
 
     @property
     def longest(self) -> int:
-        """Tokens of a prompt and its answer that each of them takes."""
+        """The most tokens of a prompt with its answer that every server takes."""
         return min(server.longest for server in self.all)
 
     @property
     def _asked(self) -> list[Server]:
-        """Those that may be asked now."""
+        """The servers that may be asked now."""
         return [self.only] if self.only else self.all
 
     def _has_any(self) -> bool:
@@ -96,7 +96,7 @@ class Servers:
             await server.close(self.adapters)
 
     async def give(self, adapter: Adapter, *, keep: int) -> list[Adapter]:
-        """Every server knows this adapter from now on, and the `keep` before it. What they forget is returned."""
+        """Load the adapter on every server, which keeps the `keep` before it too; returns the older ones (unloaded)."""
         self.adapters.append(adapter)
         forgotten, self.adapters = self.adapters[: -1 - keep], self.adapters[-1 - keep :]
         for server in self.all:
@@ -154,7 +154,7 @@ class Servers:
             return self.choose(1)
 
     async def found(self) -> None:
-        """A server answers again."""
+        """Let the requests go on that wait for a server: one answers again."""
         self.away_since = None
         async with self._found:
             self._found.notify_all()
@@ -198,7 +198,7 @@ class Server:
     # -- there, away, and there again ---------------------------------------------------------------------------------
 
     def check_host(self) -> None:
-        """Raise SamplerError for a name that nobody knows; waiting does not help against that."""
+        """Raise SamplerError for a host name that does not resolve; retrying cannot help."""
         parts = urlsplit(self.url)
         try:
             socket.getaddrinfo(parts.hostname, parts.port or 80)
@@ -206,7 +206,7 @@ class Server:
             raise SamplerError(f"sampler.url: no machine is called {parts.hostname} ({error.strerror})") from None
 
     async def start(self) -> None:
-        """Wait for its first answer."""
+        """Wait for the server's first answer, then watch it."""
         began, waits = time.monotonic(), False
         for pause in _pauses():
             try:
@@ -225,7 +225,7 @@ class Server:
         self._watching = asyncio.create_task(self._watch())
 
     async def _greet(self) -> None:
-        """Look at what it offers, and give it the adapters. Raises SamplerError for what waiting does not mend."""
+        """Check which model the server offers, load the adapters. Raises SamplerError where retrying cannot help."""
         offers = await self._ask("GET", "/v1/models", what="offers no list of models")
         models = [entry for entry in offers.get("data", []) if not entry.get("parent")]
         name, root = self._pool.model, self._pool.root
@@ -250,7 +250,7 @@ class Server:
         await self._pool.found()
 
     def lose(self, why: Away) -> None:
-        """It does not answer: what it was asked is asked elsewhere, or of itself when it is back."""
+        """Mark the server as down; its open requests go to other servers, or to it after it returns."""
         if not self.is_up:
             return
         log.warning("%s is away (%s); what it was asked is asked again", self.url, why)
@@ -259,7 +259,7 @@ class Server:
             task.cancel()
 
     async def _watch(self) -> None:
-        """Look after it from time to time; while it is away, until it is back."""
+        """Check the server from time to time; while it is down, retry until it is back."""
         try:
             while True:
                 if self.is_up:
@@ -271,7 +271,7 @@ class Server:
             self._pool.fail(error)
 
     async def _look(self) -> None:
-        """A hanging server never ends an answer; its health shows it."""
+        """Ask for its health while requests are open: a server that hangs would never end an answer."""
         if not self._running:
             return
         try:
@@ -305,7 +305,7 @@ class Server:
     # -- adapters -----------------------------------------------------------------------------------------------------
 
     async def load(self, adapter: Adapter) -> None:
-        """It knows this adapter afterwards. Raises Away, or SamplerError with what to change."""
+        """Load the adapter on the server. Raises Away, or SamplerError with what to change."""
         async with self._loading:
             if adapter.name in self._known:
                 return
@@ -318,7 +318,7 @@ class Server:
             self._known.add(adapter.name)
 
     async def unload(self, adapter: Adapter) -> None:
-        """It may forget this adapter."""
+        """Unload the adapter from the server."""
         if adapter.name in self._known:
             self._known.discard(adapter.name)
             await self._send("POST", "/v1/unload_lora_adapter", json={"lora_name": adapter.name}, timeout=SHORT_S)
@@ -340,7 +340,7 @@ class Server:
             raise
 
     async def _send(self, method: str, path: str, *, timeout: float | None, json: Any = None) -> httpx2.Response:
-        """The answer, whatever its status but a wrong key. Raises Away when there is none."""
+        """The answer, with any status but that of a wrong key (SamplerError). Raises Away when there is none."""
         limit = httpx2.Timeout(timeout, connect=CONNECT_S)
         task = asyncio.ensure_future(self._client.request(method, path, json=json, timeout=limit))
         self._running.add(task)

@@ -39,7 +39,7 @@ class EngineCount:
     is_packed: bool = False  # the run's own weights or cache have 4 or 8 bits, which were not counted
 
     def text(self, shape: Shape, rank: int) -> str:
-        """Beside what is planned for them."""
+        """The counts in words, beside the planner's numbers."""
         planned = 2 * shape.parameters / GIB, 2 * shape.lora(rank) / GIB
         return (
             f"counted by vLLM's own classes ({installed_version()}): weights {self.weights / GIB:.2f} GiB (planned "
@@ -50,7 +50,7 @@ class EngineCount:
 
 
 def count_engine(config: Config, shape: Shape) -> EngineCount | None:
-    """Of a base with an adapter, counted with 16 bits; None without vLLM or an adapter. Raises SamplerError when vLLM
+    """Count for a base with an adapter, in 16 bits; None without vLLM or an adapter. Raises SamplerError when vLLM
     does not build the model, or not in five minutes."""
     if not installed_version() or config.adapter.kind != "lora":
         return None

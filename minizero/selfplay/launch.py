@@ -23,7 +23,8 @@ _OURS = "minizero-"  # how the names of our launches begin
 
 
 def launch(processes: int) -> bool:
-    """Run this very command in so many processes, to the end. False in each of them, and for one: do the work here.
+    """Run this command again in that many processes and wait for them. Returns False where the caller has to do the
+    work itself: in each of those processes, and where one is enough.
 
     Raises SystemExit with the status of the process that failed first, and RunError where a launcher of someone else's
     has started us, or where the number makes no sense.
@@ -62,7 +63,7 @@ def launch(processes: int) -> bool:
 
 
 def _pass_on(number: int, frame: object) -> None:
-    """To the processes, which a terminal does not reach: each lies in a session of its own. They finish their step."""
+    """Pass the signal on: each process has a session of its own, so the terminal's does not reach it."""
     for process in psutil.Process().children():
         process.send_signal(number)
 

@@ -61,7 +61,7 @@ class League:
         return drawn.choices(self.solvers, [rate * (1 - rate) for rate in rates])[0]
 
     def expected(self, proposer: str, solver: str) -> float:
-        """The solve rate that the ratings of both say. 400 points more for the solver: 10 / 11."""
+        """The solve rate that both ratings predict; for a solver 400 points above the proposer 10 / 11."""
         return float(1 / (1 + 10 ** ((self.ratings[proposer] - self.ratings[solver]) / SCALE)))
 
     @property
@@ -72,7 +72,7 @@ class League:
     # -- after a step -------------------------------------------------------------------------------------------------
 
     def learn(self, scored: Sequence[Scored]) -> None:
-        """Ratings by this step's games, all from the ratings before it, and what the proposers earned."""
+        """Update the ratings by this step's games, all from the ratings before it, and the proposers' mean rewards."""
         self.replaced = 0
         if not self.is_population:
             return
@@ -127,7 +127,7 @@ class League:
     # -- what a saved state keeps -------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """As JSON; {} where nothing is kept."""
+        """Ratings as a JSON-ready dict; {} without a population."""
         return {"league": {"ratings": self.ratings, "earned": self.earned}} if self.is_population else {}
 
     def restore(self, data: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from minizero.types import Task
 
 
 def tell_ranks(asked: Config | None, config: Config, begin: State | list[Task]) -> Ranks:
-    """Rank 0 among the processes of its run, once it has told the others what to do.
+    """Send the other processes what to do; returns rank 0. Called by rank 0 alone, the others call `met`.
 
     asked: the settings that each process was given; None where they come from a run directory. begin: a saved state, or
     the seed tasks of a new run.
@@ -27,8 +27,8 @@ def tell_ranks(asked: Config | None, config: Config, begin: State | list[Task]) 
 
 
 def met(asked: Config | None, told: Any) -> tuple[Ranks, Any]:
-    """This process among those of its run, and what rank 0 tells. Raises ConfigError when they differ in what must be
-    equal, and RunError for more processes than cards."""
+    """Join the processes of the run; returns this one's rank, and what rank 0 sends. Raises ConfigError when they
+    differ in what must be equal, and RunError for more processes than cards."""
     if launched() == 1:
         return ALONE, told
     ranks = join(cpu=device_of(asked.model.device if asked else "auto") == "cpu")
@@ -37,7 +37,7 @@ def met(asked: Config | None, told: Any) -> tuple[Ranks, Any]:
 
 
 def meet() -> Ranks:
-    """This process among those that were started together. Raises as `met` does."""
+    """Join the processes that were started together; returns this one's rank. Raises as `met` does."""
     return met(None, None)[0]
 
 

@@ -11,7 +11,7 @@ from minizero.types import AnswerOutcome, Task
 
 
 class Record:
-    """Answers and right ones by task id, of the whole run."""
+    """Counts of all answers and of right answers by task id, over the whole run."""
 
     def __init__(self, counts: Mapping[str, Sequence[int]] | None = None) -> None:
         self._counts = {name: (int(tried), int(solved)) for name, (tried, solved) in (counts or {}).items()}

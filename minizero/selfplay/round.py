@@ -1,29 +1,28 @@
 """One step's completions, each followed from its text to its outcome: parsed, admitted, attempted, checked.
 
-Reading order: Assignment (a prompt and what its completions are read against), Round.propose and solve (ask), then the
-two stories, each one coroutine: _proposal and _answer. Results are kept by request and index, so the order in which
-they arrive changes nothing. Of several ranks each follows its own part; what is asked for here are the outcomes of all.
+Reading order: Round.propose and solve (ask), then the two stories, each one coroutine: _proposal and _answer. Results
+are kept by request and index, so the order in which they arrive changes nothing. Of several ranks each follows its own
+part; `proposals`, `answers`, `attempts` and `greedy_answers` return the outcomes of all ranks.
 """
 
 from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TypeVar
 
-from minizero import prompts
 from minizero.config.schema import Config
 from minizero.learn.ranks import ALONE, Ranks
-from minizero.rewards import solve_rate
-from minizero.rewards.attempts import is_settled, rate_of_some
-from minizero.rewards.diversity import REPEATED, repeated
+from minizero.rewards.attempts import is_settled, rate_of, solved
+from minizero.rewards.diversity import with_repetition
 from minizero.rollout.protocol import stream_seed
 from minizero.selfplay.answers import AnswerReader
 from minizero.selfplay.buffer import TaskBuffer
+from minizero.selfplay.drawing import Assignment, to_solve
 from minizero.selfplay.scheduler import Scheduler
-from minizero.tasks.admission import BY_RUNNING, admit, leaked, task_key
+from minizero.tasks.admission import admit, leaked, task_key
 from minizero.tasks.composites import compose
 from minizero.tasks.event_loop import Promise, result
 from minizero.tasks.parsing import format_ok, parse_proposal
@@ -31,7 +30,6 @@ from minizero.types import (
     AnswerOutcome,
     Completion,
     ParseError,
-    Prompt,
     Proposal,
     ProposalOutcome,
     Rejection,
@@ -39,29 +37,12 @@ from minizero.types import (
     Role,
     Task,
     TaskType,
-    Verdict,
 )
 from sandbox import Sandbox
 
 T = TypeVar("T")
 Proposed = tuple[ProposalOutcome, Completion]
 Answered = tuple[AnswerOutcome, Completion]
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """One prompt, under the name of its request, and what its completions are read against."""
-
-    name: str
-    role: Role
-    task_type: TaskType
-    prompt: Prompt
-    examples: tuple[Task, ...] = ()
-    lines: int | None = None
-    composites: tuple[str, ...] = ()
-    task: Task | None = None
-    member: str = ""  # which of several adapters writes the completions
-    opponent: str = ""  # and of a proposal's, which one attempts them
 
 
 class Round:
@@ -107,9 +88,11 @@ class Round:
     def proposals(self) -> list[Proposed]:
         """Outcomes in request order; of equal proposals in this step all but the first are duplicates."""
         self.meet(False)
-        pairs = [(self._unless_repeated(*pair), pair[1]) for pair in self._in_order(self._proposals)]
-        reward = self.config.reward.propose
-        return with_repetition(pairs) if "repetition" in (reward.base, *reward.terms) else pairs
+        pairs, reward = self._in_order(self._proposals), self.config.reward.propose
+        outcomes = [self._unless_repeated(*pair) for pair in pairs]
+        if "repetition" in (reward.base, *reward.terms):
+            outcomes = with_repetition(outcomes)
+        return [(outcome, completion) for outcome, (_, completion) in zip(outcomes, pairs, strict=True)]
 
     def answers(self) -> list[Answered]:
         """Outcomes in request order."""
@@ -124,7 +107,7 @@ class Round:
         return {name: pairs[0][0] for name, pairs in self._of_all_ranks(self._greedy).items() if pairs}
 
     def meet(self, more: bool) -> bool:
-        """All ranks learn which proposal of each task is the first; whether any of them has more to ask."""
+        """All ranks learn which proposal of each task is the first. Returns whether any rank has more to ask."""
         firsts = self.ranks.gather((self._first, more))
         for first, _ in firsts:
             for key, mine in first.items():
@@ -155,7 +138,8 @@ class Round:
         verdicts = tuple(answer.verdict for answer, _ in await self._attempt(outcome.task, asked.opponent))
         if not verdicts:
             return outcome, completion
-        rate = self._rate(verdicts)
+        play, induction = self.config.selfplay, self.config.reward.solve.induction
+        rate = rate_of(verdicts, induction, play.first_attempts, play.attempts)
         return replace(outcome, verdicts=verdicts, solve_rate=rate, attempted_by=asked.opponent), completion
 
     async def _read(self, asked: Assignment, completion: Completion) -> ProposalOutcome:
@@ -171,48 +155,29 @@ class Round:
             return replace(outcome, reason=proposal.reason, detail=proposal.detail)
         outcome = replace(outcome, proposal=proposal)
 
-        task = await self._admit(asked, proposal)
-        if isinstance(task, Rejection) and self._leaks(asked, task, completion):
-            task = leaked(proposal, step=self.number)
+        task = await admit(
+            proposal, self.box, self.config.admission, step=self.number, inputs=self.config.prompt.induction_inputs,
+            shown=self.config.prompt.induction_shown, known=self._is_known, held_out=self.held_out, lines=asked.lines,
+        )  # fmt: skip
+        if isinstance(task, Rejection) and (chance := self.config.admission.leak):
+            name = "leak", completion.request_id, completion.index
+            rng = random.Random(stream_seed(self.config.run.rng_seed, self.number, *name))
+            task = leaked(proposal, task, chance, rng, step=self.number)
         if isinstance(task, Rejection):
             return replace(outcome, reason=task.reason, detail=task.detail)
         return replace(outcome, task=task, known=self.buffer.describe(task))
 
     def _parse(self, asked: Assignment, text: str) -> Proposal | ParseError:
+        program = asked.examples[0].program if asked.task_type is TaskType.INDUCTION else None
         proposal = parse_proposal(
-            asked.task_type,
-            text,
-            style=self.style,
-            settings=self.config.admission,
-            program=asked.examples[0].program if asked.task_type is TaskType.INDUCTION else None,
+            asked.task_type, text, style=self.style, settings=self.config.admission, program=program,
             inputs=self.config.prompt.induction_inputs,
-        )
+        )  # fmt: skip
         return compose(proposal, asked.composites) if asked.composites and isinstance(proposal, Proposal) else proposal
 
-    async def _admit(self, asked: Assignment, proposal: Proposal) -> Task | Rejection:
-        return await admit(
-            proposal,
-            self.box,
-            self.config.admission,
-            step=self.number,
-            inputs=self.config.prompt.induction_inputs,
-            shown=self.config.prompt.induction_shown,
-            known=self._is_known,
-            held_out=self.held_out,
-            lines=asked.lines,
-        )
-
-    def _leaks(self, asked: Assignment, rejection: Rejection, completion: Completion) -> bool:
-        """Whether admission.leak lets a proposal through that running refused."""
-        chance = self.config.admission.leak
-        if not chance or asked.task_type is not TaskType.DEDUCTION or rejection.reason not in BY_RUNNING:
-            return False
-        seed = stream_seed(self.config.run.rng_seed, self.number, "leak", completion.request_id, completion.index)
-        return random.Random(seed).random() < chance
-
     async def _attempt(self, task: Task, solver: str) -> list[Answered]:
-        """The attempts at a proposed task, shared by all proposals of exactly that task that the same solver meets; []
-        for a duplicate."""
+        """The attempts of one solver at a proposed task, made once for all equal proposals of it; [] for a
+        duplicate."""
         play, key = self.config.selfplay, self._key(task)
         if not play.attempts:
             return []
@@ -224,33 +189,23 @@ class Round:
         # Of one solver by the task's name alone, so that a run with an adapter a role has the dice of one with one.
         name = f"{task.id}/{solver}" if self.config.adapter.roles == "population" else task.id
         if name not in self._attempts:
-            self._attempts[name] = self.scheduler.start(self._attempts_at(task, name, solver, is_repeated))
+            asked = to_solve(task, f"attempt/{task.type}/{name}", self.style, self.config)
+            attempts = self._attempts_at(replace(asked, member=solver, unless=is_repeated))
+            self._attempts[name] = self.scheduler.start(attempts)
         return await result(self._attempts[name])
 
-    async def _attempts_at(self, task: Task, name: str, solver: str, is_repeated: Callable[[], bool]) -> list[Answered]:
-        """All attempts at once; with selfplay.first_attempts so many, and the others where these agree."""
-        play = self.config.selfplay
-        asked = replace(to_solve(task, f"attempt/{task.type}/{name}", self.style, self.config), member=solver)
+    async def _attempts_at(self, asked: Assignment) -> list[Answered]:
+        """All attempts at once; with selfplay.first_attempts only that many, and the others where these agree."""
+        play, induction = self.config.selfplay, self.config.reward.solve.induction
         request = self._request(asked, n=play.first_attempts or play.attempts)
         if play.train_on_attempts:
-            self._ask_greedily(asked, unless=is_repeated)
-        pairs = await result(self._ask(asked, request, unless=is_repeated))
-        if not play.first_attempts or not pairs or is_settled(self._solved([a.verdict for a, _ in pairs])):
+            self._ask_greedily(asked)
+        pairs = await result(self._ask(asked, request))
+        if not play.first_attempts or not pairs or is_settled(solved([a.verdict for a, _ in pairs], induction)):
             return pairs
         others = replace(asked, name=f"{asked.name}/others")
         request = self._request(others, n=play.attempts - play.first_attempts)
-        return pairs + await result(self._ask(others, request, unless=is_repeated))
-
-    def _rate(self, verdicts: Sequence[Verdict]) -> float | None:
-        """The solve rate that the attempts made say."""
-        play = self.config.selfplay
-        if play.first_attempts:
-            solved = self._solved(verdicts)
-            return rate_of_some(sum(solved), len(solved), play.first_attempts, play.attempts)
-        return solve_rate(verdicts, self.config.reward.solve.induction)
-
-    def _solved(self, verdicts: Sequence[Verdict]) -> list[bool]:
-        return [bool(solve_rate([verdict], self.config.reward.solve.induction)) for verdict in verdicts]
+        return pairs + await result(self._ask(others, request))
 
     def _unless_repeated(self, outcome: ProposalOutcome, completion: Completion) -> ProposalOutcome:
         key = self._key(outcome.task) if outcome.task else ""
@@ -271,17 +226,17 @@ class Round:
         assert asked.task is not None
         return await self.reader.read(asked.task, asked.prompt, completion), completion
 
-    def _ask(
-        self, asked: Assignment, request: Request, unless: Callable[[], bool] = lambda: False
-    ) -> Promise[list[Answered]]:
-        answers = self.scheduler.sample(request, lambda completion: self._answer(asked, completion), unless=unless)
+    def _ask(self, asked: Assignment, request: Request) -> Promise[list[Answered]]:
+        answers = self.scheduler.sample(
+            request, lambda completion: self._answer(asked, completion), unless=asked.unless
+        )
         return self.scheduler.start(answers)
 
-    def _ask_greedily(self, asked: Assignment, unless: Callable[[], bool] = lambda: False) -> None:
+    def _ask_greedily(self, asked: Assignment) -> None:
         """The baseline of ReMax: one greedy answer to the same prompt, where the solver's estimator wants one."""
         if self.config.advantage.solve.baseline == "greedy":
             request = replace(self._request(replace(asked, name=f"{asked.name}/greedy"), n=1), temperature=0.0)
-            self._greedy[asked.name] = self._ask(asked, request, unless)
+            self._greedy[asked.name] = self._ask(asked, request)
 
     def _request(self, asked: Assignment, *, n: int = 0) -> Request:
         play, propose = self.config.selfplay, asked.role is Role.PROPOSE
@@ -295,22 +250,3 @@ class Round:
             masked=self._masked if propose else (),
             member=asked.member,
         )
-
-
-def with_repetition(pairs: Sequence[Proposed]) -> list[Proposed]:
-    """The same outcomes, which know how much of this step's tasks of their type has much the same text."""
-    tasks = [(place, outcome.task) for place, (outcome, _) in enumerate(pairs) if outcome.task and not outcome.reason]
-    known = dict(enumerate(pairs))
-    for kind in {task.type for _, task in tasks}:
-        places = [place for place, task in tasks if task.type is kind]
-        shares = repeated([task.own_program for _, task in tasks if task.type is kind])
-        for place, share in zip(places, shares, strict=True):
-            outcome, completion = pairs[place]
-            known[place] = replace(outcome, known={**outcome.known, REPEATED: share}), completion
-    return [known[place] for place in range(len(pairs))]
-
-
-def to_solve(task: Task, name: str, style: str, config: Config) -> Assignment:
-    """The assignment of finding a task's missing part."""
-    prompt = prompts.solve(style, task, settings=config.prompt)
-    return Assignment(name, Role.SOLVE, task.type, prompt, task=task)

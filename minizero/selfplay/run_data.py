@@ -16,7 +16,7 @@ from minizero.config import Config, config_from
 from minizero.config.disk import checkpoints
 from minizero.formatting import shell, why
 from minizero.selfplay.run_directory import RunDirectory
-from minizero.selfplay.run_files import Line, Row, left_out, lines_of, read_metrics
+from minizero.selfplay.run_files import JsonRow, Line, left_out, lines_of, read_metrics
 from minizero.selfplay.validation import Validation
 from minizero.selfplay.version import caution
 from minizero.tasks.rows import task_from_json
@@ -32,8 +32,8 @@ class RunData:
 
     path: Path
     config: Config | None
-    manifest: Row
-    rows: tuple[Row, ...]  # one per step, ascending: a step's line and its validation's merged
+    manifest: JsonRow
+    rows: tuple[JsonRow, ...]  # one per step, ascending: a step's line and its validation's merged
     validations: tuple[Validation, ...]  # ascending by step; those that metrics.jsonl knows
     problems: tuple[str, ...]
 
@@ -51,7 +51,7 @@ class RunData:
         return self.total is not None and self.done >= self.total
 
     @property
-    def step_rows(self) -> list[Row]:
+    def step_rows(self) -> list[JsonRow]:
         """The rows of self-play steps (step 0 is a validation alone)."""
         return [row for row in self.rows if row["step"]]
 
@@ -70,13 +70,13 @@ def read_run(path: Path) -> RunData:
     except RunError as error:
         problems.append(str(error))
     problems += [words] if (words := caution(manifest)) else []
-    rows_read: list[Row] = []
+    rows_read: list[JsonRow] = []
     try:
         rows_read, damaged = read_metrics(path)
         problems += damaged
     except RunError as error:
         problems.append(str(error))
-    merged: dict[int, Row] = {}
+    merged: dict[int, JsonRow] = {}
     for row in rows_read:
         merged[row["step"]] = merged.get(row["step"], {}) | row
     rows = tuple(merged[step] for step in sorted(merged))
@@ -99,11 +99,11 @@ class Digest:
     proposals: int = 0
     solve_rates: list[float] = field(default_factory=list)
     rejected: Counter[str] = field(default_factory=Counter)
-    rejected_examples: dict[str, Row] = field(default_factory=dict)  # reason -> a row
-    tasks: dict[str, Row] = field(default_factory=dict)  # task type -> the row of an admitted proposal
-    attempts: dict[str, list[Row]] = field(default_factory=dict)  # task id -> rows, for the tasks above
-    answers: dict[tuple[str, bool], Row] = field(default_factory=dict)  # (task type, right?) -> a row
-    some: list[Row] = field(default_factory=list)  # SOME of all rows, in their order
+    rejected_examples: dict[str, JsonRow] = field(default_factory=dict)  # reason -> a row
+    tasks: dict[str, JsonRow] = field(default_factory=dict)  # task type -> the row of an admitted proposal
+    attempts: dict[str, list[JsonRow]] = field(default_factory=dict)  # task id -> rows, for the tasks above
+    answers: dict[tuple[str, bool], JsonRow] = field(default_factory=dict)  # (task type, right?) -> a row
+    some: list[JsonRow] = field(default_factory=list)  # SOME of all rows, in their order
 
 
 def read_digests(run: RunDirectory, steps: Sequence[int]) -> tuple[list[Digest], list[str]]:
@@ -120,11 +120,11 @@ def read_digests(run: RunDirectory, steps: Sequence[int]) -> tuple[list[Digest],
     return found, problems
 
 
-def _digest(step: int, rows: list[Row]) -> Digest:
+def _digest(step: int, rows: list[JsonRow]) -> Digest:
     digest, rng = Digest(step), random.Random(step)
-    rejected: dict[str, list[Row]] = defaultdict(list)
-    admitted: dict[str, list[Row]] = defaultdict(list)
-    answers: dict[tuple[str, bool], list[Row]] = defaultdict(list)
+    rejected: dict[str, list[JsonRow]] = defaultdict(list)
+    admitted: dict[str, list[JsonRow]] = defaultdict(list)
+    answers: dict[tuple[str, bool], list[JsonRow]] = defaultdict(list)
     for row in rows:
         if row["role"] == "propose":
             digest.proposals += 1
@@ -163,7 +163,7 @@ def spread(items: Sequence[int], count: int) -> list[int]:
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
 
 
-def find_tasks(path: Path, wanted: set[str]) -> tuple[dict[str, Row], list[str]]:
+def find_tasks(path: Path, wanted: set[str]) -> tuple[dict[str, JsonRow], list[str]]:
     """Task id -> its JSON object, from tasks.jsonl, for the ids wanted; and a sentence on what is damaged there."""
     if not wanted:
         return {}, []
@@ -207,9 +207,9 @@ def run_tasks(path: Path) -> tuple[list[Task], list[str]]:
     return list({task.id: task for _, task in tasks}.values()), problems
 
 
-def _tasks(file: Path) -> tuple[list[tuple[Row, Task]], list[str]]:
+def _tasks(file: Path) -> tuple[list[tuple[JsonRow, Task]], list[str]]:
     """Each task with its JSON object, and a sentence on the lines that are none."""
-    found: list[tuple[Row, Task]] = []
+    found: list[tuple[JsonRow, Task]] = []
     damaged: list[Line] = []
     for line in lines_of(file):
         problem = line.problem

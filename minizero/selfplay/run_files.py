@@ -19,12 +19,12 @@ from minizero.config.disk import read_object
 from minizero.formatting import why
 from minizero.types import RunError
 
-Row = dict[str, Any]
+JsonRow = dict[str, Any]
 TABLES = ("versions", "machine", "sandbox", "difference")  # of a manifest
 NAMED = 3  # damaged lines that a sentence names
 
 
-def read_manifest(run: Path) -> Row:
+def read_manifest(run: Path) -> JsonRow:
     """manifest.json. Raises RunError when it is missing or no JSON object."""
     file = run / "manifest.json"
     try:
@@ -39,11 +39,11 @@ def read_manifest(run: Path) -> Row:
     return data
 
 
-def read_metrics(run: Path) -> tuple[list[Row], list[str]]:
+def read_metrics(run: Path) -> tuple[list[JsonRow], list[str]]:
     """The rows of metrics.jsonl in their order, and a sentence on lines that are no numbers of a step, if there are
     any. Raises RunError when there is no such file."""
     file = run / "metrics.jsonl"
-    rows: list[Row] = []
+    rows: list[JsonRow] = []
     damaged: list[Line] = []
     for line in lines_of(file):
         problem = line.problem or _not_metrics(line.row)
@@ -54,7 +54,7 @@ def read_metrics(run: Path) -> tuple[list[Row], list[str]]:
     return rows, left_out(file, damaged, "an object with a step and numbers")
 
 
-def read_rollouts(file: Path) -> list[Row]:
+def read_rollouts(file: Path) -> list[JsonRow]:
     """The rows of one rollouts/step-N.jsonl.gz. Raises FileNotFoundError, or RunError when the file is damaged."""
     try:
         with gzip.open(file, "rt", encoding="utf-8", newline="\n") as stream:
@@ -68,7 +68,7 @@ def read_rollouts(file: Path) -> list[Row]:
             f"{file} cannot be read ({why(error)}). What was written in this step is lost to report and replay; the "
             "run does not need it."
         ) from None
-    rows: list[Row] = []
+    rows: list[JsonRow] = []
     for line in _parsed(text.encode(), is_whole=True):
         if line.problem:
             raise RunError(f"{file}, line {line.number}: {line.problem}. Expected a rollout.")
@@ -81,7 +81,7 @@ class Line:
     """One line of a JSON Lines file, counted from 1: its object, or what is wrong with it."""
 
     number: int
-    row: Row
+    row: JsonRow
     problem: str = ""
 
 
@@ -120,7 +120,7 @@ def left_out(file: Path, damaged: Sequence[Line], expected: str) -> list[str]:
     return [f"{file.name}, {named}{more}. Expected {expected}; such lines are left out."]
 
 
-def _not_metrics(row: Row) -> str:
+def _not_metrics(row: JsonRow) -> str:
     step = row.get("step")
     if not isinstance(step, int) or isinstance(step, bool) or step < 0:
         return f"step is {step!r:.40}" if "step" in row else "no step"

@@ -14,11 +14,12 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from minizero.rollout.protocol import Sampler
+from minizero.selfplay.progress import sampled_so_far
 from minizero.tasks.event_loop import EventLoop, Job, Promise, result
 from minizero.types import Completion, Request
 
 T = TypeVar("T")
-Tick = Callable[[int, str], None]  # given the number of pending completions, and so_far(); a few times a second
+Tick = Callable[[int, str], None]  # given the number of pending completions, and sampled_so_far; a few times a second
 
 
 class Scheduler(EventLoop):
@@ -31,8 +32,8 @@ class Scheduler(EventLoop):
         tick: Tick = lambda pending, words: None,
         meet: Callable[[bool], bool] = lambda more: more,
     ) -> None:
-        """meet: called when the sampler and the sandbox are idle, with whether requests wait to be submitted; says
-        whether to go on, which it does for the requests of other ranks too."""
+        """meet: called when sampler and sandbox are idle, with whether requests wait here; returns whether to go on,
+        which is so while any rank has requests."""
         super().__init__()
         self._sampler, self._tick, self._meet = sampler, tick, meet
         self._turns: list[tuple[str, Promise[None]]] = []  # request id, what its coroutine waits for
@@ -41,25 +42,11 @@ class Scheduler(EventLoop):
         self.sampling_s = 0.0
         self.waiting_s = 0.0  # with nothing to generate, for the sandbox alone
 
-    @property
-    def generated(self) -> int:
-        """Tokens that the sampler has generated since its usage was last taken, those of open completions too."""
-        return self._sampler.generated
-
-    def so_far(self) -> str:
-        """How far sampling is, for whoever watches: completions, their tokens (those of open ones too), the rate."""
-        pending, tokens = self._sampler.pending, self.generated
-        words = f"{self.completed} completions" + (f", {pending} open" if pending else "")
-        if not tokens:
-            return f"{words}, reading prompts" if pending else words
-        rate = f", {tokens / self.sampling_s:,.0f} tok/s" if self.sampling_s > 1 else ""
-        return f"{words}, {tokens:,} tokens{rate}"
-
     async def sample(
         self, request: Request, read: Callable[[Completion], Job[T]], *, unless: Callable[[], bool] = lambda: False
     ) -> list[T]:
-        """Sample a request and `read` each of its completions as it arrives; what that returned, in order of their
-        index. [] without sampling when `unless()` holds at the time of submission."""
+        """Sample a request and `read` each of its completions as it arrives; returns what `read` returned, by index. []
+        without sampling when `unless()` holds at the time of submission."""
         turn: Promise[None] = Promise()
         self._turns.append((request.id, turn))
         await result(turn)
@@ -81,11 +68,15 @@ class Scheduler(EventLoop):
                 break
             if is_idle or not self._sampler.is_reproducible:
                 self._submit()
-                self._tick(self._sampler.pending, self.so_far())  # reading the prompts may take a minute by itself
+                self._tell()  # reading the prompts may take a minute by itself
             self._decode()
             self.waiting_s += self.collect(block=not self._sampler.pending)
-            self._tick(self._sampler.pending, self.so_far())
+            self._tell()
         super().run()
+
+    def _tell(self) -> None:
+        pending = self._sampler.pending
+        self._tick(pending, sampled_so_far(self.completed, pending, self._sampler.generated, self.sampling_s))
 
     def _submit(self) -> None:
         turns, self._turns = self._turns, []

@@ -19,8 +19,8 @@ ECHO_S, PATIENCE_S = 5.0, 25  # of a launcher: it passes Ctrl-C on within the on
 
 @contextmanager
 def handling(number: signal.Signals, handler: Callable[..., None]) -> Iterator[None]:
-    """Inside, the handler takes the signal; after it, who took it before. Outside the main thread nothing changes:
-    whoever started us there sees to it."""
+    """Context manager: `handler` handles the signal inside; afterwards the previous handler does again. Outside the
+    main thread nothing changes: whoever started us there handles signals."""
     try:
         before = signal.signal(number, handler)
     except ValueError:
@@ -38,7 +38,7 @@ def like_ctrl_c(*_: object) -> None:
 
 
 def ends_it_at_ctrl_c(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether what has started us sends Ctrl-C on to each process, again, and kills it half a minute later."""
+    """Whether the launcher that started us repeats Ctrl-C to each process, and kills it half a minute later."""
     handled = environment.get("TORCHELASTIC_SIGNALS_TO_HANDLE", "SIGINT")
     return launched() > 1 and "SIGINT" in handled.split(",")
 
@@ -52,11 +52,11 @@ class Stop:
 
 @contextmanager
 def stopping(say: Callable[[str], None], *, ended_soon: bool = False) -> Iterator[Stop]:
-    """Inside, Ctrl-C asks to stop after the step; pressed twice, it is a KeyboardInterrupt.
+    """Context manager: the first Ctrl-C inside asks to stop after the step, the second raises KeyboardInterrupt.
 
-    ended_soon: by accelerate or torchrun, which sends the signal again to all that it has started, and kills what is
-    still there half a minute later. So the second one within some seconds is no other, and a step that takes longer is
-    given up before.
+    ended_soon: started by accelerate or torchrun, which repeat the signal to every process and kill what is left half a
+    minute later. So a second signal within ECHO_S counts as the first one, and a step that lasts longer than PATIENCE_S
+    is interrupted.
     """
     stop, pressed = Stop(), 0.0
 

@@ -1,7 +1,7 @@
 """One step of Absolute-Zero self-play: propose, admit, attempt, solve, score, learn. START READING HERE.
 
-Reading order: SelfPlay.step is a step on one page, _sampled its first half; _proposals and _solves draw the prompts;
-Round (round.py) follows each completion to its outcome (streaming, see scheduler.py); scoring.py turns outcomes into
+Reading order: SelfPlay.step is a step on one page, _sampled its first half; Draw (drawing.py) draws the prompts; Round
+(round.py) follows each completion to its outcome (streaming, see scheduler.py); scoring.py turns outcomes into
 rollouts; policy.update learns from them; ahead.py is where the first half of the next step runs beside that.
 
 Departs from the paper's Algorithm 1 as the official code does: with selfplay.solve_from = "previous" the solver works
@@ -10,11 +10,9 @@ on what the step before proposed, so that proposals and solutions decode in one 
 
 from __future__ import annotations
 
-import itertools
 import random
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from minizero import prompts
@@ -24,19 +22,16 @@ from minizero.learn.ranks import ALONE, Ranks
 from minizero.rollout.protocol import Sampler, stream_seed
 from minizero.selfplay.ahead import Background
 from minizero.selfplay.buffer import Entry, TaskBuffer
+from minizero.selfplay.drawing import Assignment, Draw
 from minizero.selfplay.league import League
+from minizero.selfplay.progress import admitted_so_far
 from minizero.selfplay.record import Record
-from minizero.selfplay.round import Assignment, Round, to_solve
+from minizero.selfplay.round import Round
 from minizero.selfplay.scheduler import Scheduler
 from minizero.selfplay.scoring import Scored, gated, score, step_metrics
 from minizero.selfplay.seeds import seed_tasks
-from minizero.selfplay.vocabulary import masked_tokens
-from minizero.tasks.composites import schedule
-from minizero.types import ConfigError, Progress, Quiet, Role, Rollout, Task, TaskType
+from minizero.types import ConfigError, Progress, Quiet, Role, Rollout
 from sandbox import Sandbox
-
-WORTH_SAYING = 6  # proposals without one that was admitted
-REDRAWS = 4  # times that examples are drawn for one prompt, until it is short enough
 
 
 class Learner(Protocol):
@@ -86,7 +81,7 @@ class SelfPlay:
 
     policy: what learns; without one, nothing does. sampler: what writes. box: where programs run. buffer: earlier
     tasks; without one, the seed tasks that the config names. style: of the prompts; without one, the config's.
-    held_out: keys (tasks.programs.program_key) of programs that never become tasks. progress: where phases are told.
+    held_out: keys (tasks.programs.program_key) of programs that never become tasks. progress: receives phase messages.
     ranks: the processes that share each step; what a step returns is the same on all.
     Raises ConfigError when the config leaves the style to the model and none is given.
 
@@ -168,14 +163,17 @@ class SelfPlay:
         return StepResult(metrics, scored, stored)
 
     def _sampled(self, number: int, *, quiet: bool = False) -> _Sampled:
-        """The texts of a step, each followed to its outcome. `quiet`: while something else is told."""
+        """The texts of a step, each followed to its outcome. `quiet`: while another phase is shown."""
         play, started = self.config.selfplay, time.perf_counter()
+        draw = Draw(
+            self.config, number, self.rng, self.buffer, self.record, self.league, self.style, self.sampler.prompt_ids
+        )
         if not quiet:
             self.progress.phase(f"step {number}: sampling")
 
         def tick(pending: int, words: str) -> None:
             if not quiet or self._waits_for == number:
-                self.progress.tick(pending, words + admission(round_))
+                self.progress.tick(pending, words + admitted_so_far(round_.reasons))
 
         scheduler = Scheduler(
             self.sampler,
@@ -184,26 +182,19 @@ class SelfPlay:
             meet=lambda more: round_.meet(more) if self.sampler.is_reproducible else more,
         )
         round_ = Round(
-            self.config,
-            number,
-            scheduler,
-            box=self.box,
-            buffer=self.buffer,
-            style=self.style,
-            held_out=self.held_out,
-            ranks=self.ranks,
-            masked=self._masked(number),
-        )
+            self.config, number, scheduler, box=self.box, buffer=self.buffer, style=self.style,
+            held_out=self.held_out, ranks=self.ranks, masked=draw.masked(),
+        )  # fmt: skip
 
-        asked = list(self._proposals(number)) if number > play.solver_warmup_steps else []
+        asked = list(draw.proposals()) if number > play.solver_warmup_steps else []
         if play.solve_from == "previous":
-            asked += self._solves(number)
+            asked += draw.solves()
         self._ask(round_, asked)
         scheduler.run()
         stored = None
         if play.solve_from == "same":
             stored = self.buffer.add((o.task, o.solve_rate) for o, _ in round_.proposals() if o.task and not o.reason)
-            self._ask(round_, list(self._solves(number)))
+            self._ask(round_, list(draw.solves()))
             scheduler.run()
         tokens = self.sampler.take_usage()["completion_tokens"]
         return _Sampled(round_, scheduler, stored, tokens, time.perf_counter() - started)
@@ -217,12 +208,12 @@ class SelfPlay:
         return {f"ahead/{side}_waits_s": max(0.0, seconds) for side, seconds in waited.items()}
 
     def rng_state(self) -> tuple[Any, ...]:
-        """Of the random numbers that the next step is drawn with: what is sampled ahead is not part of a saved state
-        and is drawn again."""
+        """The state of `rng` from which the next step is drawn. A step that is sampled ahead is not part of a saved
+        state: it is drawn again."""
         return self._rng_state if self._next else self.rng.getstate()
 
     def _ask(self, round_: Round, asked: list[Assignment]) -> None:
-        """Ask this rank's part of it: as many expected tokens as the others."""
+        """Ask this rank's part, which has about as many expected tokens as every other rank's."""
         play = self.config.selfplay
         costs = {
             Role.PROPOSE: play.propose_samples * play.propose_max_tokens,
@@ -232,7 +223,7 @@ class SelfPlay:
             (round_.propose if each.role is Role.PROPOSE else round_.solve)(each)
 
     def _usage(self, sampled: _Sampled) -> dict[str, float]:
-        """Of all ranks: tokens and their rate added up, and the longest wait."""
+        """Over all ranks: the sums of tokens and of token rates, and the longest wait."""
         scheduler, tokens = sampled.scheduler, sampled.tokens
         rate = tokens / scheduler.sampling_s if scheduler.sampling_s > 0 else 0.0
         parts = self.ranks.gather((tokens, rate, scheduler.waiting_s))
@@ -241,81 +232,6 @@ class SelfPlay:
             "rollout/tokens_per_s": sum(rate for _, rate, _ in parts),
             "sandbox/wait_s": max(wait for _, _, wait in parts),
         }
-
-    # -- drawing prompts ----------------------------------------------------------------------------------------------
-
-    def _proposals(self, number: int) -> Iterator[Assignment]:
-        play, places = self.config.selfplay, itertools.count()
-        for task_type in play.task_types:
-            for index in range(play.proposals // play.propose_samples):
-                name, member = f"propose/{task_type}/{index:04d}", self.league.proposer(number, next(places))
-                lines = self.rng.choice(play.request_lines) if play.request_lines else None
-                composites = self._composites(task_type, number)
-                draws = self._draw_proposal(name, task_type, lines, composites)
-                if asked := next(filter(self._fits, draws), None):
-                    yield replace(asked, member=member, opponent=self.league.opponent(member, number, name))
-
-    def _draw_proposal(
-        self, name: str, task_type: TaskType, lines: int | None, composites: tuple[str, ...]
-    ) -> Iterator[Assignment]:
-        """The same prompt with other examples, a few times, as some may be too long."""
-        is_induction, settings = task_type is TaskType.INDUCTION, self.config.prompt
-        sampling = self.config.buffer.example_sampling
-        for _ in range(REDRAWS):
-            examples = self.buffer.examples(
-                task_type, 1 if is_induction else settings.examples, self.rng, sampling=sampling
-            )
-            if is_induction and not examples:
-                return
-            prompt = prompts.propose(
-                self.style, task_type, examples, settings=settings, lines=lines, composites=composites
-            )
-            yield Assignment(name, Role.PROPOSE, task_type, prompt, examples, lines, composites)
-
-    def _composites(self, task_type: TaskType, number: int) -> tuple[str, ...]:
-        """Functions that a new program of this type has to build on; mostly none."""
-        ask = None if task_type is TaskType.INDUCTION else schedule(self.config.composites, number)
-        if ask is None or self.rng.random() >= ask.chance:
-            return ()
-        count = self.rng.randint(ask.n_min, ask.n_max)
-        return self.buffer.composites(task_type, count, self.rng, sampling=self.config.buffer.example_sampling)
-
-    def _solves(self, number: int) -> Iterator[Assignment]:
-        play, settings = self.config.selfplay, self.config.buffer
-        # With "same", this step's tasks are in the buffer already, and they are the newest.
-        step = number + 1 if play.solve_from == "same" else number
-        for task_type in play.task_types:
-            count = play.solves // play.solve_samples
-            tasks = self._replayed(task_type, count)
-            count -= len(tasks)
-            tasks += self.buffer.draw(task_type, count, self.rng, step=step, mix=settings.mix, window=settings.window)
-            assignments = (
-                replace(
-                    to_solve(task, f"solve/{task_type}/{index:04d}", self.style, self.config),
-                    member=self.league.solver(number, index),
-                )
-                for index, task in enumerate(tasks)
-            )
-            yield from filter(self._fits, assignments)
-
-    def _masked(self, number: int) -> tuple[int, ...]:
-        """The tokens that this step's proposals must do without."""
-        if not (share := self.config.selfplay.vocabulary_dropout):
-            return ()
-        shelves = [self.buffer.tasks(kind) for kind in self.config.selfplay.task_types]
-        rng = random.Random(stream_seed(self.config.run.rng_seed, number, "vocabulary"))
-        return masked_tokens(shelves, self.sampler.prompt_ids, share, rng)
-
-    def _replayed(self, task_type: TaskType, count: int) -> list[Task]:
-        """The part of `count` tasks that buffer.replay draws from those that were rarely solved."""
-        settings = self.config.buffer
-        if not settings.replay:
-            return []
-        rare = self.record.rarely_solved(self.buffer.tasks(task_type), settings.rare)
-        return self.rng.sample(rare, min(len(rare), round(settings.replay * count)))
-
-    def _fits(self, asked: Assignment) -> bool:
-        return len(self.sampler.prompt_ids(asked.prompt)) <= self.config.selfplay.max_prompt_tokens
 
 
 def _seeded(config: Config, box: Sandbox) -> TaskBuffer:
@@ -332,15 +248,3 @@ def _style_of(config: Config) -> str:
             f"{', '.join(prompts.STYLES)}; a Policy has its own as policy.style"
         )
     return config.prompt.style
-
-
-def admission(round_: Round) -> str:
-    """How many proposals were admitted so far, for whoever watches; of many without one, what they lacked."""
-    reasons = round_.reasons
-    total, admitted = reasons.total(), reasons[""]
-    if admitted:
-        return f"; {admitted} of {total} admitted"
-    if total < WORTH_SAYING:
-        return ""
-    often = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common(3) if count)
-    return f"; none of {total} admitted: {often}"

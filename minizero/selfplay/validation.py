@@ -1,6 +1,6 @@
 """Validation on held-out tasks: greedily and at temperature 1, the same tasks and random streams each time.
 
-Reading order: validate, Validation (the results of one pass, per task), change (paired against another pass).
+Reading order: validate, Validation (the results of one pass, per task), check_pairing (before two are compared).
 """
 
 from __future__ import annotations
@@ -64,11 +64,12 @@ class Validation:
         return sum(row["nats"] for row in self.rows) / tokens if tokens else 0.0
 
     def to_json(self) -> str:
+        """One line of JSON, which `from_json` reads back."""
         return json.dumps({"step": self.step, "samples": self.samples, "rows": list(self.rows)}) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Validation:
-        """Raises ValueError for what is no validation."""
+        """Read what `to_json` wrote. Raises ValueError for what is no validation."""
         data = json.loads(text)
         try:
             found = cls(int(data["step"]), int(data["samples"]), tuple(dict(row) for row in data["rows"]))

@@ -22,7 +22,7 @@ Answered = tuple[AnswerOutcome, Completion]
 def by_majority(
     proposals: Sequence[Proposed], answers: Sequence[Answered], attempts: Sequence[Answered]
 ) -> tuple[Sequence[Proposed], Sequence[Answered], Sequence[Answered]]:
-    """The same, as they are rewarded: verdicts by vote, and solve rates as shares of the attempts that won theirs."""
+    """The outcomes as they are rewarded: verdicts by vote; a solve rate is the share of attempts that agree with it."""
     tried = voted(attempts)
     solved = rates(tried)
     proposed = [

@@ -6,6 +6,7 @@ while one waits for the sandbox, the others and the sampler go on.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
@@ -153,8 +154,14 @@ async def check(task: Task, answer: Answer | ParseError, box: Box, settings: Adm
     return _compare(runs, expected)
 
 
-def leaked(proposal: Proposal, *, step: int) -> Task:
-    """The task that a faulty gate makes of a deduction proposal that running refused: nobody knows its output."""
+def leaked(
+    proposal: Proposal, rejection: Rejection, chance: float, rng: random.Random, *, step: int
+) -> Task | Rejection:
+    """What a faulty gate (admission.leak) makes of a rejected proposal. With this chance a deduction proposal that
+    running refused becomes a task whose output nobody knows; else the rejection stands."""
+    is_open = proposal.type is TaskType.DEDUCTION and rejection.reason in BY_RUNNING
+    if not is_open or rng.random() >= chance:
+        return rejection
     return Task(
         proposal.type, proposal.program, (Pair(proposal.inputs[0], ""),), step=step, composites=proposal.composites
     )
@@ -169,7 +176,7 @@ def result_bytes(settings: AdmissionConfig) -> int:
 
 
 def duplicate_key(item: Proposal | Task, by: str) -> str:
-    """What is equal for duplicates: of the program, the program and its input, or the program modulo constants.
+    """The key by which duplicates are recognised: the program; program and input; or program modulo constants.
 
     Of an induction task the program is given, not proposed, so there its inputs always count, whatever their order.
     """

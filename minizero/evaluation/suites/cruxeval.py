@@ -3,7 +3,7 @@
 Seven of the 800 gold inputs are more than constants and arithmetic, two of them a lambda. Answers are values, so five
 of these can still be answered and two cannot (sample_344, sample_364): code in an answer could forge the result that
 the prompt shows. Nor can sample_135, whose call has no arguments: an empty answer is no answer.
-Settings are chosen on one half of the functions and told on the other.
+Settings are chosen on one half of the functions and reported on the other.
 
 Reading order: SUITES; the halves; self_play_tasks, the fixed subset that validates a run (eval.tasks = "cruxeval").
 """
