@@ -9,6 +9,7 @@ import pytest
 from minizero.models.processor import device_of, processor_name
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("asked", "has_card", "device"),
     [
