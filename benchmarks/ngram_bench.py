@@ -15,6 +15,10 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
+OWN = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1",
+    "TORCHDYNAMO_DISABLE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1",
+}  # fmt: skip
 SETTINGS = [
     (drafts, mode, heat) for drafts in (0, 4) for mode in ("processed_logprobs", "raw_logprobs") for heat in (1.0,)
 ]
@@ -69,15 +73,15 @@ def row(drafts: int, mode: str, temperature: float) -> str:
 
 def main() -> None:
     if len(sys.argv) == 4:
+        os.environ.update(OWN)  # before torch and vLLM are imported
         print(row(int(sys.argv[1]), sys.argv[2], float(sys.argv[3])))
         return
-    own = {
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1",
-        "TORCHDYNAMO_DISABLE": "1", "VLLM_LOGGING_LEVEL": "ERROR", "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
     for setting in SETTINGS:
         done = subprocess.run(
-            [sys.executable, __file__, *map(str, setting)], env=os.environ | own, capture_output=True, text=True
+            [sys.executable, __file__, *map(str, setting)],
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
         )
         print(done.stdout.strip().splitlines()[-1] if done.returncode == 0 else done.stderr[-500:], flush=True)
 
