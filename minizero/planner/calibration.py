@@ -15,7 +15,7 @@ from pathlib import Path
 
 from minizero.config.schema import Config
 from minizero.models.processor import processor_name
-from minizero.planner.cards import Card, known_card
+from minizero.planner.cards import Card, is_part, known_card
 from minizero.planner.shapes import Shape
 from minizero.types import ConfigError
 
@@ -145,7 +145,7 @@ def is_of(device: str, card: Card | None) -> bool:
         return device == processor_name()
     if device == card.name:
         return True
-    if "MIG" in device or card.free:  # a part of a card; a card of this machine has its full name
+    if is_part(device) or card.free:  # a part of a card; a card of this machine has its full name
         return False
     known = known_card(device, card.gib)
     return known is not None and known.name == card.name

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 from minizero.types import ConfigError
@@ -36,11 +36,6 @@ class Card:
     has_bfloat16: bool = True
     free: float = 0.0  # GiB that were free when this process first looked; 0: not a card of this machine
     has_fp8: bool = False  # multiplies 8-bit floats, at twice the speed of 16 bits (compute capability 8.9 and above)
-
-    @property
-    def is_part(self) -> bool:
-        """Whether it is a part of a card (MIG), which has a part of its speed."""
-        return "MIG" in self.name.split()
 
 
 # Name: GB, GB/s, multiprocessors, MHz.
@@ -192,6 +187,11 @@ def known_card(name: str, gib: float) -> Card | None:
     return min(_called(name), key=lambda card: abs(card.gib - gib), default=None)
 
 
+def is_part(name: str) -> bool:
+    """Whether what torch calls so is a part of a card (MIG), which has a part of its speed."""
+    return "MIG" in name
+
+
 def this_card() -> Card | None:
     """The CUDA card of this process: the first one, or what its launcher chose. Its speed is known when its name is in
     the table, else 0."""
@@ -200,8 +200,8 @@ def this_card() -> Card | None:
     if not torch.cuda.is_available():
         return None
     name, total = torch.cuda.get_device_name(), torch.cuda.get_device_properties().total_memory / GIB
-    known = known_card(name, total)
-    card = Card(
+    known = None if is_part(name) else known_card(name, total)
+    return Card(
         name,
         total - 0.3,
         known.bandwidth if known else 0.0,
@@ -210,7 +210,6 @@ def this_card() -> Card | None:
         free_at_start(),
         torch.cuda.get_device_capability() >= (8, 9),
     )
-    return replace(card, bandwidth=0.0, flops=0.0) if card.is_part else card
 
 
 @cache

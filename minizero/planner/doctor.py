@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from minizero.formatting import is_checkout
-from minizero.planner.cards import Card
+from minizero.planner.cards import is_part
 from minizero.planner.driver import NO_DRIVER, compiler_problem, cuda_problem, find_driver
 from minizero.planner.installed import installed_files, owned_twice
 from sandbox import Sandbox, SandboxError
@@ -144,7 +144,7 @@ def _card() -> Iterator[Check]:
     ]
     name, total = cards[0]
     yield Check("card", "ok", f"{name}, {total:.1f} GiB, CUDA {torch.version.cuda}")
-    if Card(name, total, 0.0, 0.0).is_part:
+    if is_part(name):
         yield Check(
             "speed", "note", "a part of a card (MIG) has a part of its speed, which no data sheet tells",
             "make first-light  measures it, and the plan's minutes follow",

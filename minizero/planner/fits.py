@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from minizero.config import Config
 from minizero.config.named import known_models, resolve
-from minizero.formatting import shell
 from minizero.planner.cards import this_card
 from minizero.planner.driver import check_driver, check_has_card
 from minizero.planner.fill import LEAST_SEQUENCES
 from minizero.planner.memory import uses_vllm
-from minizero.planner.plan import Plan, make_plan, plan_on, without_bfloat16, without_fp8
+from minizero.planner.plan import Plan, plan_on, without_bfloat16, without_fp8
 from minizero.types import ConfigError, ModelError
 
 
@@ -26,7 +25,7 @@ def check_fits(config: Config) -> None:
     if card is None:
         check_has_card(config)
     try:
-        plan = make_plan(config)
+        plan = plan_on(config, card)
     except ModelError:
         return
     if not plan.has_its_type and uses_vllm(plan.config, plan.device):
@@ -54,17 +53,13 @@ def check_fits(config: Config) -> None:
 def _would_fit(plan: Plan) -> str:
     """The smallest change that would fit, else the largest model with a config that would, and with which change."""
     if plan.change:
-        return f"It would with  {_given(plan)}"
+        return f"It would with  {plan.change_given}"
     smaller = [plan_on(resolve(name, (), ()), plan.card) for name in known_models()]
     smaller = [one for one in smaller if (one.fits or one.change) and one.shape.parameters < plan.shape.parameters]
     if not smaller:
         return "No model with a config would."
     largest = max(smaller, key=lambda one: one.shape.parameters)
-    return f"{largest.config.model.name} would" + (f" with  {_given(largest)}" if largest.change else ".")
-
-
-def _given(plan: Plan) -> str:
-    return " ".join(shell("--set", setting) for setting in plan.change)
+    return f"{largest.config.model.name} would" + (f" with  {largest.change_given}" if largest.change else ".")
 
 
 def _overruled(plan: Plan, free: float) -> str:

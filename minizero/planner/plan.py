@@ -14,7 +14,7 @@ from minizero.config import Config, config_from
 from minizero.config.fp8 import fp8_settings
 from minizero.formatting import duration, shell
 from minizero.planner.calibration import Measured, beyond_plan_gib, measured_for, where
-from minizero.planner.cards import Card, find_card, this_card
+from minizero.planner.cards import Card, find_card, is_part, this_card
 from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, UNPLANNED_GIB, budget_of, filled
 from minizero.planner.members import further_adapters, one_adapter
 from minizero.planner.memory import (
@@ -151,7 +151,7 @@ class Plan:
         if not self.fits:
             lines.append("does not fit." + ("" if self.change else " No change that minizero knows would make it fit."))
             if self.change:
-                lines.append("It would with:  " + " ".join(shell("--set", setting) for setting in self.change))
+                lines.append(f"It would with:  {self.change_given}")
         return "\n".join(lines)
 
     def _of_sampling(self) -> list[str]:
@@ -176,6 +176,11 @@ class Plan:
         assumed = [words for name, words in kept.items() if not getattr(self.measured, name)]
         still = f" {', '.join(assumed)}: not measured, so assumed." if assumed else ""
         return f"{self.measured.words(where())}{still} GiB are formulas."
+
+    @property
+    def change_given(self) -> str:
+        """`change` as arguments of the command line."""
+        return " ".join(shell("--set", setting) for setting in self.change)
 
     @property
     def has_its_type(self) -> bool:
@@ -212,8 +217,9 @@ class Plan:
         if 0 < night < play.steps:
             lines.append(f"8 hours reach step {night:,}:  --set selfplay.steps={night}  ends the run there.")
         if not step_s:
-            is_part = self.card is not None and self.card.is_part
-            part = "This is a part of a card (MIG), whose speed no data sheet tells. " if is_part else ""
+            part = ""
+            if self.card and is_part(self.card.name):
+                part = "This is a part of a card (MIG), whose speed no data sheet tells. "
             lines.append(
                 f"{part}How long that takes is not planned here: the bar of a run says so after the first step, and "
                 "make first-light  measures what the plan then counts with."
