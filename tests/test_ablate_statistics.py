@@ -72,6 +72,7 @@ def test_an_interval_leaves_out_zero_exactly_where_the_p_value_is_below_its_leve
     assert estimate.interval(p * 1.01).low > 0 > estimate.interval(p * 0.99).low
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("tasks", [0.0, 1.5, 20.0])
 @pytest.mark.parametrize("seeds", [2, 3, 6])
 def test_the_interval_of_one_comparison_keeps_its_level(seeds: int, tasks: float) -> None:

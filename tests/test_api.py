@@ -21,6 +21,7 @@ import minizero
 from minizero import Run, SelfPlay, Stopped, load_config
 from minizero.types import ConfigError, EstimatorError, MiniZeroError, RewardError, RunError, RunExists
 from sandbox import Sandbox
+from tests.in_process import command
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
@@ -152,9 +153,7 @@ def test_a_stopped_run_resumes_to_where_an_uninterrupted_one_ends(run: Run, stop
 def test_the_command_line_resumes_it_with_the_functions_that_it_keeps(run: Run, stopped: Path, tmp_path: Path) -> None:
     shutil.copytree(stopped, tmp_path / "run")
     (tmp_path / "short_program.py").write_text("raise SystemExit('not this file: the run keeps the function')\n")
-    command = [sys.executable, "-m", "minizero", "selfplay", "--resume", "run"]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    done = command("selfplay", "--resume", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert outcome(Run(tmp_path / "run")) == outcome(run)
 

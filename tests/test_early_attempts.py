@@ -56,6 +56,7 @@ def reward_of(config: Config) -> Callable[[float], float]:
     return reward
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "settings",
     [

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 
+from tests.in_process import script
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SMALL = [
     "selfplay.proposals=2", "selfplay.solves=8", "selfplay.attempts=2", "run.threads=1", "sandbox.workers=1",
@@ -94,7 +96,7 @@ def test_its_advantages_are_normalised_by_role_and_task_type() -> None:
 
 
 def test_a_reward_of_ones_own_is_compared_with_the_default(tmp_path: Path) -> None:
-    said = printed("own_reward.py", "--steps", "2", "--set", *SMALL, cwd=tmp_path)
+    said = script(EXAMPLES / "own_reward.py", "--steps", "2", "--set", *SMALL, cwd=tmp_path).stdout
     ends = r"\d+\.\d characters a program at first, +\d+\.\d at last   \(runs/"
     assert re.search(rf"^default +{ends}", said, re.MULTILINE)
     assert re.search(rf"^short_program +{ends}", said, re.MULTILINE)
@@ -107,7 +109,7 @@ def test_an_estimator_of_ones_own_has_a_worked_example() -> None:
 
 
 def test_and_trains(tmp_path: Path) -> None:
-    said = printed("own_estimator.py", "--steps", "1", "--set", *SMALL, cwd=tmp_path)
+    said = script(EXAMPLES / "own_estimator.py", "--steps", "1", "--set", *SMALL, cwd=tmp_path).stdout
     assert "four answers, two proposals: +1.00 +1.00 -0.50 -0.50 +1.00 -0.50" in said
     assert re.search(r"^step 1: \d+% solved, advantages spread by \d\.\d\d$", said, re.MULTILINE)
     (run,) = (tmp_path / "runs").iterdir()

@@ -56,8 +56,7 @@ def test_the_cards_that_have_them_are_ada_and_later() -> None:
 
 
 def here(monkeypatch: pytest.MonkeyPatch, card: Card | None) -> None:
-    for place in ("plan", "fits"):
-        monkeypatch.setattr(f"minizero.planner.{place}.this_card", lambda: card)
+    monkeypatch.setattr("minizero.planner.cards.this_card", lambda: card)
 
 
 @pytest.mark.parametrize("setting", [CACHE, WEIGHTS])

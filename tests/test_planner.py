@@ -431,8 +431,7 @@ def test_a_plan_says_hours_and_what_they_buy_and_no_zero_is_left() -> None:
 
 def on(monkeypatch: pytest.MonkeyPatch, card: Card | None) -> None:
     """This machine has this card, or none."""
-    for place in ("plan", "fill", "fits"):
-        monkeypatch.setattr(f"minizero.planner.{place}.this_card", lambda: card)
+    monkeypatch.setattr("minizero.planner.cards.this_card", lambda: card)
 
 
 def test_the_budget_of_this_machines_card_is_what_was_free_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

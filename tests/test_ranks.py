@@ -22,6 +22,7 @@ from minizero.config import load_config
 from minizero.learn.ranks import ALONE, Ranks, check_equal, join, launched, leads, on_this_machine
 from minizero.selfplay.launch import launch
 from minizero.selfplay.meeting import same_on_all
+from minizero.selfplay.run_loop import resume
 from minizero.selfplay.signals import ends_it_at_ctrl_c
 from minizero.types import ConfigError, RunError
 from tests.thread_ranks import Threads
@@ -36,6 +37,8 @@ EXACT = [str(ROOT / "tests" / "exact_norms.py")]
 
 
 def command(count: int, *arguments: str, program: list[str]) -> list[str]:
+    if count == 1:  # alone: no launcher has to load torch first
+        return [sys.executable, *program, "selfplay", *arguments]
     return [
         sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(count),
         "--rdzv_backend", "c10d", "--rdzv_endpoint", "localhost:0", "--local_addr", "127.0.0.1",
@@ -189,7 +192,7 @@ def test_a_rank_that_dies_ends_all_of_them_and_the_run_resumes(
         assert "Traceback" not in said
     until(lambda: not alive({process.pid, *ranks}), 20)
     done = json.loads((sorted((run / "state").glob("step-*"))[-1] / "state.json").read_text())["step"]
-    finished(started(1, tmp_path, "--resume", str(run), "--steps", str(done + 1)))
+    resume(run, steps=done + 1)
     assert [row["step"] for row in rows_of(run)] == list(range(1, done + 2))
 
 

@@ -157,6 +157,7 @@ def test_a_legend_names_only_task_types_that_are_drawn(tmp_path: Path) -> None:
     assert not any("induction" in legend or ("error</span>" in legend and "deduction" in legend) for legend in legends)
 
 
+@pytest.mark.once
 def test_a_long_run_stays_small(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", steps=20, tasks=60)
     values = {name: value for name, value in run.metrics()[-2].items() if name != "step"}

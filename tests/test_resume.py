@@ -23,6 +23,7 @@ from minizero.selfplay.run_directory import RunDirectory
 from minizero.selfplay.run_loop import RunLoop, Stopped, resume, start
 from minizero.selfplay.validation import Validation, validate
 from minizero.types import RunExists
+from tests.in_process import command as command_line
 
 ROOT = Path(__file__).parent.parent
 SMALL = [
@@ -211,9 +212,7 @@ def test_starting_into_an_existing_run_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_what_would_be_ignored_is_refused(arguments: tuple[str, ...], words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "minizero", "selfplay", *arguments], cwd=ROOT, capture_output=True, text=True
-    )
+    done = command_line("selfplay", *arguments, cwd=ROOT)
     assert (done.returncode, words in " ".join(done.stderr.split())) == (1, True), done.stderr
 
 

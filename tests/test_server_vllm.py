@@ -29,6 +29,7 @@ from minizero.rollout.make import make_sampler
 from minizero.rollout.protocol import drain
 from minizero.rollout.servers import IDLE_S
 from minizero.types import Message, Prompt, Request, SamplerError
+from tests.in_process import command
 from tests.test_vllm import engine, gap
 
 KEY = "sesame"
@@ -148,13 +149,11 @@ def test_stop_strings_end_of_text_and_the_limit(server: RealServer) -> None:
 def test_seeds_and_an_evaluation_by_a_server(server: RealServer, tmp_path: Path) -> None:
     by = [word for one in (f"sampler.url={server.url}", "sampler.backend=server") for word in ("--set", one)]
     own = [word for one in ("adapter.kind=lora", "optim.norm_lr=0", *MODEL) for word in ("--set", one)]
-    for command in (
+    for asked in (
         ["seed", "tiny", "--out", "seeds.jsonl", "--tasks", "3", *own, *by],
         ["evaluate", "tiny", "--limit", "6", "--n", "2", "--set", "model.dtype=float32", *by],
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "minizero", *command], capture_output=True, text=True, cwd=tmp_path
-        )
+        done = command(*asked, cwd=tmp_path)
         assert done.returncode == 0, done.stderr[-3000:]
     assert len((tmp_path / "seeds.jsonl").read_text().splitlines()) == 9
     (results,) = tmp_path.glob("evaluations/*/results.json")

@@ -18,9 +18,13 @@ from minizero.rollout.vllm_count import count_engine
 from minizero.types import SamplerError
 from tests.test_vllm import engine
 
+LLAMA = "Llama-3.1-8B"
+
 
 @engine
-@pytest.mark.parametrize("name", ["Qwen2.5-Coder-3B", "Qwen3-4B-Base", "Llama-3.1-8B"])
+@pytest.mark.parametrize(
+    "name", ["Qwen2.5-Coder-3B", *(pytest.param(name, marks=pytest.mark.slow) for name in ("Qwen3-4B-Base", LLAMA))]
+)
 def test_weights_adapter_and_cache_are_planned_as_vllm_makes_them(name: str) -> None:
     plan = make_plan(resolve(name, (), ("model.quantization=none",)), "a100-80g")
     counted = count_engine(plan.config, plan.shape)

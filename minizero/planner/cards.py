@@ -1,7 +1,7 @@
 """Graphics cards and what they offer: every GeForce RTX from the 20 series on, desktop and laptop, and some of servers.
 
 Reading order: Card, GEFORCE (one row each), CARDS; find_card (a name as a user types it), known_card (as torch calls
-it), this_card.
+it), this_card, card_of (the one that a run uses).
 
 Rows are the maker's: memory, its bandwidth, multiprocessors, the boost clock of the reference card (of a laptop the
 highest that it may reach). Dense 16-bit matrix products with 32-bit sums follow from them: a GeForce multiprocessor
@@ -15,8 +15,12 @@ import difflib
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 from minizero.types import ConfigError
+
+if TYPE_CHECKING:
+    from minizero.config.schema import Config
 
 GIB = 2**30
 OPERATIONS = 512  # of a multiprocessor in a clock
@@ -210,6 +214,11 @@ def this_card() -> Card | None:
         free_at_start(),
         torch.cuda.get_device_capability() >= (8, 9),
     )
+
+
+def card_of(config: Config) -> Card | None:
+    """The card that a run of this config uses here; None: a CPU."""
+    return this_card() if config.model.device != "cpu" else None
 
 
 @cache

@@ -11,7 +11,7 @@ from typing import Any
 
 from minizero.config.schema import Config
 from minizero.planner.calibration import beyond_plan_gib
-from minizero.planner.cards import Card, this_card
+from minizero.planner.cards import Card, card_of
 from minizero.planner.memory import (
     CONTEXT_GIB,
     CPU_KV_GIB,
@@ -116,7 +116,7 @@ def budget_of(config: Config, card: Card | None) -> float:
 def resolve_for_machine(config: Config, sizes: Mapping[str, Any]) -> Config:
     """The config with a value for every setting left at "auto" or 0, on this machine, for a model with these sizes (its
     config.json). A model that the formulas do not describe gets the values that need least memory."""
-    card = this_card() if config.model.device != "cpu" else None
+    card = card_of(config)
     device = "cuda" if card else "cpu"
     try:
         shape = shape_of(sizes, config.model.name)
@@ -128,7 +128,7 @@ def resolve_for_machine(config: Config, sizes: Mapping[str, Any]) -> Config:
 def kv_bytes(config: Config, sizes: Mapping[str, Any]) -> int:
     """Bytes of vLLM's key-value cache for a model with these sizes on this machine. Raises ConfigError when the longest
     sequence does not fit into it, and for a model that the formulas do not describe, unless sampler.kv_gib is set."""
-    card = this_card() if config.model.device != "cpu" else None
+    card = card_of(config)
     device = "cuda" if card else "cpu"
     config = resolve_for_machine(config, sizes)
     try:

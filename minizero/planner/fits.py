@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from minizero.config import Config
 from minizero.config.named import known_models, resolve
-from minizero.planner.cards import this_card
+from minizero.planner.cards import card_of
 from minizero.planner.driver import check_driver, check_has_card
 from minizero.planner.fill import LEAST_SEQUENCES
 from minizero.planner.memory import uses_vllm
@@ -19,7 +19,7 @@ def check_fits(config: Config) -> None:
     """Raise ConfigError, before anything loads, for what this machine cannot hold: on a card what the plan says, on a
     CPU weights that are larger than its memory. A model whose sizes are unknown passes."""
     check_driver(config)
-    card = this_card() if config.model.device != "cpu" else None
+    card = card_of(config)
     if problem := without_fp8(config, card):
         raise ConfigError(problem)
     if card is None:

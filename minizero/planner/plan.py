@@ -14,7 +14,7 @@ from minizero.config import Config, config_from
 from minizero.config.fp8 import fp8_settings
 from minizero.formatting import duration, shell
 from minizero.planner.calibration import Measured, beyond_plan_gib, measured_for, where
-from minizero.planner.cards import Card, find_card, is_part, this_card
+from minizero.planner.cards import Card, card_of, find_card, is_part
 from minizero.planner.fill import CPU_SHARE, LEAST_SEQUENCES, UNPLANNED_GIB, budget_of, filled
 from minizero.planner.members import further_adapters, one_adapter
 from minizero.planner.memory import (
@@ -229,7 +229,7 @@ class Plan:
 
 def make_plan(config: Config, card: str = "") -> Plan:
     """The plan for a named card, for this machine's, or (on a CPU) for its memory."""
-    chosen = find_card(card) if card else (this_card() if config.model.device != "cpu" else None)
+    chosen = find_card(card) if card else card_of(config)
     return plan_on(config, chosen)
 
 

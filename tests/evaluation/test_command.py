@@ -20,6 +20,7 @@ from minizero.evaluation.judges.functions import FunctionJudge
 from minizero.evaluation.problems import Problem, Suite
 from minizero.evaluation.subject import Subject, find_subject
 from minizero.types import EvaluationError, MissingPackage
+from tests.in_process import command
 from tests.made_run import make_run
 
 ROOT = Path(__file__).parents[2]
@@ -41,15 +42,15 @@ def test_the_tiny_model_is_evaluated_continued_and_compared(data: Path, tmp_path
     home = tmp_path / "evaluations" / "tiny-cruxeval-o-compact"
     assert f"{3 * (1 + 2)} answers sampled, 0 were there" in first.stdout
     kept = (home / "samples.jsonl").read_text()
-    more = minizero(*asked, "--n", 3, cwd=tmp_path)
+    more = command(*asked, "--n", 3, cwd=tmp_path)
     assert "3 answers sampled, 9 were there" in more.stdout
     assert (home / "samples.jsonl").read_text().startswith(kept)
     assert json.loads((home / "manifest.json").read_text())["plan"]["style"] == "compact"
-    compared = minizero("compare", home, cwd=tmp_path)
+    compared = command("compare", home, cwd=tmp_path)
     assert compared.returncode == 0, compared.stderr
     assert "3 problems are too few for any conclusion" in compared.stdout
     assert "<svg" in (tmp_path / "comparison" / "comparison.html").read_text()
-    again = minizero(*asked, "--n", 3, "--temperature", 1, cwd=tmp_path)
+    again = command(*asked, "--n", 3, "--temperature", 1, cwd=tmp_path)
     assert again.returncode == 1
     assert again.stderr.startswith("minizero: ")
     assert "another temperature" in again.stderr

@@ -93,6 +93,7 @@ def test_the_first_failed_test_is_known_where_the_program_starts(box: Sandbox, p
     assert FunctionJudge([DOUBLE], box).judge(DOUBLE, program).failed_test == place
 
 
+@pytest.mark.once
 def test_results_that_are_large_together_are_compared_a_few_at_a_time(box: Sandbox) -> None:
     """HumanEval/15 has parts whose results take 200 MB; that must not end the scoring of a wrong answer."""
     problem = made("def f(n):\n    return n * 'x'\n", "f", [[2_000_000 + i] for i in range(64)])
@@ -112,6 +113,7 @@ def test_floats_before_a_part_make_its_tests_tolerant_as_in_evalplus(box: Sandbo
     assert verdict(box, near, strict)["base"] == "wrong"
 
 
+@pytest.mark.once
 def test_a_program_that_is_fast_enough_test_by_test_passes_the_extra_tests(box: Sandbox, monkeypatch: Any) -> None:
     monkeypatch.setattr(functions, "MIN_CPU_S", 0.5)
     slow = "def double(x):\n    for _ in range(8_000_000 * (len(x) == 1)): pass\n    return [2 * i for i in x]\n"
