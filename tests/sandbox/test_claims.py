@@ -123,12 +123,12 @@ def count(pages, needle):
             seen, at = seen + 1, at + 1
     return seen
 def f(backwards, unused):
-    near = {(id(o) >> 20) + step for o in gc.get_objects() for step in (-1, 0, 1)}
+    # Made before the pages are listed, so that each of them counts itself once.
+    wanted, never = [bytes(reversed(text.encode())) for text in (backwards, unused)]
+    near = {(id(o) >> 20) + step for o in [*gc.get_objects(), wanted, never] for step in (-1, 0, 1)}
     heap = libc.sbrk(0) & ~4095
     pages = {(number << 20) + offset for number in near for offset in range(0, 1 << 20, 4096)} | set(range(heap - (8 << 20), heap, 4096))
     pages = sorted(page for page in pages if readable(page))
-    planted = [bytearray(b'planted ' + b'needle')]
-    wanted, never = [bytes(reversed(text.encode())) for text in (backwards, unused)]
     return count(pages, wanted) - count(pages, never), len(pages), count(pages, b'the <program>'[4:]) > 0
 """
 
