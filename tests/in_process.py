@@ -15,9 +15,10 @@ from unittest.mock import patch
 from minizero.cli import main
 
 
-def command(*arguments: object, cwd: Path) -> CompletedProcess[str]:
-    """`minizero` with these arguments."""
-    return _run(["minizero", *map(str, arguments)], cwd, main)
+def command(*arguments: object, cwd: Path, stdin: str = "") -> CompletedProcess[str]:
+    """`minizero` with these arguments and this standard input."""
+    with patch.object(sys, "stdin", io.StringIO(stdin)):
+        return _run(["minizero", *map(str, arguments)], cwd, main)
 
 
 def script(path: Path, *arguments: object, cwd: Path) -> CompletedProcess[str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from minizero.evaluation.ask import Reply, Sides
 from minizero.prompts.question import EXAMPLE, ask, task_of
 from minizero.report.console import Console
 from minizero.types import EvaluationError, StyleError, TaskType
+from tests.in_process import command
 from tests.test_export import a_run
 
 HOSTILE = "\x1b]0;title\x07\x1b[2J[bold]not bold[/bold] \u202ereversed"
@@ -188,9 +187,8 @@ def test_the_run_says_which_style_it_was_trained_on(tmp_path: Path, random_model
         Sides.open(str(run), style="polite")
 
 
-def test_a_question_from_standard_input_is_answered_at_once() -> None:
-    command = [sys.executable, "-m", "minizero", "chat", "tiny", "--set", "run.threads=1"]
-    done = subprocess.run(command, input=EXAMPLE, capture_output=True, text=True, timeout=1500)
+def test_a_question_from_standard_input_is_answered_at_once(tmp_path: Path) -> None:
+    done = command("chat", "tiny", "--set", "run.threads=1", cwd=tmp_path, stdin=EXAMPLE)
     assert done.returncode == 0, done.stderr
     title, *answer = done.stdout.splitlines()
     assert title.startswith("base: ")
