@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import runpy
 import sys
 from collections.abc import Callable
@@ -29,7 +30,7 @@ def script(path: Path, *arguments: object, cwd: Path) -> CompletedProcess[str]:
 def _run(asked: list[str], cwd: Path, call: Callable[[], object]) -> CompletedProcess[str]:
     out, err, status = io.StringIO(), io.StringIO(), 0
     with (
-        patch.object(sys, "argv", asked), contextlib.chdir(cwd),
+        patch.object(sys, "argv", asked), patch.dict(os.environ, COLUMNS="100"), contextlib.chdir(cwd),
         contextlib.redirect_stdout(out), contextlib.redirect_stderr(err),
     ):  # fmt: skip
         try:

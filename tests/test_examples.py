@@ -32,6 +32,13 @@ def printed(script: str, *arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
+def printed_here(name: str, *arguments: str, cwd: Path) -> str:
+    """What a script prints, in this process."""
+    done = script(EXAMPLES / name, *arguments, cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 def module(name: str) -> Any:
     spec = importlib.util.spec_from_file_location(f"example_{name}", EXAMPLES / f"{name}.py")
     assert spec is not None
@@ -96,7 +103,7 @@ def test_its_advantages_are_normalised_by_role_and_task_type() -> None:
 
 
 def test_a_reward_of_ones_own_is_compared_with_the_default(tmp_path: Path) -> None:
-    said = script(EXAMPLES / "own_reward.py", "--steps", "2", "--set", *SMALL, cwd=tmp_path).stdout
+    said = printed_here("own_reward.py", "--steps", "2", "--set", *SMALL, cwd=tmp_path)
     ends = r"\d+\.\d characters a program at first, +\d+\.\d at last   \(runs/"
     assert re.search(rf"^default +{ends}", said, re.MULTILINE)
     assert re.search(rf"^short_program +{ends}", said, re.MULTILINE)
@@ -109,7 +116,7 @@ def test_an_estimator_of_ones_own_has_a_worked_example() -> None:
 
 
 def test_and_trains(tmp_path: Path) -> None:
-    said = script(EXAMPLES / "own_estimator.py", "--steps", "1", "--set", *SMALL, cwd=tmp_path).stdout
+    said = printed_here("own_estimator.py", "--steps", "1", "--set", *SMALL, cwd=tmp_path)
     assert "four answers, two proposals: +1.00 +1.00 -0.50 -0.50 +1.00 -0.50" in said
     assert re.search(r"^step 1: \d+% solved, advantages spread by \d\.\d\d$", said, re.MULTILINE)
     (run,) = (tmp_path / "runs").iterdir()

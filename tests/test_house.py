@@ -29,9 +29,10 @@ WITHOUT_TORCH = ("types", "metrics", "formatting", "config", "tasks", "rewards",
 WITHOUT_TORCH_TOO = ("selfplay.buffer", "selfplay.seeds", "selfplay.scoring", "selfplay.step", "selfplay.run_directory")
 LANDING = 22
 TELLING = 2600  # lines of Python that tell of runs, comparisons and ablations; words and tables stand in templates
-# What is read to understand one step, and how many lines it may have in all, blank ones and imports not counted.
+# What is read to understand one step; how many lines it may have in all, and without blank ones and imports.
 A_STEP = ("selfplay.step", "selfplay.round", "selfplay.scheduler", "selfplay.answers")
-LINES_OF_A_STEP = 460
+LINES_OF_A_STEP = 630
+READ_OF_A_STEP = 460
 
 
 def modules(package: str) -> dict[str, Path]:
@@ -116,8 +117,11 @@ def test_the_landing_is_small() -> None:
 
 
 def test_one_step_can_be_read() -> None:
-    lines = {name: lines_to_read(FILES[f"minizero.{name}"].read_text()) for name in A_STEP}
+    texts = {name: FILES[f"minizero.{name}"].read_text() for name in A_STEP}
+    lines = {name: len(text.splitlines()) for name, text in texts.items()}
     assert sum(lines.values()) <= LINES_OF_A_STEP, lines
+    read = {name: lines_to_read(text) for name, text in texts.items()}
+    assert sum(read.values()) <= READ_OF_A_STEP, read
 
 
 def lines_to_read(text: str) -> int:

@@ -135,7 +135,6 @@ def test_a_call_under_a_program_is_read_in_linear_time(make: Callable[[int], str
     check_linear(programs.split_call, make, programs.MAX_CHARS)
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     "make",
     [

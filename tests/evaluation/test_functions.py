@@ -93,7 +93,6 @@ def test_the_first_failed_test_is_known_where_the_program_starts(box: Sandbox, p
     assert FunctionJudge([DOUBLE], box).judge(DOUBLE, program).failed_test == place
 
 
-@pytest.mark.once
 def test_results_that_are_large_together_are_compared_a_few_at_a_time(box: Sandbox) -> None:
     """HumanEval/15 has parts whose results take 200 MB; that must not end the scoring of a wrong answer."""
     problem = made("def f(n):\n    return n * 'x'\n", "f", [[2_000_000 + i] for i in range(64)])

@@ -85,7 +85,6 @@ def test_every_attack_fails(user: str, without: tuple[str, ...], target: Target)
     assert set(REQUIRED) <= set(outcome["in_force"])
 
 
-@pytest.mark.once
 @pytest.mark.parametrize(
     ("user", "without"),
     [
