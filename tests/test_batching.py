@@ -90,6 +90,47 @@ def test_two_completions_of_one_prompt_share_a_row_by_hand() -> None:
     ]
 
 
+def test_prompts_that_begin_alike_share_a_row_by_hand() -> None:
+    rollouts = [
+        rollout((5, 6, 1), (7, 8)),
+        rollout((5, 6), (9,)),
+        rollout((5, 6, 1), (3,)),
+        rollout((5, 6, 2, 4), (7,)),
+    ]
+    batch = collate_rows(rollouts, [[0, 1, 2, 3]], pad_id=0)
+    assert batch.input_ids.tolist() == [[5, 6, 1, 7, 8, 3, 9, 2, 4, 7]]
+    assert batch.positions.tolist() == [[0, 1, 2, 3, 4, 3, 2, 2, 3, 4]]
+    assert batch.index.tolist() == [0, 2, 1, 3]
+    assert batch.targets.tolist() == [7, 8, 3, 9, 7]
+    assert batch.select.tolist() == [2, 3, 2, 1, 8]  # 9 by the last token of the beginning, which is its whole prompt
+    assert batch.mask is not None
+    assert ["".join("1" if seen else "." for seen in row) for row in batch.mask[0, 0].tolist()] == [
+        "1.........",
+        "11........",
+        "111.......",
+        "1111......",
+        "11111.....",
+        "111..1....",
+        "11....1...",
+        "11.....1..",
+        "11.....11.",
+        "11.....111",
+    ]
+
+
+def test_rows_are_joined_where_a_third_of_each_is_saved_and_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("minizero.learn.batching.SHORTEST", 4)
+    begun = (1,) * 6
+    near, far, other = (*begun, 2), (*begun, *[3] * 5), (9, *begun)
+    rollouts = [rollout(prompt, (4, 4)) for prompt in (near, far, other, near)]
+    assert share_prompts(rollouts, range(4), 100) == [[0, 3, 1], [2]]
+    assert row_tokens(rollouts, [0, 3, 1]) == 6 + 1 + 5 + 3 * 2
+    assert share_prompts(rollouts, range(4), 17) == [[0, 3], [1], [2]]
+    long = [*rollouts[:1], rollout(far, (4,) * 11)]  # 6 of 22 tokens would be saved
+    assert share_prompts(long, range(2), 100) == [[0], [1]]
+    assert share_prompts([*rollouts[:1], rollout(far, (4,) * 7)], range(2), 100) == [[0, 1]]  # 6 of 18
+
+
 def test_prompts_are_shared_only_where_they_are_longer_than_the_completions_and_fit() -> None:
     long, short = (1,) * 6, (2, 2)
     rollouts = [rollout(long, (3, 3)), rollout(short, (4, 4, 4)), rollout(long, (5,)), rollout(short, (6, 6, 6))]
@@ -106,6 +147,27 @@ def test_every_rollout_stands_in_one_row(shapes: list[tuple[int, int]], budget: 
     for row in rows:
         assert len({rollouts[i].completion.prompt_ids for i in row}) == 1
         assert len(row) == 1 or row_tokens(rollouts, row) <= budget
+
+
+@given(st.lists(st.tuples(st.text("ab", min_size=1, max_size=9), st.integers(0, 3)), max_size=20), st.integers(1, 60))
+def test_every_rollout_stands_in_one_joined_row(shapes: list[tuple[str, int]], budget: int) -> None:
+    rollouts = [rollout(tuple(map(ord, prompt)), (1,) * length) for prompt, length in shapes]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("minizero.learn.batching.SHORTEST", 1)
+        rows = share_prompts(rollouts, range(len(rollouts)), budget)
+    assert sorted(i for row in rows for i in row) == list(range(len(rollouts)))
+    batch = collate_rows(rollouts, rows, 0) if rows else collate([], [], 0)
+    assert sorted(batch.index.tolist()) == list(range(len(rollouts)))
+    for row in rows:
+        assert len(row) == 1 or row_tokens(rollouts, row) <= budget
+    if batch.mask is None:
+        return
+    # What a completion token sees is its own text, in order.
+    for place, number in zip(batch.completion_mask.nonzero().tolist(), batch.row.tolist(), strict=True):
+        seen = batch.input_ids[place[0]][batch.mask[place[0], 0, place[1]]].tolist()
+        completion = rollouts[int(batch.index[number])].completion
+        assert [*completion.prompt_ids, *completion.ids][: len(seen)] == seen
+        assert len(seen) == int(batch.positions[place[0], place[1]]) + 1
 
 
 class Tiny(nn.Module):

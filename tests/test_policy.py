@@ -10,6 +10,7 @@ import torch
 
 from minizero.config import load_config
 from minizero.learn.advantages import estimate
+from minizero.learn.batching import share_prompts
 from minizero.learn.kl_base import to_measure
 from minizero.learn.policy import Policy
 from minizero.models.adapter import adapter_layers
@@ -80,13 +81,20 @@ def test_the_gradient_is_the_same_for_any_micro_batch_split(random_model: Path, 
             assert torch.allclose(value, other[name], rtol=1e-3, atol=1e-6), name
 
 
-def test_reading_a_shared_prompt_once_changes_no_gradient(random_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("alike", [15, 12])
+def test_reading_once_what_prompts_share_changes_no_gradient(
+    random_model: Path, monkeypatch: pytest.MonkeyPatch, alike: int
+) -> None:
+    """Prompts of 15 tokens, of which the first `alike` are the same."""
+    monkeypatch.setattr("minizero.learn.batching.SHORTEST", 8)
     shared, alone = (make_policy(random_model, "adapter.kind=full") for _ in range(2))
-    prompt = tuple(range(40, 55))
-    batch = [
-        replace(r, completion=replace(r.completion, prompt_ids=prompt if i % 3 else r.completion.prompt_ids))
-        for i, r in enumerate(rollouts(shared, 16))
-    ]
+    batch = []
+    for i, given in enumerate(rollouts(shared, 16)):
+        prompt = (*range(40, 40 + alike), *[70 + i // 2] * (15 - alike))
+        completion = given.completion if not i % 3 else replace(given.completion, prompt_ids=prompt)
+        batch.append(replace(given, completion=completion))
+    rows = share_prompts(batch, range(16), shared.config.optim.micro_batch_tokens)
+    assert max(len({batch[i].completion.prompt_ids for i in row}) for row in rows) > (1 if alike < 15 else 0)
     left = gradients(shared, batch)
     together = shared.log_probs(batch)
     monkeypatch.setattr("minizero.learn.policy.share_prompts", lambda rollouts, places, budget: [[i] for i in places])
@@ -95,7 +103,7 @@ def test_reading_a_shared_prompt_once_changes_no_gradient(random_model: Path, mo
         assert torch.allclose(value, right[name], rtol=1e-3, atol=1e-6), name
     fresh = make_policy(random_model, "adapter.kind=full", "optim.freeze=true")
     separate = fresh.log_probs(batch)
-    monkeypatch.undo()
+    monkeypatch.setattr("minizero.learn.policy.share_prompts", share_prompts)
     for a, b in zip(fresh.log_probs(batch), separate, strict=True):
         assert torch.allclose(a, b, atol=1e-4)
     assert len(together) == 16

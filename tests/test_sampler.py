@@ -49,6 +49,66 @@ def test_log_probs_are_those_of_a_plain_forward_pass(loaded: LoadedModel) -> Non
             assert value == pytest.approx(expected[start + place - 1, token].item(), abs=2e-4)
 
 
+def _alike(beginning: str) -> list[Request]:
+    """Prompts that begin alike for 70 to 90 tokens, one that is a part of another, and short ones between them."""
+    texts = ["x", "x", "yz" * 9, "", "x" * 20]
+    alike = [request(f"{beginning[0]}{i}", beginning + text, n=1 + i % 2, max_tokens=9) for i, text in enumerate(texts)]
+    return [*alike[:2], request(f"{beginning[0]}-short", beginning[:4]), *alike[2:]]
+
+
+def test_what_prompts_begin_with_is_read_once_and_changes_no_log_prob(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = _alike("ab" * 35), _alike("cd" * 45)
+    read: list[int] = []
+    forward = loaded.model.model.forward
+
+    def counted(*given: Any, **named: Any) -> Any:
+        read.append(named["input_ids"].numel())
+        return forward(*given, **named)
+
+    monkeypatch.setattr(loaded.model.model, "forward", counted)
+    sampler = TransformersSampler(loaded.model, loaded.tokenizer)
+    read.clear()
+    for item in first:
+        sampler.submit(item)
+    found = list(drain(sampler))
+    for item in second:  # these come when the others have ended: what they begin with is new
+        sampler.submit(item)
+    found += drain(sampler)
+    once = sum(read)
+    monkeypatch.setattr("minizero.rollout.beginnings.SHORTEST", 10_000)
+    sampler = TransformersSampler(loaded.model, loaded.tokenizer)
+    read.clear()
+    for item in first + second:
+        sampler.submit(item)
+    plain = {(c.request_id, c.index): c for c in drain(sampler)}
+    assert once < 0.65 * sum(read)
+    assert len(found) == len(plain)
+    for completion in found:
+        expected = plain[completion.request_id, completion.index]
+        assert completion.ids == expected.ids
+        assert completion.log_probs == pytest.approx(expected.log_probs, abs=2e-4)
+
+
+def test_what_was_read_is_read_again_when_the_weights_have_changed(loaded: LoadedModel) -> None:
+    sampler = TransformersSampler(loaded.model, loaded.tokenizer)
+    head = loaded.model.model.layers[0].self_attn.v_proj.weight
+    found = []
+    for change in (sampler.release, lambda: sampler.load(None)):
+        sampler.submit(request("r", "ab" * 40))
+        found += drain(sampler)
+        change()
+        with torch.no_grad():
+            head.neg_()
+    sampler.submit(request("r", "ab" * 40))
+    found += drain(sampler)
+    assert found[0] == found[2]
+    assert found[0].ids != found[1].ids
+    (plain,) = run(loaded, [request("r", "ab" * 40)]).values()
+    assert found[0] == plain
+
+
 def test_the_same_requests_give_the_same_completions_bit_for_bit(loaded: LoadedModel) -> None:
     assert run(loaded, MIXED) == run(loaded, MIXED)
 

@@ -1,7 +1,7 @@
 """Rollouts -> padded micro-batches by a token budget, and which hidden state predicts which completion token.
 
-Reading order: share_prompts (rollouts of one prompt can stand in one row), plan_micro_batches, Batch, collate_rows.
-Only hidden states that predict completion tokens go through the head:
+Reading order: share_prompts (rollouts of one prompt, or of prompts that begin alike, can stand in one row),
+plan_micro_batches, Batch, collate_rows. Only hidden states that predict completion tokens go through the head:
 `log_probs, entropy = chunked_log_probs(hidden.flatten(0, 1)[batch.select], head, batch.targets)`.
 """
 # B rows, N rollouts of a micro-batch (N = B unless prompts are shared), T positions of the longest row, K completion
@@ -18,12 +18,15 @@ from torch import Tensor
 
 from minizero.types import Rollout
 
+SHORTEST = 64  # tokens that prompts begin with alike, before it is worth a look whether their rows can be joined
+WIDEST = 4096  # tokens of a joined row: attention over all of it must stay cheap beside what is saved
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
     """A micro-batch, padded on the right. Tensors of K run over the completion tokens, rollout by rollout."""
 
-    input_ids: Tensor  # [B, T] prompt, its completions one after the other, padding
+    input_ids: Tensor  # [B, T] prompt, its completions one after the other, perhaps the next prompt's rest, padding
     attention_mask: Tensor  # [B, T] 1 where there is a token
     positions: Tensor  # [B, T] of each token in its own sequence: every completion goes on where the prompt ends
     completion_mask: Tensor  # [B, T] bool: this token was sampled and is learned from
@@ -58,10 +61,11 @@ class Batch:
 
 
 def share_prompts(rollouts: Sequence[Rollout], indices: Sequence[int], token_budget: int) -> list[list[int]]:
-    """Rows of rollouts that have the same prompt, so that it is read once for all of them; every index in one row.
+    """Rows of rollouts whose prompts are the same, or begin alike, so that what they have in common is read once; every
+    index in one row. A row of several holds at most `token_budget` tokens.
 
-    Shared only where the prompt is at least as long as each completion: attention runs over the whole row, so long
-    completions side by side would cost more than the prompt saves. A row holds at most `token_budget` tokens.
+    Attention runs over the whole row, so long texts side by side would cost more than they save. One prompt is shared
+    where it is at least as long as each completion, the beginning of several where a third of each is saved by it.
     """
     rows: list[list[int]] = []
     open_row: dict[tuple[int, ...], tuple[list[int], int]] = {}  # prompt -> its last row, and that row's tokens
@@ -75,12 +79,44 @@ def share_prompts(rollouts: Sequence[Rollout], indices: Sequence[int], token_bud
         row.append(i)
         if length <= len(prompt):
             open_row[prompt] = (row, tokens + length)
-    return rows
+    return _share_beginnings(rollouts, rows, min(token_budget, WIDEST))
+
+
+def _share_beginnings(rollouts: Sequence[Rollout], rows: Sequence[list[int]], most: int) -> list[list[int]]:
+    """These rows, those joined whose prompts begin alike; a joined row has at most so many tokens."""
+    joined: list[list[int]] = []
+    open_row: dict[tuple[int, ...], list[int]] = {}  # the first tokens of a prompt -> the last row of such prompts
+    for row in rows:
+        prompt = rollouts[row[0]].completion.prompt_ids
+        if len(prompt) > SHORTEST:
+            mate = open_row.get(prompt[:SHORTEST])
+            tokens = row_tokens(rollouts, row)
+            if mate:
+                both = row_tokens(rollouts, mate + row)
+                if both <= most and 3 * (row_tokens(rollouts, mate) + tokens - both) >= tokens:
+                    mate += row
+                    continue
+            open_row[prompt[:SHORTEST]] = row = list(row)
+        joined.append(row)
+    return joined
 
 
 def row_tokens(rollouts: Sequence[Rollout], row: Sequence[int]) -> int:
-    """Tokens of a row: its prompt once, and all its completions."""
-    return len(rollouts[row[0]].completion.prompt_ids) + sum(len(rollouts[i].completion.ids) for i in row)
+    """Tokens of a row: what its prompts begin with once, the rest of each prompt once, and all completions."""
+    beginning, prompts = _tree(rollouts, row)
+    rests = sum(len(prompt) - len(beginning) for prompt in prompts)
+    return len(beginning) + rests + sum(len(rollouts[i].completion.ids) for i in row)
+
+
+def _tree(rollouts: Sequence[Rollout], row: Sequence[int]) -> tuple[tuple[int, ...], dict[tuple[int, ...], list[int]]]:
+    """What the prompts of a row begin with, and the rollouts of each prompt."""
+    prompts: dict[tuple[int, ...], list[int]] = {}
+    for i in row:
+        prompts.setdefault(rollouts[i].completion.prompt_ids, []).append(i)
+    first, last = min(prompts), max(prompts)  # in the order of texts, all others lie between these
+    pairs = zip(first, last, strict=False)
+    common = next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(first), len(last)))
+    return first[:common], prompts
 
 
 def plan_micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:
@@ -111,7 +147,8 @@ def collate(rollouts: Sequence[Rollout], indices: Sequence[int], pad_id: int) ->
 
 
 def collate_rows(rollouts: Sequence[Rollout], rows: Sequence[Sequence[int]], pad_id: int) -> Batch:
-    """The micro-batch of these rows on the CPU; the rollouts of one row must have the same prompt.
+    """The micro-batch of these rows on the CPU. A row holds what its prompts begin with, then for each prompt its rest
+    and its completions.
 
     Example: prompt 5, 6 and completions 7, 8 and 9: input_ids 5 6 7 8 9, positions 0 1 2 3 2, select 1 2 1.
     """
@@ -119,27 +156,36 @@ def collate_rows(rollouts: Sequence[Rollout], rows: Sequence[Sequence[int]], pad
     shape = (len(rows), width)
     input_ids = torch.full(shape, pad_id, dtype=torch.long)
     positions = torch.zeros(shape, dtype=torch.long)
-    segment = torch.full(shape, -1, dtype=torch.long)  # 0: prompt, 1, 2, ...: the completion it belongs to, -1: padding
+    branch = torch.full(shape, -1, dtype=torch.long)  # 0: the beginning, 1, 2, ...: of which prompt, -1: padding
+    segment = torch.zeros(shape, dtype=torch.long)  # 0: prompt, 1, 2, ...: the completion it belongs to
     sampler_log_probs = torch.zeros(shape, dtype=torch.float32)
     select: list[Tensor] = []
+    flat: list[int] = []
     for b, row in enumerate(rows):
-        prompt = rollouts[row[0]].completion.prompt_ids
-        end = len(prompt)
-        input_ids[b, :end] = torch.tensor(prompt)
+        beginning, prompts = _tree(rollouts, row)
+        common = end = len(beginning)
+        input_ids[b, :end] = torch.tensor(beginning)
         positions[b, :end] = torch.arange(end)
-        segment[b, :end] = 0
-        for number, i in enumerate(row, start=1):
-            completion = rollouts[i].completion
-            _check(rollouts[i], prompt)
-            start, end = end, end + len(completion.ids)
-            input_ids[b, start:end] = torch.tensor(completion.ids)
-            positions[b, start:end] = torch.arange(len(prompt), len(prompt) + len(completion.ids))
-            segment[b, start:end] = number
-            sampler_log_probs[b, start:end] = torch.tensor(completion.log_probs)
-            before = torch.arange(start - 1, end - 1)
-            before[:1] = len(prompt) - 1  # the first token of every completion is predicted by the prompt's last
-            select.append(b * width + before)
-    flat = [i for row in rows for i in row]
+        branch[b, :end] = 0
+        for number, (prompt, same) in enumerate(prompts.items(), start=1):
+            start, end = end, end + len(prompt) - common
+            input_ids[b, start:end] = torch.tensor(prompt[common:])
+            positions[b, start:end] = torch.arange(common, len(prompt))
+            last = (end if end > start else common) - 1  # of the prompt: it predicts the first token of each completion
+            begun = start
+            for i in same:
+                completion = rollouts[i].completion
+                _check(rollouts[i])
+                flat.append(i)
+                start, end = end, end + len(completion.ids)
+                input_ids[b, start:end] = torch.tensor(completion.ids)
+                positions[b, start:end] = torch.arange(len(prompt), len(prompt) + len(completion.ids))
+                segment[b, start:end] = len(flat)
+                sampler_log_probs[b, start:end] = torch.tensor(completion.log_probs)
+                before = torch.arange(start - 1, end - 1)
+                before[:1] = last
+                select.append(b * width + before)
+            branch[b, begun:end] = number
     lengths = torch.tensor([len(rollouts[i].completion.ids) for i in flat], dtype=torch.long)
     completion_mask = segment > 0
     row_of_token = torch.arange(len(flat)).repeat_interleave(lengths)
@@ -148,7 +194,7 @@ def collate_rows(rollouts: Sequence[Rollout], rows: Sequence[Sequence[int]], pad
     has_mask = torch.tensor([bool(rollouts[i].completion.masked) for i in flat], dtype=torch.bool)
     return Batch(
         input_ids=input_ids,
-        attention_mask=(segment >= 0).long(),
+        attention_mask=(branch >= 0).long(),
         positions=positions,
         completion_mask=completion_mask,
         sampler_log_probs=sampler_log_probs,
@@ -156,7 +202,7 @@ def collate_rows(rollouts: Sequence[Rollout], rows: Sequence[Sequence[int]], pad
         targets=input_ids[completion_mask],
         row=row_of_token,
         index=torch.tensor(flat, dtype=torch.long),
-        mask=_attention_mask(segment) if any(len(row) > 1 for row in rows) else None,
+        mask=_attention_mask(branch, segment) if any(len(row) > 1 for row in rows) else None,
         masked=torch.tensor(masks.pop()) if masks else None,
         is_masked=has_mask[row_of_token] if has_mask.any() else None,
     )
@@ -184,19 +230,20 @@ def aligned(batch: Batch, multiple: int = 16) -> Batch:
     )
 
 
-def _attention_mask(segment: Tensor) -> Tensor:
-    """mask[B, 1, T, T]: a token sees what comes before it of the prompt and of its own completion, and itself."""
+def _attention_mask(branch: Tensor, segment: Tensor) -> Tensor:
+    """mask[B, 1, T, T]: a token sees itself and, of what comes before, the beginning, the rest of its own prompt, and
+    its own completion."""
     width = segment.shape[1]
     causal = torch.ones(width, width, dtype=torch.bool).tril()
-    same = segment[:, :, None] == segment[:, None, :]
-    prompt = segment[:, None, :] == 0
-    return (causal & (same | prompt))[:, None]
+    beginning, prompt = branch[:, None, :] == 0, segment[:, None, :] == 0
+    same_prompt = branch[:, :, None] == branch[:, None, :]
+    same_completion = segment[:, :, None] == segment[:, None, :]
+    return (causal & (beginning | (same_prompt & (prompt | same_completion))))[:, None]
 
 
-def _check(rollout: Rollout, prompt: tuple[int, ...]) -> None:
+def _check(rollout: Rollout) -> None:
     completion = rollout.completion
-    assert completion.prompt_ids == prompt, "the rollouts of one row must have the same prompt"
-    if not prompt:
+    if not completion.prompt_ids:
         raise ValueError(f"{completion.request_id}: an empty prompt, so nothing predicts the first completion token")
     if len(completion.log_probs) != len(completion.ids):
         raise ValueError(

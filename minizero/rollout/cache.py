@@ -82,6 +82,16 @@ class BatchCache(Cache):
         for layer in self.slabs:
             layer.set([v.gather(2, source.expand(-1, v.shape[1], -1, v.shape[3])) for v in layer.views()], total)
 
+    def beginning(self, columns: int) -> BatchCache:
+        """A cache of the first columns of the first row, which has no padding there. It shares their memory until it is
+        written to."""
+        part = BatchCache(len(self.layers))
+        part.starts = self.starts[:1]
+        for here, layer in zip(part.layers, self.layers, strict=True):
+            if isinstance(here, Slab) and isinstance(layer, Slab) and layer.buffers:
+                here.set([view[:1, :, :columns] for view in layer.views()], columns)
+        return part
+
     def select(self, rows: Tensor) -> None:
         """Keep these rows (repeats allowed, for n samples of one prompt), and drop columns that no row needs."""
         starts = self.starts[rows]

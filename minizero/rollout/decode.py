@@ -76,14 +76,28 @@ class PaddedRows:
     def length(self) -> int:
         return self.cache.length
 
+    def empty(self) -> PaddedRows:
+        """Another decoder of this model."""
+        return PaddedRows(self._architecture)
+
+    def beginning(self, columns: int) -> PaddedRows:
+        """The first columns of the first row, without a copy: what prompts that begin alike may go on after."""
+        part = self.empty()
+        part.cache = self.cache.beginning(columns)
+        return part
+
     def prefill(self, prompts: Sequence[Sequence[int]], pad_id: int) -> Tensor:
+        """Read the prompts, one row each; where a row is there already, as what follows on it."""
         lengths = torch.tensor([len(ids) for ids in prompts], device=self._device)
+        before = self.length
+        if before:
+            self.cache.select(torch.zeros_like(lengths))
         padded = torch.full((len(prompts), int(lengths.max())), pad_id, device=self._device)
         for i, ids in enumerate(prompts):
             padded[i, : len(ids)] = torch.tensor(ids, device=self._device)
         # Right padding needs no mask: no token of a prompt comes after it, so none sees it.
         out = self._architecture.body(input_ids=padded, past_key_values=self.cache, use_cache=True)
-        self.cache.align_right(lengths)
+        self.cache.align_right(before + lengths)
         return hidden_states(out)[torch.arange(len(prompts), device=self._device), lengths - 1]
 
     def step(self, tokens: Tensor, positions: Tensor) -> Tensor:

@@ -3,9 +3,9 @@
 Reading order: TransformersSampler.submit, poll (admit waiting prompts, one token for every row, drop ended rows), then
 _prefill and choose_tokens. How rows are decoded is in decode.py. Rows that have ended leave the batch, and waiting
 prompts enter it, when a quarter of the rows has ended: both copy the whole cache. A model whose own cache must be used
-decodes prompts of one length at a time. The n completions of a prompt share its prefill. What is sampled depends only
-on the requests and their order: every completion draws from its own counter-based stream (its seed, its index, the
-position), never from a global generator.
+decodes prompts of one length at a time. The n completions of a prompt share its prefill, and prompts that begin alike
+share their beginning's (beginnings.py). What is sampled depends only on the requests and their order: every completion
+draws from its own counter-based stream (its seed, its index, the position), never from a global generator.
 """
 # B rows · T prompt tokens · V vocabulary · H hidden width
 
@@ -24,7 +24,8 @@ from minizero.learn.batching import plan_micro_batches
 from minizero.models.architecture import describe, text_sizes
 from minizero.models.names import positions_change_after
 from minizero.models.tokenizer import Tokenizer
-from minizero.rollout.decode import Decoder, choose_decoder
+from minizero.rollout.beginnings import Beginnings, Group
+from minizero.rollout.decode import Decoder, PaddedRows, choose_decoder
 from minizero.rollout.protocol import stream_seed
 from minizero.types import MASK_BIAS, Completion, ModelError, Prompt, Request
 
@@ -78,6 +79,7 @@ class TransformersSampler:
         self._decoder_type = choose_decoder(self._architecture)
         self._decoder: Decoder = self._decoder_type(self._architecture)
         self._eos = torch.tensor(tokenizer.eos_ids, device=self._device)
+        self._beginnings = Beginnings()
         self._usage: dict[str, float] = {}
         self.take_usage()
 
@@ -114,9 +116,11 @@ class TransformersSampler:
 
     def load(self, adapter: Any) -> None:
         """Nothing to copy: the policy's own weights are sampled from."""
+        self._beginnings.forget()
 
     def release(self) -> None:
-        """Nothing is held between requests."""
+        """Only the beginnings of prompts are held between requests."""
+        self._beginnings.forget()
 
     def resume(self) -> None:
         """Nothing was given back."""
@@ -204,8 +208,12 @@ class TransformersSampler:
 
     def _enter(self, group: list[tuple[Request, list[int]]]) -> list[Completion]:
         started = time.perf_counter()
-        passes = plan_micro_batches([len(ids) for _, ids in group], PREFILL_TOKENS)
-        entering = [self._prefill([group[i] for i in places]) for places in passes]
+        prompts = [ids for _, ids in group]
+        entering = [
+            self._prefill([group[same.places[k]] for k in part], same)
+            for same in self._begin_alike(prompts)
+            for part in plan_micro_batches([len(prompts[i]) - same.read for i in same.places], PREFILL_TOKENS)
+        ]
         self._decoder.join([decoder for _, decoder in entering])
         rows = [row for rows, _ in entering for row in rows]
         self._rows += [row for row in rows if not row.finish]
@@ -213,10 +221,16 @@ class TransformersSampler:
         self._usage["prefill_s"] += time.perf_counter() - started
         return [self._completion(row) for row in rows if row.finish]
 
-    def _prefill(self, group: list[tuple[Request, list[int]]]) -> tuple[list[_Row], Decoder]:
+    def _begin_alike(self, prompts: list[list[int]]) -> list[Group]:
+        if isinstance(self._decoder, PaddedRows) and self._architecture.is_plain:
+            return self._beginnings.of(prompts, self._decoder, self._side, self.tokenizer.pad_id)
+        return [Group(list(range(len(prompts))), 0, None)]
+
+    def _prefill(self, group: list[tuple[Request, list[int]]], same: Group) -> tuple[list[_Row], Decoder]:
         """The rows of these requests with their first token, and the decoder of those that have not ended with it."""
-        decoder = self._decoder_type(self._architecture)
-        last = decoder.prefill([ids for _, ids in group], self.tokenizer.pad_id)  # [B, H]
+        new = self._decoder_type(self._architecture)
+        decoder: Decoder = same.after.beginning(same.read) if same.after else new
+        last = decoder.prefill([ids[same.read :] for _, ids in group], self.tokenizer.pad_id)  # [B, H]
         counts = torch.tensor([request.n for request, _ in group], device=self._device)
         owner = torch.arange(len(group), device=self._device).repeat_interleave(counts)
         logits = self._architecture.logits(last)[owner]
