@@ -310,7 +310,7 @@ def test_a_step_without_a_model_takes_three_lines(box: Sandbox) -> None:
 
 def test_a_style_that_a_model_decides_has_to_be_given(box: Sandbox) -> None:
     config = load_config("tiny", {"prompt.style": "auto"})
-    with pytest.raises(ConfigError, match="Give it style=, one of r1, chat, few-shot, compact"):
+    with pytest.raises(ConfigError, match="Give it style=, one of r1, chat, few-shot, direct, compact"):
         SelfPlay(config, sampler=minizero.ScriptedSampler(lambda request, index: ""), box=box)
 
 

@@ -183,7 +183,7 @@ def test_the_run_says_which_style_it_was_trained_on(tmp_path: Path, random_model
     (run / "config.toml").write_text(text)
     assert load_config([run / "config.toml"]).prompt.style == "compact"
     assert Sides.open(str(run), settings=("run.threads=1", "model.device=cpu")).style == "compact"
-    with pytest.raises(EvaluationError, match="expected auto or one of r1, chat, few-shot, compact"):
+    with pytest.raises(EvaluationError, match="expected auto or one of r1, chat, few-shot, direct, compact"):
         Sides.open(str(run), style="polite")
 
 

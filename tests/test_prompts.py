@@ -172,7 +172,7 @@ def test_a_bool_is_no_answer_to_whether_it_may_think() -> None:
 
 
 def test_an_unknown_style_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="expected one of r1, chat, few-shot, compact"):
+    with pytest.raises(ValueError, match="expected one of r1, chat, few-shot, direct, compact"):
         prompts.solve("auto", TASKS[DEDUCTION], settings=SETTINGS)
 
 

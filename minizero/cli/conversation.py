@@ -48,7 +48,7 @@ def chat(
         _ask(sides, console, out, question, temperature, rng_seed)
         return
     console.say(f"{sides.subject.name}, prompt style {sides.style}. {HELP}")
-    if sides.style in ("compact", "few-shot"):
+    if sides.style in ("compact", "few-shot", "direct"):
         console.say(f"\n{FORMS}")
     while question := read_question(read):
         try:

@@ -39,9 +39,10 @@ FORBIDDEN_ATTRIBUTES = _words("""
 class PromptConfig(Section):
     """What the model is shown and asked for."""
 
-    style: Literal["auto", "r1", "chat", "few-shot", "compact"] = "auto"
+    style: Literal["auto", "r1", "chat", "few-shot", "direct", "compact"] = "auto"
     """r1 for base models (AZR's template), chat for instruct models, few-shot for models too small to keep another's
-    form (plain text with worked examples), compact for the tiny model; auto: by the model, never few-shot."""
+    form (plain text with worked examples), direct for the smallest (Python that breaks off where the answer stands, no
+    examples, no reasoning), compact for the tiny model; auto: by the model, never few-shot or direct."""
     examples: int = Field(6, ge=0)
     """Earlier tasks shown in a propose prompt (AZR's K = 6). 0 is the paper's "without references"."""
     induction_inputs: int = Field(10, ge=2)
@@ -80,6 +81,8 @@ def think_problem(style: str, think: str) -> str:
     """Why a prompt style cannot do what prompt.think asks, and what to do; "" when it can."""
     if style == "r1" and think == "off":
         return "think = off, but the style r1 always reasons before its answer. Try --set prompt.style=chat"
+    if style == "direct" and think == "on":
+        return "think = on, but the style direct answers at once. Try --set prompt.style=few-shot"
     return ""
 
 

@@ -21,7 +21,7 @@ from minizero.evaluation import few_shot
 from minizero.evaluation.judges.values import as_task
 from minizero.evaluation.problems import Problem, Suite
 from minizero.evaluation.sanitise import sanitise
-from minizero.prompts import r1
+from minizero.prompts import direct, r1
 from minizero.tasks.blocks import without_reasoning
 from minizero.tasks.parsing import parse_answer
 from minizero.types import EvaluationError, Message, ParseError, Prompt, TaskType
@@ -66,6 +66,8 @@ def ask(suite: Suite, problem: Problem, style: str) -> Prompt:
             f"format = compact does not fit {suite.name}: it is the tiny model's language for values. Try cruxeval."
         )
     if style == "direct":
+        if task_type:
+            return direct.solve(as_task(problem, task_type))
         return Prompt((Message("user", _direct(suite, problem)),), stop=_direct_stops(suite))
     if suite.kind == "program" and style == "chat":
         text = _CHAT_PROGRAM.format(prompt=problem.prompt.strip())
@@ -79,11 +81,6 @@ def ask(suite: Suite, problem: Problem, style: str) -> Prompt:
 
 
 def _direct(suite: Suite, problem: Problem) -> str:
-    if suite.kind == "output":
-        return f"{problem.prompt}\n\nassert f({problem.data['input']}) =="
-    if suite.kind == "input":
-        # Not "f(": tokens join the parenthesis with the quote that may follow it.
-        return f"{problem.prompt}\n\n# A call that gives {problem.data['output']}:\nresult = f"
     if suite.kind == "mathematics":
         return f"Question: {problem.prompt.strip()}\nAnswer: The final answer is \\boxed{{"
     return problem.prompt.strip() + "\n"

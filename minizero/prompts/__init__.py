@@ -1,7 +1,7 @@
-"""The prompts: two roles, four task types, four styles. One function for each role; a module for each style.
+"""The prompts: two roles, four task types, five styles. One function for each role; a module for each style.
 
-Reading order: propose, solve; then chat.py (instruct models), r1.py (base models), few_shot.py (small ones), compact.py
-(the tiny model).
+Reading order: propose, solve; then chat.py (instruct models), r1.py (base models), few_shot.py and direct.py (small
+ones), compact.py (the tiny model).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from minizero.prompts import chat, compact, few_shot, r1
+from minizero.prompts import chat, compact, direct, few_shot, r1
 from minizero.types import Prompt, StyleError, Task, TaskType
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STYLES", "propose", "solve"]
 
-STYLES = ("r1", "chat", "few-shot", "compact")
+STYLES = ("r1", "chat", "few-shot", "direct", "compact")
 
 
 def propose(
@@ -42,7 +42,7 @@ def propose(
         return compact.propose(task_type, examples, lines=lines, inputs=settings.induction_inputs)
     if style == "chat":
         return chat.propose(task_type, examples, lines=lines, inputs=settings.induction_inputs, composites=composites)
-    if style == "few-shot":
+    if style in ("few-shot", "direct"):
         inputs = settings.induction_inputs
         return few_shot.propose(task_type, examples, lines=lines, inputs=inputs, composites=composites)
     return r1.propose(
@@ -64,6 +64,8 @@ def solve(style: str, task: Task, *, settings: PromptConfig) -> Prompt:
         return chat.solve(task, think=settings.think != "off")
     if style == "few-shot":
         return few_shot.solve(task, think=settings.think != "off")
+    if style == "direct":
+        return direct.solve(task)
     return r1.solve(task, stop_at_answer=settings.stop_at_answer)
 
 

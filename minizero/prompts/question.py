@@ -5,7 +5,7 @@ Reading order: ask; for the tiny model a question is a task, read by task_of.
 
 from __future__ import annotations
 
-from minizero.prompts import compact, few_shot
+from minizero.prompts import compact, direct, few_shot
 from minizero.prompts.r1 import WRAPPER
 from minizero.tasks import blocks
 from minizero.types import Message, Pair, Prompt, StyleError, Task, TaskType
@@ -19,13 +19,15 @@ FORMS = (
 
 def ask(style: str, question: str) -> Prompt:
     """The prompt of a question. chat: a user's turn in the model's own template; r1: AZR's conversation in plain text;
-    compact, few-shot: the task that the question holds. Raises StyleError where it holds none."""
+    compact, few-shot, direct: the task that the question holds. Raises StyleError where it holds none."""
     if style == "chat":
         return Prompt((Message("user", question),), chat=True)
     if style == "r1":
         message = Message("user", WRAPPER.format(question=question))
         return Prompt((message,), prefill="<think>", stop=("</answer>",))
     task = task_of(question)
+    if style == "direct":
+        return direct.solve(task)
     return few_shot.solve(task, think=True) if style == "few-shot" else compact.solve(task)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from minizero.tasks import blocks, tags
+from minizero.tasks import blocks, continued, tags
 from minizero.tasks.programs import name_entry_f, parse, split_call, tests_itself, tidy
 from minizero.types import Answer, ParseError, Proposal, Role, TaskType
 
@@ -30,6 +30,8 @@ REASONS = {
     "composite_unused": "The program does not call a function that it was given to build on.",
     "composite_redefined": "The program defines anew what it was given to build on.",
 }
+
+WRITTEN_IN_TAGS = ("few-shot", "direct")  # styles whose proposals are
 
 _DEFINITION = re.compile(r"^[^\S\n]*def\s+\w+\s*\(", re.MULTILINE)
 _LIST_MARK = re.compile(r"\A\s*(?:[-*]\s+|\d+[.)](?:\s+|(?=[\[({'\"])))")
@@ -53,7 +55,7 @@ def parse_proposal(
     text = answer_part(text, style)
     if not text.strip():
         return ParseError("no_answer")
-    if style == "few-shot":
+    if style in WRITTEN_IN_TAGS:
         text = tags.as_blocks(text)
     is_induction = task_type is TaskType.INDUCTION
     if is_induction and program is not None:
@@ -89,6 +91,8 @@ def parse_answer(task_type: TaskType, text: str, *, style: str) -> Answer | Pars
         return ParseError("no_answer")
     if style == "few-shot":
         return tags.answer(task_type, text)
+    if style == "direct":
+        return continued.answer(task_type, text)
     if task_type is TaskType.INDUCTION:
         programs = blocks.programs(text) or blocks.bare_blocks(text)
         return Answer(task_type, programs[-1]) if programs else ParseError("no_program")
@@ -103,7 +107,8 @@ def format_ok(role: Role, task_type: TaskType, text: str, *, style: str) -> bool
     """Whether a completion (with its prefill) keeps the form that its style asks for.
 
     r1: <think> ... </think> <answer> ... </answer> from the start, nothing between the two (docs/algorithm.md 2.1).
-    few-shot: the tags are closed, and an answer about a value is an assertion.
+    few-shot: the tags are closed, and an answer about a value is an assertion. direct: the answer is Python, a value of
+    literals alone; proposals are few-shot's.
     Otherwise: every block that the role and type need is there, properly closed (a call under the program is an input).
     Reasoning that does not end keeps no form.
     """
@@ -114,7 +119,9 @@ def format_ok(role: Role, task_type: TaskType, text: str, *, style: str) -> bool
         between = re.search(r"</think>\s*<answer>", text)
         return text.startswith("<think>") and between is not None and "</answer>" in text[between.end() :]
     answer = blocks.plain_newlines(answer)
-    if style == "few-shot":
+    if style == "direct" and role is Role.SOLVE:
+        return continued.is_whole(task_type, answer)
+    if style in WRITTEN_IN_TAGS:
         if role is Role.SOLVE:
             return tags.is_closed(answer) and isinstance(tags.answer(task_type, answer), Answer)
         answer = tags.as_blocks(answer)

@@ -58,7 +58,7 @@ def value_of(text: str) -> str:
     parts = text.split("==", MOST_SIGNS)
     ends = ["==".join(parts[place:]).strip() for place in range(len(parts))]
     tries = [text for end in ends for text in (end, end.partition("\n")[0].strip())]
-    return next((text for text in tries if _is_value(text)), tries[-1])
+    return next((text for text in tries if is_value(text)), tries[-1])
 
 
 def _arguments(text: str) -> str:
@@ -71,7 +71,8 @@ def _arguments(text: str) -> str:
     )
 
 
-def _is_value(text: str) -> bool:
+def is_value(text: str) -> bool:
+    """Whether the text is a literal, of a length that is worth a try."""
     if len(text) > LONGEST:
         return False
     try:
