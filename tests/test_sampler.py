@@ -14,6 +14,7 @@ from minizero.config.schema import ModelConfig
 from minizero.models.load import LoadedModel, load
 from minizero.rollout import transformers
 from minizero.rollout.cache import BatchCache
+from minizero.rollout.decode import PaddedRows
 from minizero.rollout.protocol import drain
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.rollout.transformers import TransformersSampler, choose_tokens, uniform
@@ -89,6 +90,28 @@ def test_what_prompts_begin_with_is_read_once_and_changes_no_log_prob(
         expected = plain[completion.request_id, completion.index]
         assert completion.ids == expected.ids
         assert completion.log_probs == pytest.approx(expected.log_probs, abs=2e-4)
+
+
+def test_prompts_that_begin_each_in_its_own_way_are_read_together_and_not_kept(loaded: LoadedModel) -> None:
+    sampler = TransformersSampler(loaded.model, loaded.tokenizer)
+    sizes = []
+
+    def prefilled(self: Any, prompts: Any, pad_id: int) -> Any:
+        sizes.append([len(ids) for ids in prompts])
+        return prefill(self, prompts, pad_id)
+
+    prefill = PaddedRows.prefill
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PaddedRows, "prefill", prefilled)
+        for i in range(12):
+            sampler.submit(request(f"o{i}", chr(97 + i) * 70, max_tokens=2))
+        list(drain(sampler))
+        assert sizes == [[70] * 12]
+        for i in range(12):  # now they come again: the beginnings of the last are kept
+            sampler.submit(request(f"o{i}", chr(97 + i) * 70 + "x", max_tokens=2))
+        list(drain(sampler))
+    assert sum(len(lengths) == 1 and lengths[0] == 70 for lengths in sizes) == 12
+    assert len(sampler._beginnings._kept) == 8
 
 
 def test_what_was_read_is_read_again_when_the_weights_have_changed(loaded: LoadedModel) -> None:
