@@ -384,6 +384,7 @@ RUN = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_run_of_a_population_ends_where_an_uninterrupted_one_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

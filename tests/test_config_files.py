@@ -79,8 +79,8 @@ def test_a_model_without_a_config_says_so_and_names_the_nearest(elsewhere: Path)
     )
     assert origin("other", (Path("configs/ablations/azr.toml"),)) == (
         "Settings: other has no config of its own, so the general defaults hold under "
-        f"{ROOT / 'configs/ablations/azr.toml'}. Models with one: Llama-3.1-8B, Qwen2.5-7B, Qwen2.5-Coder-0.5B-Instruct, "
-        "Qwen2.5-Coder-1.5B, Qwen2.5-Coder-3B, Qwen2.5-Coder-7B, Qwen3-4B-Base, tiny."
+        f"{ROOT / 'configs/ablations/azr.toml'}. Models with one: Llama-3.1-8B, Qwen2.5-7B, "
+        "Qwen2.5-Coder-0.5B-Instruct, Qwen2.5-Coder-1.5B, Qwen2.5-Coder-3B, Qwen2.5-Coder-7B, Qwen3-4B-Base, tiny."
     )
 
 

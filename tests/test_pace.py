@@ -19,7 +19,8 @@ from minizero.types import Completion, ConfigError
 
 ROOT = Path(__file__).parent.parent
 OVERLAYS = sorted((ROOT / "configs" / "overlays").glob("*.toml"))
-CARD_CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.toml") if path.stem != "tiny")
+FOR_PROCESSORS = ("tiny", "Qwen2.5-Coder-0.5B-Instruct")
+CARD_CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.toml") if path.stem not in FOR_PROCESSORS)
 CODER_3B = ("model.name=Qwen/Qwen2.5-Coder-3B", "sampler.max_rows=128")
 
 

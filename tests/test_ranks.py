@@ -196,6 +196,7 @@ def test_a_rank_that_dies_ends_all_of_them_and_the_run_resumes(
     assert [row["step"] for row in rows_of(run)] == list(range(1, done + 2))
 
 
+@pytest.mark.slow
 @LAUNCHERS
 def test_ctrl_c_stops_all_in_good_order(tmp_path: Path, program: list[str] | None) -> None:
     process, run = one_step_in(tmp_path, "stopped", program)

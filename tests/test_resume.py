@@ -73,7 +73,8 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return outcome(path)
 
 
-@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 8))])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 8))
 def test_a_run_killed_at_random_moments_ends_where_an_uninterrupted_one_ends(
     tmp_path: Path, uninterrupted: dict[str, Any], seed: int
 ) -> None:

@@ -185,6 +185,7 @@ def test_keys_of_the_real_server(server: RealServer, monkeypatch: pytest.MonkeyP
         sampler_of(server)
 
 
+@pytest.mark.slow
 @engine
 def test_a_server_that_is_killed_in_the_middle_of_a_step_is_waited_for(
     server: RealServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

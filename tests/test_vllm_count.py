@@ -20,14 +20,8 @@ from tests.test_vllm import engine
 
 
 @engine
-@pytest.mark.parametrize(
-    "name",
-    [
-        "Qwen2.5-Coder-3B",
-        pytest.param("Qwen3-4B-Base", marks=pytest.mark.slow),
-        pytest.param("Llama-3.1-8B", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Qwen2.5-Coder-3B", "Qwen3-4B-Base", "Llama-3.1-8B"])
 def test_weights_adapter_and_cache_are_planned_as_vllm_makes_them(name: str) -> None:
     plan = make_plan(resolve(name, (), ("model.quantization=none",)), "a100-80g")
     counted = count_engine(plan.config, plan.shape)

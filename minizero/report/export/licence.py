@@ -15,6 +15,7 @@ from minizero.models.names import HUB_S, TINY, locate
 
 LONGEST = 200_000  # characters read of a file
 KNOWN = {  # of the bases in configs/: name -> licence as the hub calls it; for machines that reach no hub
+    "Qwen/Qwen2.5-Coder-0.5B-Instruct": "apache-2.0",
     "Qwen/Qwen2.5-Coder-1.5B": "apache-2.0",
     "Qwen/Qwen2.5-Coder-3B": "qwen-research",
     "Qwen/Qwen2.5-Coder-7B": "apache-2.0",
