@@ -4,7 +4,7 @@
 
 The questions are those of self-play (its built-in seed tasks, in the model's prompt style), each attempted several
 times at temperature 1 by the adapter. The samplers take turns in one process. New tokens are counted up to the end of
-each answer. Reading order: main, sample.
+each answer.
 """
 
 from __future__ import annotations
@@ -14,21 +14,9 @@ import importlib.util
 import os
 import statistics
 import time
-from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")
-
-
-def sample(sampler: Any, prompts: list[Any], attempts: int, tokens: int) -> tuple[int, float]:
-    """New tokens, and seconds."""
-    from minizero.rollout.protocol import drain
-    from minizero.types import Request
-
-    started = time.perf_counter()
-    for i, prompt in enumerate(prompts):
-        sampler.submit(Request(f"q{i}", prompt, tokens, i, n=attempts))
-    return sum(len(completion.ids) for completion in drain(sampler)), time.perf_counter() - started
 
 
 def main() -> None:
@@ -40,6 +28,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], dest="settings")
     asked = parser.parse_args()
+
+    from sampler_bench import through_minizero
 
     from minizero.config import load_config
     from minizero.learn.policy import Policy
@@ -65,7 +55,9 @@ def main() -> None:
     speeds: dict[str, list[float]] = {name: [] for name in names}
     for turn in range(asked.rounds + 1):
         for name in names if turn % 2 else names[::-1]:
-            tokens, seconds = sample(samplers[name], prompts, asked.attempts, asked.tokens)
+            started = time.perf_counter()
+            tokens = through_minizero(samplers[name], prompts, asked.attempts, asked.tokens)
+            seconds = time.perf_counter() - started
             print(f"{name}: {tokens} tokens in {seconds:.1f} s{'' if turn else ' (warming up)'}", flush=True)
             if turn:
                 speeds[name].append(tokens / seconds)

@@ -16,11 +16,10 @@ from minizero.planner.pace import COMPLETION, KINDS, bounds, seconds, work_done,
 from minizero.planner.plan import NIGHT_S, Plan
 from minizero.planner.shapes import KNOWN
 from minizero.types import Completion, ConfigError
+from tests.card_configs import CARD_CONFIGS
 
 ROOT = Path(__file__).parent.parent
 OVERLAYS = sorted((ROOT / "configs" / "overlays").glob("*.toml"))
-FOR_PROCESSORS = ("tiny", "Qwen2.5-Coder-0.5B-Instruct")
-CARD_CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.toml") if path.stem not in FOR_PROCESSORS)
 CODER_3B = ("model.name=Qwen/Qwen2.5-Coder-3B", "sampler.max_rows=128")
 
 

@@ -19,6 +19,7 @@ from minizero.planner.memory import kv_token_bytes, layer_bytes, longest, memory
 from minizero.planner.pace import seconds, work_done, work_of
 from minizero.planner.shapes import KNOWN, find_shape, shape_of
 from minizero.types import Completion, ConfigError, ModelError
+from tests.card_configs import CARD_CONFIGS
 
 ROOT = Path(__file__).parent.parent
 CODER_3B = ("model.name=Qwen/Qwen2.5-Coder-3B",)
@@ -301,10 +302,6 @@ def test_a_shared_prompt_is_read_once_and_learned_from_each_time() -> None:
     wrote = [Completion("a", i, (1,) * 10, (2,) * 4, (0.0,) * 4, "", "stop") for i in range(3)]
     work = work_done(wrote, wrote[:2])
     assert (work.generated, work.prompts, work.trained, work.sequences, work.trained_sequences) == (12, 10, 28, 3, 2)
-
-
-FOR_PROCESSORS = ("tiny", "Qwen2.5-Coder-0.5B-Instruct")
-CARD_CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.toml") if path.stem not in FOR_PROCESSORS)
 
 
 @pytest.mark.parametrize("path", CARD_CONFIGS, ids=lambda path: path.stem)

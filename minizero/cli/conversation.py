@@ -17,7 +17,7 @@ from rich.text import Text
 
 from minizero.evaluation.ask import Reply, Sides
 from minizero.formatting import duration, visible
-from minizero.prompts.question import FORMS
+from minizero.prompts.question import FORMS, FREE
 from minizero.report.console import Console
 from minizero.types import EvaluationError, StyleError
 
@@ -48,7 +48,7 @@ def chat(
         _ask(sides, console, out, question, temperature, rng_seed)
         return
     console.say(f"{sides.subject.name}, prompt style {sides.style}. {HELP}")
-    if sides.style in ("compact", "few-shot", "direct"):
+    if sides.style not in FREE:
         console.say(f"\n{FORMS}")
     while question := read_question(read):
         try:

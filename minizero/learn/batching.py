@@ -85,19 +85,21 @@ def share_prompts(rollouts: Sequence[Rollout], indices: Sequence[int], token_bud
 def _share_beginnings(rollouts: Sequence[Rollout], rows: Sequence[list[int]], most: int) -> list[list[int]]:
     """These rows, those joined whose prompts begin alike; a joined row has at most so many tokens."""
     joined: list[list[int]] = []
-    open_row: dict[tuple[int, ...], list[int]] = {}  # the first tokens of a prompt -> the last row of such prompts
+    open_row: dict[tuple[int, ...], tuple[list[int], int]] = {}  # how prompts begin -> the last such row, its tokens
     for row in rows:
         prompt = rollouts[row[0]].completion.prompt_ids
-        if len(prompt) > SHORTEST:
-            mate = open_row.get(prompt[:SHORTEST])
-            tokens = row_tokens(rollouts, row)
-            if mate:
-                both = row_tokens(rollouts, mate + row)
-                if both <= most and 3 * (row_tokens(rollouts, mate) + tokens - both) >= tokens:
-                    mate += row
-                    continue
-            open_row[prompt[:SHORTEST]] = row = list(row)
-        joined.append(row)
+        if len(prompt) <= SHORTEST:
+            joined.append(row)
+            continue
+        tokens = row_tokens(rollouts, row)
+        mate, apart = open_row.get(prompt[:SHORTEST], ([], 0))
+        both = row_tokens(rollouts, mate + row) if mate else 0
+        if mate and both <= most and 3 * (apart + tokens - both) >= tokens:
+            mate += row
+            open_row[prompt[:SHORTEST]] = mate, both
+        else:
+            joined.append(row)
+            open_row[prompt[:SHORTEST]] = row, tokens
     return joined
 
 
@@ -114,9 +116,13 @@ def _tree(rollouts: Sequence[Rollout], row: Sequence[int]) -> tuple[tuple[int, .
     for i in row:
         prompts.setdefault(rollouts[i].completion.prompt_ids, []).append(i)
     first, last = min(prompts), max(prompts)  # in the order of texts, all others lie between these
-    pairs = zip(first, last, strict=False)
-    common = next((place for place, (a, b) in enumerate(pairs) if a != b), min(len(first), len(last)))
-    return first[:common], prompts
+    return first[: common_length(first, last)], prompts
+
+
+def common_length(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many tokens both begin with."""
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(left), len(right)))
 
 
 def plan_micro_batches(lengths: Sequence[int], token_budget: int) -> list[list[int]]:

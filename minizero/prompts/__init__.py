@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minizero.prompts import chat, compact, direct, few_shot, r1
+from minizero.tasks.tags import PROPOSES
 from minizero.types import Prompt, StyleError, Task, TaskType
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def propose(
         return compact.propose(task_type, examples, lines=lines, inputs=settings.induction_inputs)
     if style == "chat":
         return chat.propose(task_type, examples, lines=lines, inputs=settings.induction_inputs, composites=composites)
-    if style in ("few-shot", "direct"):
+    if style in PROPOSES:
         inputs = settings.induction_inputs
         return few_shot.propose(task_type, examples, lines=lines, inputs=inputs, composites=composites)
     return r1.propose(

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from minizero.prompts.few_shot import propose
 from minizero.types import Message, Prompt, Task, TaskType
-
-__all__ = ["propose", "solve"]
 
 LINE: Final = ("\n",)
 # A line at the left margin that belongs to no function: what is written after a program.

@@ -5,11 +5,13 @@ Reading order: ask; for the tiny model a question is a task, read by task_of.
 
 from __future__ import annotations
 
-from minizero.prompts import compact, direct, few_shot
+from minizero.config.tasks import PromptConfig
+from minizero.prompts import solve
 from minizero.prompts.r1 import WRAPPER
 from minizero.tasks import blocks
 from minizero.types import Message, Pair, Prompt, StyleError, Task, TaskType
 
+FREE = ("chat", "r1")  # styles in which anything can be asked; the others have words for tasks alone
 EXAMPLE = "```python\ndef f(x):\n    x = sorted(x)\n    return x[::-1]\n```\n```input\n[3, 1, 2]\n```"
 FORMS = (
     "This model reads tasks in blocks and nothing else: a program and an input (what is the output?), a program "
@@ -19,16 +21,13 @@ FORMS = (
 
 def ask(style: str, question: str) -> Prompt:
     """The prompt of a question. chat: a user's turn in the model's own template; r1: AZR's conversation in plain text;
-    compact, few-shot, direct: the task that the question holds. Raises StyleError where it holds none."""
+    others: the task that the question holds. Raises StyleError where it holds none."""
     if style == "chat":
         return Prompt((Message("user", question),), chat=True)
     if style == "r1":
         message = Message("user", WRAPPER.format(question=question))
         return Prompt((message,), prefill="<think>", stop=("</answer>",))
-    task = task_of(question)
-    if style == "direct":
-        return direct.solve(task)
-    return few_shot.solve(task, think=True) if style == "few-shot" else compact.solve(task)
+    return solve(style, task_of(question), settings=PromptConfig())
 
 
 def task_of(question: str) -> Task:

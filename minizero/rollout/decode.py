@@ -76,13 +76,9 @@ class PaddedRows:
     def length(self) -> int:
         return self.cache.length
 
-    def empty(self) -> PaddedRows:
-        """Another decoder of this model."""
-        return PaddedRows(self._architecture)
-
     def beginning(self, columns: int) -> PaddedRows:
         """The first columns of the first row, without a copy: what prompts that begin alike may go on after."""
-        part = self.empty()
+        part = PaddedRows(self._architecture)
         part.cache = self.cache.beginning(columns)
         return part
 

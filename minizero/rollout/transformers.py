@@ -25,7 +25,7 @@ from minizero.models.architecture import describe, text_sizes
 from minizero.models.names import positions_change_after
 from minizero.models.tokenizer import Tokenizer
 from minizero.rollout.beginnings import Beginnings, Group
-from minizero.rollout.decode import Decoder, PaddedRows, choose_decoder
+from minizero.rollout.decode import Decoder, choose_decoder
 from minizero.rollout.protocol import stream_seed
 from minizero.types import MASK_BIAS, Completion, ModelError, Prompt, Request
 
@@ -79,7 +79,7 @@ class TransformersSampler:
         self._decoder_type = choose_decoder(self._architecture)
         self._decoder: Decoder = self._decoder_type(self._architecture)
         self._eos = torch.tensor(tokenizer.eos_ids, device=self._device)
-        self._beginnings = Beginnings()
+        self._beginnings = Beginnings(self._architecture)
         self._usage: dict[str, float] = {}
         self.take_usage()
 
@@ -222,14 +222,14 @@ class TransformersSampler:
         return [self._completion(row) for row in rows if row.finish]
 
     def _begin_alike(self, prompts: list[list[int]]) -> list[Group]:
-        if isinstance(self._decoder, PaddedRows) and self._architecture.is_plain:
-            return self._beginnings.of(prompts, self._decoder, self._side, self.tokenizer.pad_id)
+        if self.mixes_lengths and self._architecture.is_plain:
+            return self._beginnings.of(prompts, self._side)
         return [Group(list(range(len(prompts))), 0, None)]
 
     def _prefill(self, group: list[tuple[Request, list[int]]], same: Group) -> tuple[list[_Row], Decoder]:
         """The rows of these requests with their first token, and the decoder of those that have not ended with it."""
-        new = self._decoder_type(self._architecture)
-        decoder: Decoder = same.after.beginning(same.read) if same.after else new
+        decoder: Decoder
+        decoder = same.after.beginning(same.read) if same.after else self._decoder_type(self._architecture)
         last = decoder.prefill([ids[same.read :] for _, ids in group], self.tokenizer.pad_id)  # [B, H]
         counts = torch.tensor([request.n for request, _ in group], device=self._device)
         owner = torch.arange(len(group), device=self._device).repeat_interleave(counts)

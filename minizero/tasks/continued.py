@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import re
 
-from minizero.tasks.blocks import is_arguments
 from minizero.tasks.programs import parse
-from minizero.tasks.tags import LONGEST, is_value, value_of
+from minizero.tasks.tags import are_values, is_value, value_of
 from minizero.types import Answer, ParseError, TaskType
 
 # The end of a program's line that is followed by one at the left margin, unless that goes on with the program.
@@ -51,5 +50,5 @@ def is_whole(task_type: TaskType, text: str) -> bool:
     if task_type is TaskType.INDUCTION:
         return parse(found.text) is not None
     if task_type is TaskType.ABDUCTION:
-        return len(found.text) <= LONGEST and is_arguments(found.text)
+        return are_values(found.text)
     return is_value(found.text) if task_type is TaskType.DEDUCTION else found.text.isidentifier()

@@ -31,8 +31,6 @@ REASONS = {
     "composite_redefined": "The program defines anew what it was given to build on.",
 }
 
-WRITTEN_IN_TAGS = ("few-shot", "direct")  # styles whose proposals are
-
 _DEFINITION = re.compile(r"^[^\S\n]*def\s+\w+\s*\(", re.MULTILINE)
 _LIST_MARK = re.compile(r"\A\s*(?:[-*]\s+|\d+[.)](?:\s+|(?=[\[({'\"])))")
 _SECTIONS = {TaskType.DEDUCTION: "output", TaskType.ABDUCTION: "input", TaskType.ERROR: "output"}
@@ -55,7 +53,7 @@ def parse_proposal(
     text = answer_part(text, style)
     if not text.strip():
         return ParseError("no_answer")
-    if style in WRITTEN_IN_TAGS:
+    if style in tags.PROPOSES:
         text = tags.as_blocks(text)
     is_induction = task_type is TaskType.INDUCTION
     if is_induction and program is not None:
@@ -121,7 +119,7 @@ def format_ok(role: Role, task_type: TaskType, text: str, *, style: str) -> bool
     answer = blocks.plain_newlines(answer)
     if style == "direct" and role is Role.SOLVE:
         return continued.is_whole(task_type, answer)
-    if style in WRITTEN_IN_TAGS:
+    if style in tags.PROPOSES:
         if role is Role.SOLVE:
             return tags.is_closed(answer) and isinstance(tags.answer(task_type, answer), Answer)
         answer = tags.as_blocks(answer)

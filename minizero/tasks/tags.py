@@ -12,6 +12,7 @@ from minizero.tasks.blocks import is_arguments
 from minizero.types import Answer, ParseError, TaskType
 from sandbox.values import InvalidValue, parse_value
 
+PROPOSES = ("few-shot", "direct")  # styles whose proposals stand between tags
 MOST_SIGNS = 20  # of "==" that are tried as the end of a call
 LONGEST = 4_000  # characters of an answer about a value that are tried
 _FENCES = {"PYTHON": "python", "CALLS": "input", "HINT": "message"}
@@ -66,9 +67,12 @@ def _arguments(text: str) -> str:
     parts = text.split("==", MOST_SIGNS)
     calls = ["==".join(parts[:place]).strip() for place in range(1, len(parts) + 1)]
     inside = [call[2:-1].strip() for call in calls if call.startswith("f(") and call.endswith(")")]
-    return next(
-        (found for found in inside if len(found) <= LONGEST and is_arguments(found)), inside[0] if inside else ""
-    )
+    return next((found for found in inside if are_values(found)), inside[0] if inside else "")
+
+
+def are_values(text: str) -> bool:
+    """Whether the text is an argument list of literals, of a length that is worth a try."""
+    return len(text) <= LONGEST and is_arguments(text)
 
 
 def is_value(text: str) -> bool:
