@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from minizero.config.tasks import AdmissionConfig
 from minizero.tasks.parsing import REASONS, answer_part, clean_arguments, format_ok, parse_answer, parse_proposal
-from minizero.tasks.programs import imports_of, program_key
+from minizero.tasks.programs import imports_of, literal, parse, program_key
 from minizero.types import Answer, ParseError, Proposal, Role, TaskType
 from tests.azr_departures import EXTRACTION, FORMATS, PARSERS
 from tests.azr_vectors import azr_records
@@ -309,3 +311,31 @@ def test_lines_that_end_as_on_windows_keep_the_form() -> None:
     program = "```python\r\ndef f(x):\r\n    return x\r\n```\r\n```input\r\n2\r\n```"
     assert propose(program) == propose(FINAL)
     assert format_ok(Role.PROPOSE, DEDUCTION, program, style="chat")
+
+
+def test_threads_may_parse_at_the_same_time() -> None:
+    """Python 3.11.7's own parser fails here within a second: threads share its count of a tree's depth, and a finalizer
+    that garbage collection runs lets another thread go on."""
+
+    class Garbage:
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            pass
+
+    program = "def f(x):\n" + "    x = x[1:] if len(x) > 2 else x * 2\n" * 60 + "    return x\n"
+
+    def parsed_under(calls: int) -> int:  # the count begins at the depth of the calls
+        if calls:
+            return parsed_under(calls - 1)
+        return sum(isinstance(Garbage(), Garbage) and parse(program) is not None for _ in range(300))
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(max_workers=4) as threads:
+            assert list(threads.map(parsed_under, [0, 3, 5, 9])) == [300] * 4
+    finally:
+        sys.setswitchinterval(before)
+    assert literal(" [1, [2, (3, 'a')]]") == [1, [2, (3, "a")]]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minizero.evaluation.suites import suite
+from minizero.tasks.programs import syntax_tree
 
 GRAM = 13  # tokens, the customary length of contamination studies (arXiv 2005.14165, appendix C)
 
@@ -59,7 +60,7 @@ def normal_form(program: str) -> str:
     """The syntax tree with functions' and variables' names numbered in order of appearance, without docstrings and
     annotations; "" for what is no program."""
     try:
-        tree = ast.parse(program)
+        tree = syntax_tree(program)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
     names: dict[str, str] = {}

@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from minizero.tasks.programs import parse
+from minizero.tasks.programs import literal, parse, syntax_tree
 from minizero.types import ProposalOutcome
 
 ANSWER_SURPRISE = "answer_surprise"
@@ -52,7 +52,7 @@ def type_name(text: str) -> str:
     candidates = [f"({text})"] if "," in text else []
     for i, candidate in enumerate([*candidates, text]):
         try:
-            value = ast.literal_eval(candidate)
+            value = literal(candidate)
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             continue
         if i == len(candidates) or isinstance(value, tuple):
@@ -109,7 +109,7 @@ def skeleton(program: str) -> str:
     Programs that differ only in names and constants have the same skeleton. Text that does not parse stands for itself.
     """
     try:
-        shape = _shape(ast.parse(program))
+        shape = _shape(syntax_tree(program))
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         shape = program
     return hashlib.sha256(shape.encode("utf-8", "surrogatepass")).hexdigest()[:16]

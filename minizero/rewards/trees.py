@@ -13,6 +13,8 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from typing import Any
 
+from minizero.tasks.programs import syntax_tree
+
 MOST_DEPTH = 60  # of trees that are written as JSON, whose indentation grows with each level
 MOST_NODES = 400  # the nodes of a tree that are compared; of a larger one the first
 MOST_STEPS = 6_000  # of comparing characters: a few milliseconds
@@ -26,7 +28,7 @@ def similarity(one: str, other: str) -> float:
     takes a few milliseconds, as it does for a few lines of code: it may take minutes. Else their nodes are. Raises
     SyntaxError, ValueError or RecursionError for what is no program.
     """
-    trees = ast.parse(one), ast.parse(other)
+    trees = syntax_tree(one), syntax_tree(other)
     if all(map(_is_small, trees)):
         texts = [json.dumps(_tree(tree), indent=2, sort_keys=True, default=repr) for tree in trees]
         ratio = text_ratio(texts[0], texts[1])

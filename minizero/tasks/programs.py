@@ -1,7 +1,8 @@
 """Programs as text and as syntax tree: rename the entry, tidy, count lines, recognise equal ones. Nothing runs.
 
-Reading order: parse, parse_or_error, Source; what the parser of proposals needs (function_names, name_entry_f, rename,
-split_call, tidy, tests_itself, imports_of); what admission needs (statement_lines, required_arguments, program_key).
+Reading order: parse, parse_or_error, syntax_tree, literal, Source; what the parser of proposals needs (function_names,
+name_entry_f, rename, split_call, tidy, tests_itself, imports_of); what admission needs (statement_lines,
+required_arguments, program_key).
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import ast
 import contextlib
 import hashlib
 import re
+import threading
 import warnings
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 MAX_CHARS = 20_000
 DEF_LINE = re.compile(r"^[ \t]*def[ \t]+([A-Za-z_]\w*)[ \t]*\(", re.MULTILINE)
@@ -20,6 +22,7 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")  # form feeds end no line
 _WORD, _CALL_OF_F = re.compile(r"\w+"), re.compile(r"\bf\(")
 _ANNOUNCES = re.compile("input|expected|output|result", re.IGNORECASE)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+_PARSING = threading.Lock()
 _DEFINITIONS = (*_FUNCTIONS, ast.ClassDef, ast.Import, ast.ImportFrom)
 
 
@@ -36,11 +39,35 @@ def parse_or_error(program: str) -> ast.Module | SyntaxError:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # '\d' in model text is no news to whoever runs us
-            return ast.parse(program)
+            return syntax_tree(program)
     except SyntaxError as error:
         return error
     except (ValueError, RecursionError, MemoryError) as error:
         return SyntaxError(str(error))
+
+
+def syntax_tree(text: str) -> ast.Module:
+    """As ast.parse, with its errors, in any thread."""
+    tree: ast.Module = _parsed(text, "exec")
+    return tree
+
+
+def literal(text: str) -> object:
+    """As ast.literal_eval, with its errors, in any thread."""
+    return ast.literal_eval(_parsed(text.lstrip(" \t"), "eval"))
+
+
+def _parsed(text: str, mode: Literal["exec", "eval"]) -> Any:
+    """Python up to 3.11.7 counts the depth of all trees being built in one place, so that two threads that parse at the
+    same time end in a SystemError now and then (its issue 106905). Ours wait for each other; for a library's in another
+    thread (Triton's, for one) it is tried again."""
+    for _ in range(9):
+        try:
+            with _PARSING:
+                return ast.parse(text, mode=mode)
+        except SystemError:
+            continue
+    return ast.parse(text, mode=mode)
 
 
 class Source:
