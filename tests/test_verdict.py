@@ -181,6 +181,19 @@ def test_an_overlay_that_changes_something_is_suggested_with_its_own_words(
     assert found.suggestion.command == "minizero selfplay --config configs/ablations/b.toml"
 
 
+def test_a_style_that_answers_at_once_is_not_asked_to_answer_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "configs" / "ablations"
+    folder.mkdir(parents=True)
+    (folder / "a.toml").write_text("# At once.\n[prompt]\nthink = 'off'\n")
+    (folder / "b.toml").write_text("# Without induction.\n[selfplay]\ntask_types = ['deduction']\n")
+    settings = {"prompt": {"style": "direct"}}
+    found = verdict(make_run(Path("run"), gain=0.0, settings=settings).path)
+    assert found.suggestion.words == "To try next (Without induction):"
+
+
 def test_a_folder_that_is_no_run_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not a run directory"):
         verdict(tmp_path)

@@ -44,7 +44,10 @@ def suggest(run: RunData, *, is_better: bool, is_falling: bool) -> Suggestion:
         rates = {"lr": config.optim.lr, "norm_lr": config.optim.norm_lr}
         softer = [word for name, rate in rates.items() if rate for word in ("--set", f"optim.{name}={rate / 2:.3g}")]
         return Suggestion("To try the same more gently, with half the learning rate:", again(*softer))
-    overlay = _overlay(config.model_dump(mode="json", exclude_none=True))
+    settings = config.model_dump(mode="json", exclude_none=True)
+    if config.prompt.style == "direct":
+        settings["prompt"]["think"] = "off"  # it always answers at once, so asking for that would change nothing
+    overlay = _overlay(settings)
     if overlay:
         path, words = overlay
         return Suggestion(f"To try next ({words}):", again("--config", path))
