@@ -100,8 +100,9 @@ def evaluate(
             humaneval+, and for the tiny model its own held-out tasks, which need no download.
         n: Sampled answers to each problem, for pass@k up to n; one greedy answer is always taken.
         out: Where the evaluation is kept; without it, evaluations/<subject>-<suites>-<format>.
-        format: direct, chat, azr, compact, few-shot or few-shot-cot; auto: compact for tiny; else few-shot where
-            answers are values (CRUXEval), and chat for instruct models or direct for others where they are programs.
+        format: direct, chat, azr, compact, few-shot or few-shot-cot; auto: compact for tiny; else, where answers are
+            values (CRUXEval), the form that a run was trained in if it is one of these that a base model keeps too, or
+            few-shot; and chat for instruct models or direct for others where they are programs.
         temperature: Of the sampled answers; 0: 0.6 and top-p 0.95 as in arXiv 2504.13837, for few-shot 0.2.
         top_p: See temperature.
         max_tokens: Longest answer; 0: the suite's own limit.

@@ -71,17 +71,18 @@ def score_command(samples: Path, suite: str, data: Path | None, scorer: str, pro
 
 
 def with_format(subject: Subject, sampling: SamplingSettings) -> SamplingSettings:
-    """The settings with formats in place of auto: few-shot for suites whose answers are values, where models that were
-    not trained on such questions rarely keep any other form."""
+    """The settings with formats in place of auto: for suites whose answers are values the one that the run was trained
+    in; else few-shot, as models that were not trained on such questions rarely keep any other form."""
     if sampling.style != "auto":
         return sampling
     style = choose_format(subject, "auto")
     if style == "compact":
         return replace(sampling, style=style)
+    values = subject.value_format or few_shot.DIRECT
     kinds = {suite.kind in few_shot.KINDS for suite in named(",".join(sampling.suites))}
     if kinds == {True}:
-        return replace(sampling, style=few_shot.DIRECT)
-    return replace(sampling, style=style, value_style=few_shot.DIRECT if True in kinds else "")
+        return replace(sampling, style=values)
+    return replace(sampling, style=style, value_style=values if True in kinds else "")
 
 
 def choose_format(subject: Subject, style: str) -> str:

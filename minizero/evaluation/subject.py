@@ -11,12 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from minizero.config import load_config, read_toml
 from minizero.config.disk import checkpoints
+from minizero.config.tasks import PromptConfig
+from minizero.evaluation import few_shot
 from minizero.learn.ranks import threads
 from minizero.models.files import ADAPTER_WEIGHTS, check_weights, read_adapter
 from minizero.models.processor import device_of
@@ -30,13 +32,15 @@ WEIGHTS = ADAPTER_WEIGHTS
 class Subject:
     """A model, and what was trained on it, if anything: an adapter's directory, or that of the whole model.
 
-    `name` is what reports call it.
+    `name` is what reports call it; `value_format` the format in which the run that it comes from asked for values,
+    where it is one of the evaluation's that a base model keeps too ("": not known, or another).
     """
 
     name: str
     model: str
     adapter: Path | None = None
     trained: Path | None = None
+    value_format: str = ""
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -67,14 +71,22 @@ def find_subject(what: str) -> Subject:
         settings = read_toml(path / "config.toml")
         if not isinstance(settings.get("model"), dict) or "run" not in settings:
             raise EvaluationError(f"{path / 'config.toml'} is not whole, so the base model is not known. Restore it.")
-        base = load_config([settings]).model.name
+        config = load_config([settings])
         if (newest / "model").is_dir():
             check_weights(newest / "model")
-            return Subject(name, base, trained=newest / "model")
-        return _adapter(newest / "adapter", name, base)
+            found = Subject(name, config.model.name, trained=newest / "model")
+        else:
+            found = _adapter(newest / "adapter", name, config.model.name)
+        return replace(found, value_format=_value_format(config.prompt))
     if (path / "checkpoints").is_dir() and (path / "metrics.jsonl").is_file():
         raise EvaluationError(f"{path} is a run without config.toml, so its base model is not known. Restore it.")
     return Subject(what, what)
+
+
+def _value_format(prompt: PromptConfig) -> str:
+    if prompt.style == "few-shot":
+        return few_shot.DIRECT if prompt.think == "off" else few_shot.WITH_THOUGHT
+    return "direct" if prompt.style == "direct" else ""
 
 
 def _adapter(path: Path, name: str, base: str = "") -> Subject:
