@@ -167,15 +167,23 @@ def test_in_a_checkout_the_command_is_a_make_target(tmp_path: Path, monkeypatch:
     assert found.suggestion.command == 'make selfplay ARGS="--resume run"'
 
 
+def overlays(**files: str) -> None:
+    """Write overlays of configs/ablations in the present directory."""
+    folder = Path("configs/ablations")
+    folder.mkdir(parents=True)
+    for name, text in files.items():
+        (folder / f"{name}.toml").write_text(text)
+
+
 def test_an_overlay_that_changes_something_is_suggested_with_its_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "configs" / "ablations"
-    folder.mkdir(parents=True)
-    (folder / "a.toml").write_text("# The same as now.\n[optim]\nlr = 3e-4\n")
-    (folder / "aa.toml").write_text("# This collapses.\n[admission]\nduplicate_by = 'none'\n")
-    (folder / "b.toml").write_text("# Without induction.\n[selfplay]\ntask_types = ['deduction']\n")
+    overlays(
+        a="# The same as now.\n[optim]\nlr = 3e-4\n",
+        aa="# This collapses.\n[admission]\nduplicate_by = 'none'\n",
+        b="# Without induction.\n[selfplay]\ntask_types = ['deduction']\n",
+    )
     found = verdict(make_run(Path("run"), gain=0.0).path)
     assert found.suggestion.words == "To try next (Without induction):"
     assert found.suggestion.command == "minizero selfplay --config configs/ablations/b.toml"
@@ -185,10 +193,10 @@ def test_a_style_that_answers_at_once_is_not_asked_to_answer_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "configs" / "ablations"
-    folder.mkdir(parents=True)
-    (folder / "a.toml").write_text("# At once.\n[prompt]\nthink = 'off'\n")
-    (folder / "b.toml").write_text("# Without induction.\n[selfplay]\ntask_types = ['deduction']\n")
+    overlays(
+        a="# At once.\n[prompt]\nthink = 'off'\n",
+        b="# Without induction.\n[selfplay]\ntask_types = ['deduction']\n",
+    )
     settings = {"prompt": {"style": "direct"}}
     found = verdict(make_run(Path("run"), gain=0.0, settings=settings).path)
     assert found.suggestion.words == "To try next (Without induction):"
