@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 
@@ -331,11 +332,12 @@ def test_threads_may_parse_at_the_same_time() -> None:
             return parsed_under(calls - 1)
         return sum(isinstance(Garbage(), Garbage) and parse(program) is not None for _ in range(300))
 
-    before = sys.getswitchinterval()
+    before, filters = sys.getswitchinterval(), list(warnings.filters)
     sys.setswitchinterval(1e-6)
     try:
         with ThreadPoolExecutor(max_workers=4) as threads:
             assert list(threads.map(parsed_under, [0, 3, 5, 9])) == [300] * 4
     finally:
         sys.setswitchinterval(before)
+    assert warnings.filters == filters
     assert literal(" [1, [2, (3, 'a')]]") == [1, [2, (3, "a")]]

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ast
 import symtable
-import warnings
 from collections.abc import Collection, Iterator
+
+from minizero.tasks.programs import parsing
 
 
 def find_forbidden(
@@ -68,8 +69,7 @@ def _imports(node: ast.AST) -> Iterator[tuple[str, str]]:
 def _builtin_names(program: str) -> Iterator[str]:
     """Names that mean a builtin somewhere. A rebinding at module level does not change that: it would hide the use."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with parsing():
             tables = [symtable.symtable(program, "<proposal>", "exec")]
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # the program does not compile, which the sandbox will say

@@ -1,8 +1,8 @@
 """Programs as text and as syntax tree: rename the entry, tidy, count lines, recognise equal ones. Nothing runs.
 
-Reading order: parse, parse_or_error, syntax_tree, literal, Source; what the parser of proposals needs (function_names,
-name_entry_f, rename, split_call, tidy, tests_itself, imports_of); what admission needs (statement_lines,
-required_arguments, program_key).
+Reading order: parse, parse_or_error, syntax_tree, literal, parsing, Source; what the parser of proposals needs
+(function_names, name_entry_f, rename, split_call, tidy, tests_itself, imports_of); what admission needs
+(statement_lines, required_arguments, program_key).
 """
 
 from __future__ import annotations
@@ -37,9 +37,7 @@ def parse_or_error(program: str) -> ast.Module | SyntaxError:
     if len(program) > MAX_CHARS:
         return SyntaxError(f"more than {MAX_CHARS} characters")  # some constructs take the compiler quadratic time
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # '\d' in model text is no news to whoever runs us
-            return syntax_tree(program)
+        return syntax_tree(program)
     except SyntaxError as error:
         return error
     except (ValueError, RecursionError, MemoryError) as error:
@@ -57,17 +55,24 @@ def literal(text: str) -> object:
     return ast.literal_eval(_parsed(text.lstrip(" \t"), "eval"))
 
 
+@contextlib.contextmanager
+def parsing() -> Iterator[None]:
+    """One thread at a time reads model text, whose '\\d' is no news to whoever runs us: the filters of warnings are the
+    process's, so that two threads could leave them as neither found them."""
+    with _PARSING, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _parsed(text: str, mode: Literal["exec", "eval"]) -> Any:
     """Python up to 3.11.7 counts the depth of all trees being built in one place, so that two threads that parse at the
     same time end in a SystemError now and then (its issue 106905). Ours wait for each other; for a library's in another
     thread (Triton's, for one) it is tried again."""
     for _ in range(9):
-        try:
-            with _PARSING:
-                return ast.parse(text, mode=mode)
-        except SystemError:
-            continue
-    return ast.parse(text, mode=mode)
+        with contextlib.suppress(SystemError), parsing():
+            return ast.parse(text, mode=mode)
+    with parsing():
+        return ast.parse(text, mode=mode)
 
 
 class Source:
