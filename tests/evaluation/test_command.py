@@ -15,10 +15,12 @@ import pytest
 import minizero as minizero_package
 from minizero import cli
 from minizero.evaluation import external
-from minizero.evaluation.command import choose_format
+from minizero.evaluation.command import choose_format, with_format
 from minizero.evaluation.judges.functions import FunctionJudge
+from minizero.evaluation.generate import SamplingSettings
 from minizero.evaluation.problems import Problem, Suite
 from minizero.evaluation.subject import Subject, find_subject
+from minizero.models.names import locate
 from minizero.types import EvaluationError, MissingPackage
 from tests.in_process import command
 from tests.made_run import make_run
@@ -104,6 +106,27 @@ def a_run(path: Path, model: Path, kind: str) -> Path:
                 parameter.add_(0.1 * torch.randn_like(parameter))
     make_run(path, steps=2, tasks=3, settings=settings).checkpoint(2, policy.save_adapter)
     return path
+
+
+@pytest.mark.parametrize(
+    ("prompt", "style"),
+    [
+        ({"style": "direct"}, "direct"),
+        ({"style": "few-shot"}, "few-shot-cot"),
+        ({"style": "few-shot", "think": "off"}, "few-shot"),
+        ({"style": "chat"}, "few-shot"),
+    ],
+)
+def test_a_run_is_asked_for_values_in_the_form_that_it_was_trained_in(
+    tmp_path: Path, prompt: dict[str, str], style: str
+) -> None:
+    settings = {"prompt": prompt, "model": {"name": "x/Coder-0.5B"}, "adapter": {"kind": "full"}}
+    run = make_run(tmp_path / "run", steps=1, tasks=1, settings=settings)
+    run.checkpoint(1, lambda path: shutil.copytree(locate("tiny"), path / "model"))
+    subject = find_subject(str(run.path))
+    assert with_format(subject, SamplingSettings(("cruxeval",), "auto", 0)).style == style
+    assert with_format(subject, SamplingSettings(("humaneval+",), "auto", 0)).style == "direct"
+    assert with_format(subject, SamplingSettings(("cruxeval",), "chat", 0)).style == "chat"
 
 
 @pytest.mark.parametrize(("kind", "sides"), [("lora", ("base", "trained")), ("full", ("base", "trained"))])

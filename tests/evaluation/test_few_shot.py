@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +12,11 @@ from minizero.evaluation.command import with_format
 from minizero.evaluation.evaluate import Options, evaluate
 from minizero.evaluation.generate import SamplingSettings
 from minizero.evaluation.problems import Problem, Suite
-from minizero.evaluation.subject import Subject, find_subject
+from minizero.evaluation.subject import Subject
 from minizero.evaluation.suites import suite
-from minizero.models.names import locate
 from minizero.rollout.scripted import ScriptedSampler
 from minizero.types import EvaluationError, Quiet, Request
 from sandbox.values import parse_arguments, parse_value
-from tests.made_run import make_run
 
 PROBLEM = Problem(
     "p", "def f(a, b):\n    return a + b", "", "f",
@@ -109,27 +106,6 @@ def test_values_are_asked_for_by_examples_unless_a_format_is_named(
 ) -> None:
     sampling = with_format(Subject("s", model), SamplingSettings(suites, asked, 0))
     assert (sampling.style, sampling.value_style) == (style, value_style)
-
-
-@pytest.mark.parametrize(
-    ("prompt", "style"),
-    [
-        ({"style": "direct"}, "direct"),
-        ({"style": "few-shot"}, "few-shot-cot"),
-        ({"style": "few-shot", "think": "off"}, "few-shot"),
-        ({"style": "chat"}, "few-shot"),
-    ],
-)
-def test_a_run_is_asked_for_values_in_the_form_that_it_was_trained_in(
-    tmp_path: Path, prompt: dict[str, str], style: str
-) -> None:
-    settings = {"prompt": prompt, "model": {"name": "x/Coder-0.5B"}, "adapter": {"kind": "full"}}
-    run = make_run(tmp_path / "run", steps=1, tasks=1, settings=settings)
-    run.checkpoint(1, lambda path: shutil.copytree(locate("tiny"), path / "model"))
-    subject = find_subject(str(run.path))
-    assert with_format(subject, SamplingSettings(("cruxeval",), "auto", 0)).style == style
-    assert with_format(subject, SamplingSettings(("humaneval+",), "auto", 0)).style == "direct"
-    assert with_format(subject, SamplingSettings(("cruxeval",), "chat", 0)).style == "chat"
 
 
 def test_sampled_answers_take_the_protocols_temperature_unless_one_is_named() -> None:
