@@ -16,8 +16,8 @@ import minizero as minizero_package
 from minizero import cli
 from minizero.evaluation import external
 from minizero.evaluation.command import choose_format, with_format
-from minizero.evaluation.judges.functions import FunctionJudge
 from minizero.evaluation.generate import SamplingSettings
+from minizero.evaluation.judges.functions import FunctionJudge
 from minizero.evaluation.problems import Problem, Suite
 from minizero.evaluation.subject import Subject, find_subject
 from minizero.models.names import locate
