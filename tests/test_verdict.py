@@ -78,6 +78,8 @@ def test_without_held_out_tasks_nothing_was_measured_and_it_says_so(tmp_path: Pa
     assert "Nothing was measured on held-out tasks." in words
     assert "is no evidence" in " ".join(words.split())
     assert "eval.tasks=tiny" in words
+    real = make_run(tmp_path / "real", validate_at=[], settings={"eval": {"tasks": "none"}, "model": {"name": "x/y"}})
+    assert "eval.tasks=cruxeval" in " ".join(closing_words(real.path).split())
 
 
 def test_one_validation_is_nothing_to_compare(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def suggest(run: RunData, *, is_better: bool, is_falling: bool) -> Suggestion:
     if not run.is_finished:
         return Suggestion("To continue this run where it stands:", command("selfplay", "--resume", run.path))
     if config.eval.tasks == "none":
-        return Suggestion("To measure what is learned, give it held-out tasks:", again("--set", "eval.tasks=tiny"))
+        tasks = "tiny" if model == "tiny" else "cruxeval"
+        return Suggestion("To measure what is learned, give it held-out tasks:", again("--set", f"eval.tasks={tasks}"))
     if is_falling:
         rates = {"lr": config.optim.lr, "norm_lr": config.optim.norm_lr}
         softer = [word for name, rate in rates.items() if rate for word in ("--set", f"optim.{name}={rate / 2:.3g}")]
