@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from minizero.tasks import tags
 from minizero.tasks.admission import check
 from minizero.tasks.event_loop import run_all
 from minizero.tasks.parsing import format_ok, parse_answer, parse_proposal
-from minizero.types import Answer, Pair, ParseError, Proposal, Role, Task, TaskType
+from minizero.types import Answer, ConfigError, Pair, ParseError, Proposal, Role, StyleError, Task, TaskType
 from sandbox import Sandbox
 from tests.test_selfplay import game
 
@@ -213,6 +214,41 @@ def test_a_step_is_played_in_this_style(box: Sandbox) -> None:
     assert metrics["propose/admitted_frac"] > 0.6
     assert metrics["solve/correct_frac/deduction"] == metrics["solve/correct_frac/abduction"] == 1
     assert metrics["solve/malformed_frac"] == 0
+
+
+def test_each_proposal_begins_with_one_of_the_parameter_lists_that_are_asked_for(box: Sandbox) -> None:
+    seen: Counter[str] = Counter()
+
+    def scripted(request: Any, index: int) -> str:
+        if request.id.startswith("propose"):
+            begun = request.prompt.prefill
+            seen[begun] += 1
+            number = request.seed % 9973
+            return f"    return {number}, word\n\nf('a')\n" if "word" in begun else f"    return n\n\nf({number})\n"
+        return " None"
+
+    asked = ["prompt.style=direct", "selfplay.task_types=['deduction', 'abduction']", "selfplay.proposals=12"]
+    play = game(box, scripted, *asked, "selfplay.request_parameters=['word: str', 'n: int']")
+    play.style = "direct"
+    metrics = play.step(1).metrics
+    assert set(seen) == {"[PYTHON]\ndef f(word: str):\n", "[PYTHON]\ndef f(n: int):\n"}
+    assert min(seen.values()) >= 5
+    assert metrics["propose/admitted_frac"] > 0.9
+
+
+def test_a_given_parameter_list_is_not_asked_of_an_induction_nor_of_other_styles() -> None:
+    asked = propose(TaskType.INDUCTION, DEDUCTION, parameters="n: int")
+    assert asked == propose(TaskType.INDUCTION, DEDUCTION)
+    with pytest.raises(StyleError, match="style chat does not begin programs"):
+        prompts.propose("chat", TaskType.DEDUCTION, [], settings=PromptConfig(), parameters="n: int")
+    with pytest.raises(ConfigError, match="only few-shot and direct begin the program"):
+        load_config(overrides=["prompt.style=chat", "selfplay.request_parameters=['n: int']"])
+
+
+@pytest.mark.parametrize("text", ["", "n:", "n): pass  # ", "n\n", "n, n=", "1", "*", "n: int\x00"])
+def test_what_is_no_parameter_list_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"is no list of parameters\. Write it as text: str, n: int"):
+        load_config([{"prompt": {"style": "direct"}, "selfplay": {"request_parameters": ["n: int, a=1", text]}}])
 
 
 def test_the_style_is_a_setting_and_thinks_unless_told_not_to() -> None:

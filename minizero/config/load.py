@@ -25,6 +25,7 @@ from minizero.config.learning import prompt_group_problems, unusable_terms
 from minizero.config.reward import memory_problems, vote_problems
 from minizero.config.schema import Config
 from minizero.config.server import server_problems
+from minizero.config.tasks import parameter_problems
 from minizero.formatting import did_you_mean
 from minizero.types import ConfigError, Role, StyleError, TaskType
 
@@ -170,7 +171,7 @@ def check(config: Config) -> list[str]:
         )
     if any(n < 1 for n in play.request_lines):
         problems.append(f"selfplay.request_lines = {list(play.request_lines)}: numbers of lines start at 1.")
-    return problems
+    return problems + parameter_problems(config.prompt.style, play.request_parameters)
 
 
 def _unlearned(config: Config) -> list[str]:

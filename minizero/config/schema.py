@@ -116,6 +116,10 @@ class SelfplayConfig(Section):
     request_lines: tuple[int, ...] = ()
     """Numbers of statement lines asked of proposals, drawn uniformly; empty asks for none. A means against
     one-liners."""
+    request_parameters: tuple[str, ...] = ()
+    """Parameter lists such as "text: str, n: int", one drawn for each propose prompt, whose program then begins with
+    it; empty: the model writes its own (AZR). A means against tasks that shrink to numbers, for the prompt styles
+    few-shot and direct."""
 
 
 class BufferConfig(Section):

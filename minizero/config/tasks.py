@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -84,6 +86,30 @@ def think_problem(style: str, think: str) -> str:
     if style == "direct" and think == "on":
         return "think = on, but the style direct answers at once. Try --set prompt.style=few-shot"
     return ""
+
+
+def parameter_problems(style: str, asked: Sequence[str]) -> list[str]:
+    """What is wrong with selfplay.request_parameters in this prompt style."""
+    if asked and style not in ("few-shot", "direct"):
+        return [
+            f"selfplay.request_parameters with prompt.style = {style}: only few-shot and direct begin the program. "
+            "Try --set prompt.style=few-shot"
+        ]
+    return [
+        f"selfplay.request_parameters: {each!r} is no list of parameters. Write it as text: str, n: int"
+        for each in asked
+        if not _is_parameter_list(each)
+    ]
+
+
+def _is_parameter_list(text: str) -> bool:
+    try:
+        tree = ast.parse(f"def f({text}): pass")
+    except (SyntaxError, ValueError):
+        return False
+    function = tree.body[0]
+    one_line = text.isprintable() and "#" not in text
+    return one_line and isinstance(function, ast.FunctionDef) and bool(function.args.args)
 
 
 class CompositesScheduler(Section):

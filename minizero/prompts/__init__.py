@@ -28,15 +28,19 @@ def propose(
     *,
     settings: PromptConfig,
     lines: int | None = None,
+    parameters: str = "",
     composites: Sequence[str] = (),
 ) -> Prompt:
     """Ask for a new task of this type. `lines`: how many statement lines its function is to have (None: any number).
+    `parameters`: what its parameter list is ("": any), in the styles few-shot and direct.
 
     Deduction, abduction and error show the examples, and ask for a program with an input; the program is to call each
     of the `composites` g_0, g_1, ... Induction asks for inputs and a message about the program of examples[0], which
-    may be a task of any type; `lines` and `composites` have no meaning there.
+    may be a task of any type; `lines`, `parameters` and `composites` have no meaning there.
     """
     _check(style, task_type, composites)
+    if parameters and style not in PROPOSES:
+        raise StyleError(f"style {style} does not begin programs with given parameters; {' and '.join(PROPOSES)} do")
     if task_type is TaskType.INDUCTION and not examples:
         raise ValueError("an induction proposal is about a given program: expected at least one example, saw none")
     if style == "compact":
@@ -44,8 +48,14 @@ def propose(
     if style == "chat":
         return chat.propose(task_type, examples, lines=lines, inputs=settings.induction_inputs, composites=composites)
     if style in PROPOSES:
-        inputs = settings.induction_inputs
-        return few_shot.propose(task_type, examples, lines=lines, inputs=inputs, composites=composites)
+        return few_shot.propose(
+            task_type,
+            examples,
+            lines=lines,
+            parameters=parameters,
+            inputs=settings.induction_inputs,
+            composites=composites,
+        )
     return r1.propose(
         task_type,
         examples,

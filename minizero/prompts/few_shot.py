@@ -127,7 +127,13 @@ _ERRORS: Final = (
 
 
 def propose(
-    task_type: TaskType, examples: Sequence[Task], *, lines: int | None, inputs: int, composites: Sequence[str] = ()
+    task_type: TaskType,
+    examples: Sequence[Task],
+    *,
+    lines: int | None,
+    inputs: int,
+    parameters: str = "",
+    composites: Sequence[str] = (),
 ) -> Prompt:
     """Ask for a new task, after the examples; see prompts.propose. A form example stands first where there are fewer
     than two."""
@@ -144,7 +150,8 @@ def propose(
     form = ERROR_EXAMPLE if task_type is TaskType.ERROR else FORM_EXAMPLE
     shown = [*examples] if len(examples) > 1 else [form, *examples]
     parts = [_PROPOSE.format(goal=_GOALS[task_type], more=more)]
-    return _prompt([*parts, *map(_call, shown), ""], "[PYTHON]\n", ("[/PYTHON]",))
+    begun = f"def f({parameters}):\n" if parameters else ""
+    return _prompt([*parts, *map(_call, shown), ""], "[PYTHON]\n" + begun, ("[/PYTHON]",))
 
 
 def solve(task: Task, *, think: bool) -> Prompt:

@@ -72,13 +72,14 @@ class Draw:
             for index in range(play.proposals // play.propose_samples):
                 name, member = f"propose/{task_type}/{index:04d}", self.league.proposer(self.number, next(places))
                 lines = self.rng.choice(play.request_lines) if play.request_lines else None
+                parameters = self.rng.choice(play.request_parameters) if play.request_parameters else ""
                 composites = self._composites(task_type)
-                draws = self._proposal(name, task_type, lines, composites)
+                draws = self._proposal(name, task_type, lines, parameters, composites)
                 if asked := next(filter(self._fits, draws), None):
                     yield replace(asked, member=member, opponent=self.league.opponent(member, self.number, name))
 
     def _proposal(
-        self, name: str, task_type: TaskType, lines: int | None, composites: tuple[str, ...]
+        self, name: str, task_type: TaskType, lines: int | None, parameters: str, composites: tuple[str, ...]
     ) -> Iterator[Assignment]:
         """The same prompt with other examples, a few times, as some may be too long."""
         is_induction, settings = task_type is TaskType.INDUCTION, self.config.prompt
@@ -90,7 +91,13 @@ class Draw:
             if is_induction and not examples:
                 return
             prompt = prompts.propose(
-                self.style, task_type, examples, settings=settings, lines=lines, composites=composites
+                self.style,
+                task_type,
+                examples,
+                settings=settings,
+                lines=lines,
+                parameters=parameters,
+                composites=composites,
             )
             yield Assignment(name, Role.PROPOSE, task_type, prompt, examples, lines, composites)
 
