@@ -38,6 +38,9 @@ FORBIDDEN_ATTRIBUTES = _words("""
 """)
 
 
+TAGGED = ("few-shot", "direct")  # prompt styles whose proposals stand between tags
+
+
 class PromptConfig(Section):
     """What the model is shown and asked for."""
 
@@ -90,9 +93,9 @@ def think_problem(style: str, think: str) -> str:
 
 def parameter_problems(style: str, asked: Sequence[str]) -> list[str]:
     """What is wrong with selfplay.request_parameters in this prompt style."""
-    if asked and style not in ("few-shot", "direct"):
+    if asked and style not in TAGGED:
         return [
-            f"selfplay.request_parameters with prompt.style = {style}: only few-shot and direct begin the program. "
+            f"selfplay.request_parameters with prompt.style = {style}: only {' and '.join(TAGGED)} begin the program. "
             "Try --set prompt.style=few-shot"
         ]
     return [
@@ -103,13 +106,13 @@ def parameter_problems(style: str, asked: Sequence[str]) -> list[str]:
 
 
 def _is_parameter_list(text: str) -> bool:
-    try:
-        tree = ast.parse(f"def f({text}): pass")
-    except (SyntaxError, ValueError):
+    if "#" in text or not text.isprintable():
         return False
-    function = tree.body[0]
-    one_line = text.isprintable() and "#" not in text
-    return one_line and isinstance(function, ast.FunctionDef) and bool(function.args.args)
+    try:
+        function = ast.parse(f"def f({text}): pass").body[0]
+    except SyntaxError:
+        return False
+    return isinstance(function, ast.FunctionDef) and bool(function.args.args)
 
 
 class CompositesScheduler(Section):

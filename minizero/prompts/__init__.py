@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from minizero.config.tasks import TAGGED
 from minizero.prompts import chat, compact, direct, few_shot, r1
-from minizero.tasks.tags import PROPOSES
 from minizero.types import Prompt, StyleError, Task, TaskType
 
 if TYPE_CHECKING:
@@ -39,15 +39,15 @@ def propose(
     may be a task of any type; `lines`, `parameters` and `composites` have no meaning there.
     """
     _check(style, task_type, composites)
-    if parameters and style not in PROPOSES:
-        raise StyleError(f"style {style} does not begin programs with given parameters; {' and '.join(PROPOSES)} do")
+    if parameters and style not in TAGGED:
+        raise StyleError(f"style {style} does not begin programs with given parameters; {' and '.join(TAGGED)} do")
     if task_type is TaskType.INDUCTION and not examples:
         raise ValueError("an induction proposal is about a given program: expected at least one example, saw none")
     if style == "compact":
         return compact.propose(task_type, examples, lines=lines, inputs=settings.induction_inputs)
     if style == "chat":
         return chat.propose(task_type, examples, lines=lines, inputs=settings.induction_inputs, composites=composites)
-    if style in PROPOSES:
+    if style in TAGGED:
         return few_shot.propose(
             task_type,
             examples,

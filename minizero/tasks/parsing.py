@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from minizero.config.tasks import TAGGED
 from minizero.tasks import blocks, continued, tags
 from minizero.tasks.programs import name_entry_f, parse, split_call, tests_itself, tidy
 from minizero.types import Answer, ParseError, Proposal, Role, TaskType
@@ -53,7 +54,7 @@ def parse_proposal(
     text = answer_part(text, style)
     if not text.strip():
         return ParseError("no_answer")
-    if style in tags.PROPOSES:
+    if style in TAGGED:
         text = tags.as_blocks(text)
     is_induction = task_type is TaskType.INDUCTION
     if is_induction and program is not None:
@@ -119,7 +120,7 @@ def format_ok(role: Role, task_type: TaskType, text: str, *, style: str) -> bool
     answer = blocks.plain_newlines(answer)
     if style == "direct" and role is Role.SOLVE:
         return continued.is_whole(task_type, answer)
-    if style in tags.PROPOSES:
+    if style in TAGGED:
         if role is Role.SOLVE:
             return tags.is_closed(answer) and isinstance(tags.answer(task_type, answer), Answer)
         answer = tags.as_blocks(answer)

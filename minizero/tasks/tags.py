@@ -12,7 +12,6 @@ from minizero.tasks.blocks import is_arguments
 from minizero.types import Answer, ParseError, TaskType
 from sandbox.values import InvalidValue, parse_value
 
-PROPOSES = ("few-shot", "direct")  # styles whose proposals stand between tags
 MOST_SIGNS = 20  # of "==" that are tried as the end of a call
 LONGEST = 4_000  # characters of an answer about a value that are tried
 _FENCES = {"PYTHON": "python", "CALLS": "input", "HINT": "message"}
