@@ -48,6 +48,13 @@ def test_an_adapter_is_compared_in_three_states_and_all_is_left_as_it_was(random
     assert found.as_dict()["tolerance"] == 1e-3
 
 
+@pytest.mark.parametrize("alpha", [1, 16, 4096])
+def test_a_random_adapter_moves_the_model_no_more_than_must_be_seen(random_model: Path, alpha: int) -> None:
+    """Rounding grows with it: a rank of 4 with alpha = 32 moved a model in bfloat16 so far that no run started."""
+    found = check_agreement(*make(random_model, f"adapter.alpha={alpha}", "adapter.rank=2"))
+    assert 5 * found.tolerance <= found.power < 20 * found.tolerance
+
+
 def test_a_policy_without_an_adapter_is_compared_as_it_is(random_model: Path) -> None:
     found = check_agreement(*make(random_model, "adapter.kind=full"))
     assert set(found.gaps) == {"sampler, policy", "trainer, policy", "alone, policy"}

@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 from minizero.config import config_from
+from minizero.config.disk import write_json
+from minizero.evaluation.results import JudgedSample, LevelCounts, Results
+from minizero.evaluation.subject import find_subject
 from minizero.models.merge import is_adapter, log_prob_change
 from minizero.report.export.write import export
 from minizero.selfplay.run_data import newest_checkpoint
-from minizero.types import ModelError, RunError
+from minizero.types import EvaluationError, ModelError, RunError
 from tests.made_run import make_run
 
 
@@ -99,6 +102,48 @@ def test_the_card_says_data_seeds_rewards_evaluation_and_limits(tmp_path: Path, 
         assert words in card
     assert str(tmp_path) not in card
     assert str(random_model) not in card
+
+
+def evaluation(path: Path, weights: str) -> Path:
+    """100 problems, two samples each: base right in the first 40, trained in problems 10 to 70."""
+    right = {"base": range(40), "trained": range(10, 70)}
+    tasks = [f"t{i}" for i in range(100)]
+    draws = [("greedy", 0), ("sampled", 0), ("sampled", 1)]
+    rows = [
+        JudgedSample("s-o", task, side, draw, n, "1", {"s-o": "pass" if i in those else "wrong"}, None, "1", "stop", 1)
+        for side, those in right.items()
+        for i, task in enumerate(tasks)
+        for draw, n in draws
+    ]
+    scores = {
+        side: LevelCounts(tasks, 2, [int(i in those) for i in range(100)], [2 * (i in those) for i in range(100)])
+        for side, those in right.items()
+    }
+    manifest = {
+        "subject": {"model": "m", "adapter": weights}, "plan": {"style": "direct"},
+        "suites": {"s-o": {"format": "direct", "temperature": 0.8}},
+    }  # fmt: skip
+    path.mkdir()
+    write_json(path / "results.json", Results("e", manifest, "none", 2, {"s-o": scores}, {}, rows).to_json())
+    return path
+
+
+def test_the_card_has_the_evaluations_of_these_weights_and_of_no_others(tmp_path: Path, random_model: Path) -> None:
+    run = a_run(tmp_path / "run", random_model)
+    ours = evaluation(tmp_path / "ours", find_subject(str(run)).identity()["adapter"])
+    card = (export(run, evaluations=[ours]) / "README.md").read_text()
+    assert "| s-o (100) | direct | greedy | 40.0 % (30.9 to 49.8) | 60.0 % (50.2 to 69.1) | +20.0 (" in card
+    assert "| s-o (100) | direct | pass@1 of 2 at temperature 0.8 | 40.0 %" in card
+    assert "| s-o (100) | direct | pass@2 of 2 at temperature 0.8 | 40.0 %" in card
+    assert "- s-o: greedily trained solves more (30 problems only by trained, 10 only by base; exact McNemar" in card
+    assert "Nothing was measured" not in card
+    assert "| all (30) | greedy |" in card  # the run's own validation stands beside it
+    others = evaluation(tmp_path / "others", "0" * 16)
+    with pytest.raises(RunError, match=r"--evaluations .*others: an evaluation of other weights than .*step-000002"):
+        export(run, out=tmp_path / "x", evaluations=[ours, others])
+    with pytest.raises(EvaluationError, match="no finished evaluation"):
+        export(run, out=tmp_path / "x", evaluations=[tmp_path])
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_merge_into_four_bits_is_refused(tmp_path: Path, random_model: Path) -> None:

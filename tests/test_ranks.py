@@ -273,6 +273,19 @@ def test_without_a_launcher_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) 
     )
 
 
+def test_the_group_is_gone_when_the_interpreter_ends(tmp_path: Path) -> None:
+    """Under load two of twenty pairs of processes were aborted at their end, their work done."""
+    program = tmp_path / "meet.py"
+    program.write_text(
+        "import atexit, torch\n"
+        "atexit.register(lambda: print('group:', torch.distributed.is_initialized(), flush=True))\n"
+        "from minizero.learn.ranks import join\n"
+        "assert join(cpu=True).gather(1) == [1, 1]\n"
+    )
+    said = finished(started(2, tmp_path, program=[str(program)]))
+    assert said.count("group: False") == 2
+
+
 def test_more_processes_than_cards_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("WORLD_SIZE", "4"), ("RANK", "1"), ("LOCAL_WORLD_SIZE", "4")):
         monkeypatch.setenv(name, value)

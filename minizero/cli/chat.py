@@ -23,7 +23,8 @@ def chat(
     """Ask base and trained model the same question, and show both answers.
 
     Args:
-        subject: A run directory, an adapter directory, a model directory, a hub name, or tiny.
+        subject: A run directory or a checkpoint of it (RUN/checkpoints/step-N), an adapter directory, a model
+            directory, a hub name, or tiny.
         ask: The question; without it, what standard input holds, or in a terminal one question after the other.
         temperature: 0: the likeliest token each time; above: sampled, both sides with the same dice.
         max_tokens: Longest answer; 0: 1024, and 224 of the tiny model.

@@ -95,7 +95,8 @@ def evaluate(
     Killed, it continues where it was; a larger n keeps the samples there are.
 
     Args:
-        subject: A run directory, an adapter directory, a model directory, a hub name, or tiny.
+        subject: A run directory or a checkpoint of it (RUN/checkpoints/step-N), an adapter directory, a model
+            directory, a hub name, or tiny.
         suite: Suites, separated by commas, such as humaneval+,mbpp+,cruxeval (an unknown name lists them); auto:
             humaneval+, and for the tiny model its own held-out tasks, which need no download.
         n: Sampled answers to each problem, for pass@k up to n; one greedy answer is always taken.

@@ -288,6 +288,7 @@ def export(
     gguf_type: Literal["f16", "bf16", "q8_0"] = "f16",
     out: Path | None = None,
     base: str = "",
+    evaluations: Annotated[tuple[Path, ...], tyro.conf.UseAppendAction] = (),
     push: str = "",
     public: bool = False,
 ) -> None:
@@ -300,13 +301,17 @@ def export(
         gguf_type: Of its matrices: f16, bf16, or q8_0, which takes half as much.
         out: Where; without it, RUN/export/adapter, RUN/export/model or RUN/export/gguf.
         base: The base model's name on the hub, where the run used a local directory.
+        evaluations: A directory that minizero evaluate wrote of these weights, for the card; may be repeated.
         push: Publish on the hub as user/name, after checking that the training changed something.
         public: With --push: for everyone to see.
     """
     from minizero.report.export.write import export as write
 
     kind = gguf_type if gguf else None
-    written = write(run, out=out, merged=merged, gguf=kind, base=base, push=push, private=not public, notice=warn)
+    written = write(
+        run, out=out, merged=merged, gguf=kind, base=base, push=push, private=not public, evaluations=evaluations,
+        notice=warn,
+    )  # fmt: skip
     print(written)
     if push:
         print(f"published as {push}")

@@ -1,9 +1,9 @@
 """What is evaluated: a model, an adapter on its base model, or a run; and the engine that samples from it.
 
-Reading order: Subject, find_subject, then open_engine. A run stands for its newest checkpoint. An adapter is evaluated
-beside its base in one engine, a checkpoint of all parameters after its base in an engine of its own; a model alone has
-one side. Of a run with several adapters (adapter.roles) the solver's is evaluated that the run validated; another is
-named by its directory, checkpoints/step-N/adapters/NAME.
+Reading order: Subject, find_subject, then open_engine. A run stands for its newest checkpoint, and each of its
+checkpoints can be named. An adapter is evaluated beside its base in one engine, a checkpoint of all parameters after
+its base in an engine of its own; a model alone has one side. Of a run with several adapters (adapter.roles) the
+solver's is evaluated that the run validated; another is named by its directory, checkpoints/step-N/adapters/NAME.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class Subject:
 
 
 def find_subject(what: str) -> Subject:
-    """The subject behind a run directory, an adapter directory, a model directory or a model's name."""
+    """The subject behind a run directory, a checkpoint of it (RUN/checkpoints/step-N), an adapter directory, a model
+    directory or a model's name."""
     path = Path(what).expanduser()
     if (path / "adapter_config.json").is_file():
         return _adapter(path, path.resolve().name)
@@ -67,20 +68,27 @@ def find_subject(what: str) -> Subject:
         saved = checkpoints(path)
         if not saved:
             raise EvaluationError(f"{path} is a run without checkpoints: there is no adapter to evaluate yet.")
-        newest, name = saved[-1], path.resolve().name
-        settings = read_toml(path / "config.toml")
-        if not isinstance(settings.get("model"), dict) or "run" not in settings:
-            raise EvaluationError(f"{path / 'config.toml'} is not whole, so the base model is not known. Restore it.")
-        config = load_config([settings])
-        if (newest / "model").is_dir():
-            check_weights(newest / "model")
-            found = Subject(name, config.model.name, trained=newest / "model")
-        else:
-            found = _adapter(newest / "adapter", name, config.model.name)
-        return replace(found, value_format=_value_format(config.prompt))
+        return _of_run(path, saved[-1], path.resolve().name)
+    run = path.resolve().parent.parent
+    if path.resolve() in checkpoints(run) and (run / "config.toml").is_file():
+        return _of_run(run, path, f"{run.name}-{path.resolve().name}")
     if (path / "checkpoints").is_dir() and (path / "metrics.jsonl").is_file():
         raise EvaluationError(f"{path} is a run without config.toml, so its base model is not known. Restore it.")
     return Subject(what, what)
+
+
+def _of_run(run: Path, checkpoint: Path, name: str) -> Subject:
+    """A run as it was at one of its checkpoints, with the base and the form of answers that its settings name."""
+    settings = read_toml(run / "config.toml")
+    if not isinstance(settings.get("model"), dict) or "run" not in settings:
+        raise EvaluationError(f"{run / 'config.toml'} is not whole, so the base model is not known. Restore it.")
+    config = load_config([settings])
+    if (checkpoint / "model").is_dir():
+        check_weights(checkpoint / "model")
+        found = Subject(name, config.model.name, trained=checkpoint / "model")
+    else:
+        found = _adapter(checkpoint / "adapter", name, config.model.name)
+    return replace(found, value_format=_value_format(config.prompt))
 
 
 def _value_format(prompt: PromptConfig) -> str:

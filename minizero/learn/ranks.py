@@ -9,6 +9,7 @@ gradients. So whatever every rank computes from gathered results is equal on all
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,6 +127,8 @@ def join(*, cpu: bool) -> Ranks:
 
     # The launcher ends all when one dies, so none has to suspect another that is only slow.
     state = PartialState(cpu=cpu, timeout=timedelta(days=1))
+    if cpu:  # the threads of a group that is still there when the interpreter ends abort it now and then
+        atexit.register(state.destroy_process_group)
     return Ranks(state.process_index, state.num_processes)
 
 

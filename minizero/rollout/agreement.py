@@ -313,13 +313,18 @@ def _push(sampler: Any) -> None:
 
 
 def _scale_with_power(policy: Policy, tolerance: float) -> float:
-    """The smallest power of two at which a random adapter moves the model enough to be seen."""
-    scale = 1.0
-    while scale < 4096:
+    """The smallest power of two at which a random adapter moves the model enough to be seen, and no more: rounding
+    grows with it. adapter.alpha / adapter.rank may put it far on either side of 1."""
+
+    def seen(scale: float) -> bool:
         with random_adapter(policy, scale):
-            if _power(policy) >= POWER * tolerance:
-                return scale
+            return _power(policy) >= POWER * tolerance
+
+    scale = 1.0
+    while scale < 4096 and not seen(scale):
         scale *= 2
+    while scale > 2**-30 and seen(scale / 2):
+        scale /= 2
     return scale
 
 

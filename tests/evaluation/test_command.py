@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -127,6 +127,18 @@ def test_a_run_is_asked_for_values_in_the_form_that_it_was_trained_in(
     assert with_format(subject, SamplingSettings(("cruxeval",), "auto", 0)).style == style
     assert with_format(subject, SamplingSettings(("humaneval+",), "auto", 0)).style == "direct"
     assert with_format(subject, SamplingSettings(("cruxeval",), "chat", 0)).style == "chat"
+
+
+def test_a_run_at_one_of_its_checkpoints_can_be_named(tmp_path: Path) -> None:
+    settings = {"prompt": {"style": "direct"}, "model": {"name": "x/Coder-0.5B"}, "adapter": {"kind": "full"}}
+    run = make_run(tmp_path / "run", steps=2, tasks=1, settings=settings)
+    for step in (1, 2):
+        run.checkpoint(step, lambda path: shutil.copytree(locate("tiny"), path / "model"))
+    newest, earlier = find_subject(str(run.path)), find_subject(str(run.path / "checkpoints" / "step-000001"))
+    assert (newest.name, earlier.name) == ("run", "run-step-000001")
+    assert newest.trained == run.path / "checkpoints" / "step-000002" / "model"
+    assert earlier == replace(newest, name="run-step-000001", trained=run.path / "checkpoints/step-000001/model")
+    assert find_subject(str(run.path / "checkpoints" / "step-3")).sides == ("base",)  # a model's name, like any text
 
 
 @pytest.mark.parametrize(("kind", "sides"), [("lora", ("base", "trained")), ("full", ("base", "trained"))])

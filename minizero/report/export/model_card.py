@@ -5,9 +5,12 @@ The text is templates/model_card.md.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from minizero.config import difference
 from minizero.config.reward import ProposeReward
 from minizero.report.asked import Asked
+from minizero.report.export.evaluations import Evaluated
 from minizero.report.export.licence import Licence
 from minizero.report.pages import text
 from minizero.report.verdict import Findings
@@ -19,16 +22,24 @@ HIDDEN = ("run.dir", "run.name", "model.name")  # paths of the machine that trai
 
 
 def model_card(
-    run: RunData, verdict: Findings, *, base: str, kind: str, licence: Licence, asked: Asked | None = None
+    run: RunData,
+    verdict: Findings,
+    *,
+    base: str,
+    kind: str,
+    licence: Licence,
+    asked: Asked | None = None,
+    evaluations: Sequence[Evaluated] = (),
 ) -> str:
     """README.md for the hub. `kind`: "adapter", "model" (whole weights) or "gguf". `licence`: the base model's.
-    `asked`: how often the held-out tasks were asked. Raises RunError without a config."""
+    `asked`: how often the held-out tasks were asked. `evaluations`: of these weights. Raises RunError without a
+    config."""
     config = run.config
     if config is None:
         raise RunError(f"{run.path}: {run.problems[0]}. An export needs the settings.")
     return text(
         "model_card.md", run=run, verdict=verdict, base=base, kind=kind, config=config, licence=licence,
-        asked=asked,
+        asked=asked, evaluations=evaluations,
         seeds=SEEDS.get(config.buffer.seeds, f"the seed tasks of `{config.buffer.seeds}`"),
         versions=", ".join(f"{name} {value}" for name, value in run.manifest.get("versions", {}).items()),
         usual_base=ProposeReward().base,

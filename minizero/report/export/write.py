@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +20,7 @@ from minizero.models.files import check_weights, read_adapter
 from minizero.models.merge import is_adapter, log_prob_change, merge
 from minizero.models.style import style_of
 from minizero.report.asked import asked_so_far
+from minizero.report.export.evaluations import evaluations_of
 from minizero.report.export.licence import licence_of, texts_of
 from minizero.report.export.model_card import model_card
 from minizero.report.export.modelfile import modelfile
@@ -48,12 +49,14 @@ def export(
     push: str = "",
     private: bool = True,
     hub: Hub | None = None,
+    evaluations: Sequence[Path] = (),
     notice: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Write the newest checkpoint of a run to `out` (default: RUN/export/adapter, /model or /gguf); the directory.
 
     `gguf`: one file for llama.cpp, its matrices of that type, and a Modelfile for Ollama.
     `base` is the hub name of the base model, for the card and the adapter, where the run used a local directory.
+    `evaluations`: what `minizero evaluate` wrote of these weights, for the card.
     `push`, a hub name such as user/name, publishes after checking that the training changed log-probabilities.
     What cannot be read of the run, so that the card lacks it, is told to `notice`; of several adapters, which it is.
     """
@@ -70,6 +73,7 @@ def export(
     else:
         check_weights(trained)
     kind = "gguf" if gguf else "adapter" if is_adapter(trained) and not merged else "model"
+    found = evaluations_of(trained, evaluations)
     named = base or config.model.name
     if push:
         _check_push(push, named, kind)
@@ -91,7 +95,9 @@ def export(
         for text in texts_of(config.model.name):
             shutil.copyfile(text, partial / text.name)
     licence = licence_of(config.model.name, shown=named)
-    card = model_card(run, judge(run), base=_shown(named), kind=kind, licence=licence, asked=asked_so_far(run))
+    card = model_card(
+        run, judge(run), base=_shown(named), kind=kind, licence=licence, asked=asked_so_far(run), evaluations=found
+    )
     (partial / "README.md").write_text(card, encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     partial.rename(out)
