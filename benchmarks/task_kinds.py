@@ -10,13 +10,19 @@ run, a row for every so many steps. docs/small-model.md was made with it.
 from __future__ import annotations
 
 import argparse
-import ast
-import json
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-COLUMNS = ("numbers only", "texts", "lists", "dicts", "ten commonest inputs", "lines", "learnable", "always solved")
+from minizero.formatting import percent
+from minizero.selfplay.buffer import Entry, read_entries
+from minizero.tasks.programs import statement_lines
+from sandbox.text import parse_arguments
+
+COLUMNS = (
+    "numbers only", "texts", "lists", "dicts", "ten commonest inputs", "statement lines", "learnable", "always solved",
+)  # fmt: skip
+LISTS = (list, tuple, set, frozenset)
 
 
 def main() -> None:
@@ -25,54 +31,57 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=10, help="steps of one row")
     options = parser.parse_args()
     for run in options.runs:
-        tasks = [task for line in (run / "tasks.jsonl").read_text().splitlines() if (task := json.loads(line))["step"]]
-        stock = {text for text, _ in Counter(first_input(task) for task in tasks).most_common(10)}
-        print(f"{run.name}: {len(tasks)} tasks\n\n| steps | tasks | {' | '.join(COLUMNS)} |")
+        entries = [entry for entry in read_entries(run / "tasks.jsonl") if entry[0].step]
+        stock = {text for text, _ in Counter(map(first_input, entries)).most_common(10)}
+        print(f"{run.name}: {len(entries)} tasks\n\n| steps | tasks | {' | '.join(COLUMNS)} |")
         print(f"|{'---|' * (len(COLUMNS) + 2)}")
-        for start in range(1, max((task["step"] for task in tasks), default=0) + 1, options.every):
-            rows = [task for task in tasks if start <= task["step"] < start + options.every]
+        for start in range(1, max((task.step for task, _ in entries), default=0) + 1, options.every):
+            rows = [entry for entry in entries if start <= entry[0].step < start + options.every]
             if rows:
-                cells = " | ".join(describe(rows, stock))
-                print(f"| {start}-{start + options.every - 1} | {len(rows)} | {cells} |")
+                print(f"| {start}-{start + options.every - 1} | {len(rows)} | {' | '.join(describe(rows, stock))} |")
         print()
 
 
-def first_input(task: dict[str, Any]) -> str:
+def first_input(entry: Entry) -> str:
     """The task's only input, or the first of an induction task."""
-    return str(task["pairs"][0][0])
+    return entry[0].pairs[0].input
 
 
-def describe(tasks: list[dict[str, Any]], stock: set[str]) -> list[str]:
+def describe(entries: list[Entry], stock: set[str]) -> list[str]:
     """The cells of one row, in the order of COLUMNS."""
-    kinds = [kinds_of(first_input(task)) for task in tasks]
-    rates = [rate for task in tasks if (rate := task.get("solve_rate")) is not None]
+    kinds = [kinds_of(first_input(entry)) for entry in entries]
+    rates = [rate for _, rate in entries if rate is not None]
     return [
-        percent(not kind & {str, list, dict} for kind in kinds),
-        *(percent(which in kind for kind in kinds) for which in (str, list, dict)),
-        percent(first_input(task) in stock for task in tasks),
-        f"{sum(len(task['program'].splitlines()) - 1 for task in tasks) / len(tasks):.1f}",
-        percent(0 < rate < 1 for rate in rates),
-        percent(rate == 1 for rate in rates),
+        share(not kind for kind in kinds),
+        *(share(which in kind for kind in kinds) for which in (str, list, dict)),
+        share(first_input(entry) in stock for entry in entries),
+        f"{sum(statement_lines(task.program) for task, _ in entries) / len(entries):.1f}",
+        share(0 < rate < 1 for rate in rates),
+        share(rate == 1 for rate in rates),
     ]
 
 
 def kinds_of(text: str) -> set[type]:
-    """Which of str, list and dict stand anywhere in these arguments; tuples and sets count as lists."""
-    classes: dict[type[ast.AST], type] = {ast.List: list, ast.Tuple: list, ast.Set: list, ast.Dict: dict}
-    found: set[type] = set()
-    for argument in ast.parse(f"f({text})", mode="eval").body.args:  # type: ignore[attr-defined]
-        for node in ast.walk(argument):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
-                found.add(str)
-            elif type(node) in classes:
-                found.add(classes[type(node)])
+    """Which of str, list and dict stand anywhere in these arguments; tuples and sets count as lists, bytes as str."""
+    positional, named = parse_arguments(text)
+    found, open_values = set[type](), [*positional, *named.values()]
+    while open_values:
+        value = open_values.pop()
+        if isinstance(value, str | bytes):
+            found.add(str)
+        elif isinstance(value, LISTS):
+            found.add(list)
+            open_values += value
+        elif isinstance(value, dict):
+            found.add(dict)
+            open_values += [*value, *value.values()]
     return found
 
 
-def percent(flags: Any) -> str:
-    """A share of true values."""
+def share(flags: Iterable[bool]) -> str:
+    """A share of true values; "" of none."""
     values = list(flags)
-    return f"{100 * sum(values) / len(values):.0f} %" if values else ""
+    return percent(sum(values) / len(values), 0) if values else ""
 
 
 if __name__ == "__main__":

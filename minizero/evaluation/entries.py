@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from minizero.evaluation.problems import PASS
 from minizero.evaluation.results import JudgedSample, LevelCounts, read_results
@@ -29,6 +30,7 @@ class Entry:
     perplexity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     prompts: Mapping[str, str] = field(default_factory=dict)  # the problems' texts by task
     sanitiser: str = ""  # how answers were read
+    manifest: Mapping[str, Any] = field(default_factory=dict)  # of the evaluation: what was asked, and of which weights
 
     def counts(self, level: str, tasks: Sequence[str], n: int) -> list[int]:
         """Right answers among the first n samples of each task."""
@@ -63,7 +65,7 @@ def read_entries(paths: Sequence[Path]) -> list[Entry]:
             rows = [row for row in results.rows if row.side == side]
             scores = {level: by_side[side] for level, by_side in results.scores.items()}
             under = perplexity if side != "base" else {}
-            about = (results.style, str(path), under, results.prompts, results.sanitiser)
+            about = (results.style, str(path), under, results.prompts, results.sanitiser, results.manifest)
             entries.append(Entry(label, rows, results.n, scores, *about))
     return entries
 

@@ -48,14 +48,20 @@ class Subject:
 
     def identity(self) -> dict[str, str]:
         """What samples belong to: the model's name, and the content of the adapter or of the trained model."""
-        files = [self.adapter / WEIGHTS] if self.adapter else []
-        files += sorted(self.trained.glob("*.safetensors")) if self.trained else []
-        digest = hashlib.sha256()
-        for file in files:
-            with file.open("rb") as weights:
-                while part := weights.read(1 << 24):
-                    digest.update(part)
-        return {"model": self.model, "adapter": digest.hexdigest()[:16] if files else ""}
+        trained = self.adapter or self.trained
+        return {"model": self.model, "adapter": weights_id(trained) if trained else ""}
+
+
+def weights_id(trained: Path) -> str:
+    """What tells the weights in an adapter's or a whole model's directory from others; "" where there are none."""
+    adapter = trained / WEIGHTS
+    files = [adapter] if adapter.is_file() else sorted(trained.glob("*.safetensors"))
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as weights:
+            while part := weights.read(1 << 24):
+                digest.update(part)
+    return digest.hexdigest()[:16] if files else ""
 
 
 def find_subject(what: str) -> Subject:

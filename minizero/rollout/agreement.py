@@ -321,10 +321,13 @@ def _scale_with_power(policy: Policy, tolerance: float) -> float:
             return _power(policy) >= POWER * tolerance
 
     scale = 1.0
+    if seen(scale):
+        while scale > 2**-30 and seen(scale / 2):
+            scale /= 2
+        return scale
+    scale = 2.0
     while scale < 4096 and not seen(scale):
         scale *= 2
-    while scale > 2**-30 and seen(scale / 2):
-        scale /= 2
     return scale
 
 

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from minizero.evaluation.compare import Comparison, compare
 from minizero.evaluation.entries import read_entries
-from minizero.evaluation.results import read_results
-from minizero.evaluation.subject import Subject
+from minizero.evaluation.subject import weights_id
 from minizero.formatting import shell
-from minizero.models.merge import is_adapter
 from minizero.report.conclusions import headline, sentences
 from minizero.statistics import Interval
 from minizero.types import RunError
@@ -69,18 +67,18 @@ class Evaluated:
 def evaluations_of(trained: Path, paths: Sequence[Path]) -> list[Evaluated]:
     """The evaluations in these directories. Raises EvaluationError for one that is not finished, RunError for one of
     other weights than `trained`, an adapter's or a whole model's directory."""
-    subject = Subject("", "", adapter=trained) if is_adapter(trained) else Subject("", "", trained=trained)
-    weights = subject.identity()["adapter"]
+    weights = weights_id(trained) if paths else ""  # a whole model is long to read
     return [_read(path, weights, trained) for path in paths]
 
 
 def _read(path: Path, weights: str, trained: Path) -> Evaluated:
-    results = read_results(path if path.is_file() else path / "results.json")
-    if results.manifest.get("subject", {}).get("adapter") != weights:
+    entries = read_entries([path])
+    manifest = entries[0].manifest if entries else {}
+    if manifest.get("subject", {}).get("adapter") != weights:
         raise RunError(
             f"--evaluations {path}: an evaluation of other weights than {trained}. Make one with  "
             f"{shell('minizero', 'evaluate', trained)}"
         )
-    suites = {level: results.manifest["suites"][row.suite] for row in results.rows for level in row.verdict}
+    suites = {level: manifest["suites"][row.suite] for row in entries[0].rows for level in row.verdict}
     asked = {level: (str(suite["format"]), float(suite["temperature"])) for level, suite in suites.items()}
-    return Evaluated(compare(read_entries([path])), asked)
+    return Evaluated(compare(entries), asked)
