@@ -18,16 +18,19 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from minizero.config import load_config
 from minizero.learn.policy import Policy
 from minizero.learn.recompute import can_recompute, recomputing
-from minizero.models.architecture import describe
+from minizero.models.architecture import TOLERANCE, describe, plain_log_probs, trial_ids
+from minizero.models.attention import ATTENTION, EXACT
 from minizero.rollout.agreement import check_agreement, own_attention, random_adapter
+from minizero.rollout.decode import PaddedRows, choose_decoder
 from minizero.rollout.make import check_sampler, make_sampler
 from minizero.rollout.protocol import drain
 from minizero.types import ConfigError, Message, MiniZeroError, ModelError, Prompt, Request, Role, Rollout, TaskType
-from tests.architectures import KINDS, NotSmall, write_model
+from tests.architectures import KINDS, VOCABULARY, NotSmall, write_model
 
 LIMIT = 2e-3  # nats, of every single token
 GRADIENT_LIMIT = 1e-2  # of the gradient's length
@@ -271,3 +274,27 @@ def test_recomputation_is_off_where_a_models_code_has_none(tmp_path: Path) -> No
     assert make_policy(tmp_path).config.optim.gradient_checkpointing is False
     with pytest.raises(ConfigError, match="GPTNeoXJapaneseForCausalLM cannot recompute its layers"):
         make_policy(tmp_path, "optim.gradient_checkpointing=true")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_large_keys_do_not_cost_a_model_in_bfloat16_its_fast_attention(tmp_path: Path) -> None:
+    """As those of Qwen2.5-Coder-1.5B: the model's eager function, which rounds scores, is off by more than is allowed."""
+    write_model("qwen2", tmp_path)
+    weights, chance = load_file(tmp_path / "model.safetensors"), torch.Generator().manual_seed(0)
+    for name, bias in weights.items():
+        if name.endswith("k_proj.bias"):
+            weights[name] = 1000 * torch.randn(bias.shape, generator=chance).sign()
+        elif name.endswith("q_proj.bias"):
+            weights[name] = 3 * torch.randn(bias.shape, generator=chance)
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    policy = make_policy(tmp_path, "model.dtype=bfloat16")
+    assert policy.model.config._attn_implementation == ATTENTION
+    ids, found = trial_ids(VOCABULARY, 0, "cpu"), dict[str, torch.Tensor]()
+    for name in (ATTENTION, EXACT, "eager"):
+        with torch.no_grad(), own_attention(policy.model, name):
+            found[name] = plain_log_probs(policy.model, ids)
+    gaps = {name: float((values - found[EXACT]).abs().mean()) for name, values in found.items()}
+    assert gaps[ATTENTION] < TOLERANCE[torch.bfloat16] / 2
+    assert gaps["eager"] > TOLERANCE[torch.bfloat16]
+    assert choose_decoder(describe(policy.model)) is PaddedRows
+    check_agreement(policy, make_sampler(policy.config, policy))

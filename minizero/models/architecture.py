@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minizero.models.attention import ATTENTION, Rows, layout, recording
+from minizero.models.attention import ATTENTION, EXACT, Rows, layout, recording
 from minizero.models.head import Head, find_base, hidden_states
 from minizero.types import ModelError
 
@@ -77,8 +77,8 @@ class Architecture:
 
 @torch.no_grad()
 def choose_attention(model: Any) -> None:
-    """Keep our attention where the model's layers call it and it computes what the model's own (eager) does; else set
-    the model's own."""
+    """Keep our attention where the model's layers call it and it computes what the model's own function does; else set
+    the model's own (eager)."""
     if model.config._attn_implementation != ATTENTION:
         return
     ids = trial_ids(int(text_sizes(model).vocab_size), 0, next(model.parameters()).device)
@@ -90,9 +90,10 @@ def choose_attention(model: Any) -> None:
             raise
         except REFUSALS:
             pass  # its own may do
-    model.config._attn_implementation = "eager"  # of all parts; not every class lets model.set_... do it
-    if ours is not None and seen.attended and agrees(lambda: plain_log_probs(model, ids), ours, model.dtype):
-        model.config._attn_implementation = ATTENTION
+    # Set so it is that of all parts; not every class lets model.set_... do it.
+    model.config._attn_implementation = EXACT
+    same = ours is not None and seen.attended and agrees(lambda: plain_log_probs(model, ids), ours, model.dtype)
+    model.config._attn_implementation = ATTENTION if same else "eager"
 
 
 def text_sizes(model: Any) -> Any:

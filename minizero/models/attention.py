@@ -1,8 +1,8 @@
 """The attention that models are loaded with: a fast path for plain attention, each model's own function for all else.
 
-Reading order: attend (the fast path and when it is left), Rows (rows in which several completions share a prompt, or
-which end in the same column), masks_for_rows (transformers' own mask functions, by position instead of by column),
-register, then Recorder (what a forward pass asked for, read by architecture.py).
+Reading order: attend (the fast path and when it is left), attend_exactly (what it is compared with), Rows (rows in which
+several completions share a prompt, or which end in the same column), masks_for_rows (transformers' own mask functions,
+by position instead of by column), register, then Recorder (what a forward pass asked for, read by architecture.py).
 
 transformers asks for attention by name (config._attn_implementation) and gives the function whatever the layer needs:
 a sliding window (it is in the mask already), soft-capping, sinks, a position bias. What the fast path does not know is
@@ -24,6 +24,7 @@ from torch import Tensor
 from minizero.types import ModelError
 
 ATTENTION = "minizero_attention"
+EXACT = "minizero_exact_attention"
 # Arguments of a layer that change nothing in the fast path: the mask holds the window, the others name outputs.
 HARMLESS = {
     "sliding_window", "position_ids", "cache_position", "use_cache", "is_causal",
@@ -94,6 +95,20 @@ def _own_attention(
     return out
 
 
+def attend_exactly(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **asked: Any
+) -> tuple[Tensor, Tensor | None]:
+    """The eager function of the model's own file on float32 inputs: what a layer means, without the rounding of scores.
+
+    In bfloat16 the eager functions round every score to 8 bits, kernels do not. The keys of Qwen2.5-Coder-1.5B reach 356
+    and its scores hundreds, where a rounded one is off by one or two: half a nat in the log-probabilities.
+    """
+    exact = torch.promote_types(query.dtype, torch.float32)
+    inputs = (states.to(exact) for states in (query, key, value))
+    out, weights = _own_attention(module, *inputs, attention_mask, **asked)
+    return out.to(query.dtype), weights
+
+
 def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
     """0 where `allowed` is True, elsewhere the lowest number: a mask to add to the scores."""
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill_(~allowed, torch.finfo(dtype).min)
@@ -151,11 +166,13 @@ def masks_for_rows(mask_function: Callable[..., Any], **asked: Any) -> Tensor | 
 
 
 def register() -> None:
-    """Make ATTENTION a name that transformers knows."""
+    """Make ATTENTION and EXACT names that transformers knows."""
     from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import eager_mask
 
-    AttentionInterface.register(ATTENTION, attend)
-    AttentionMaskInterface.register(ATTENTION, masks_for_rows)
+    for name, function, masks in ((ATTENTION, attend, masks_for_rows), (EXACT, attend_exactly, eager_mask)):
+        AttentionInterface.register(name, function)
+        AttentionMaskInterface.register(name, masks)
 
 
 # -- looking on -------------------------------------------------------------------------------------------------------

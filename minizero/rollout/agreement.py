@@ -24,6 +24,7 @@ from minizero.config.fp8 import fp8_settings
 from minizero.formatting import shell
 from minizero.models.adapter import adapter_layers
 from minizero.models.architecture import TOLERANCE, describe, log_softmax, text_sizes, trial_ids
+from minizero.models.attention import ATTENTION, EXACT
 from minizero.rollout.protocol import Sampler, drain
 from minizero.types import ConfigError, Message, Prompt, Request, Role, Rollout, SamplerError, TaskType
 
@@ -251,14 +252,14 @@ def _long_texts(policy: Policy, sampler: Sampler) -> list[str]:
 
 @torch.no_grad()
 def _plain(policy: Policy, rollouts: list[Rollout]) -> list[Tensor]:
-    """Log-probabilities [T, V] at each completion's places by transformers' own forward pass with its own (eager)
-    attention; of a long text, whose eager scores would fill a card, with its own sdpa where the layers ask for nothing
+    """Log-probabilities [T, V] at each completion's places by transformers' own forward pass with the attention of the
+    model's own file; of a long text, whose scores would fill a card, with its own sdpa where the layers ask for nothing
     else."""
     found, is_fast = [], describe(policy.model).is_fast
     for rollout in rollouts:
         prompt, ids = rollout.completion.prompt_ids, rollout.completion.ids
         whole = torch.tensor([prompt + ids], device=policy.model.device)
-        with own_attention(policy.model, "sdpa" if is_fast and whole.shape[1] > LONG else "eager"):
+        with own_attention(policy.model, "sdpa" if is_fast and whole.shape[1] > LONG else ""):
             logits = _last_logits(policy.model, whole, len(ids) + 1)[:-1].float() / policy.config.sampler.temperature
         found.append(log_softmax(logits).cpu())
     return found
@@ -293,10 +294,11 @@ def _last_logits(model: Any, ids: Tensor, count: int) -> Tensor:
 
 
 @contextmanager
-def own_attention(model: Any, name: str = "eager") -> Iterator[None]:
-    """transformers' own attention of this name inside, where the model has a choice."""
+def own_attention(model: Any, name: str = "") -> Iterator[None]:
+    """transformers' own attention of this name inside, where the model has a choice; without a name the function of the
+    model's own file."""
     before = model.config._attn_implementation
-    model.config._attn_implementation = name
+    model.config._attn_implementation = name or (EXACT if before == ATTENTION else "eager")
     try:
         yield
     finally:
