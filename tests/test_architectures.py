@@ -278,7 +278,7 @@ def test_recomputation_is_off_where_a_models_code_has_none(tmp_path: Path) -> No
 
 @pytest.mark.filterwarnings("ignore")
 def test_large_keys_do_not_cost_a_model_in_bfloat16_its_fast_attention(tmp_path: Path) -> None:
-    """As those of Qwen2.5-Coder-1.5B: the model's eager function, which rounds scores, is off by more than is allowed."""
+    """As those of Qwen2.5-Coder-1.5B: the model's eager function rounds scores and is off by more than is allowed."""
     write_model("qwen2", tmp_path)
     weights, chance = load_file(tmp_path / "model.safetensors"), torch.Generator().manual_seed(0)
     for name, bias in weights.items():

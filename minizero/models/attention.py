@@ -1,8 +1,9 @@
 """The attention that models are loaded with: a fast path for plain attention, each model's own function for all else.
 
-Reading order: attend (the fast path and when it is left), attend_exactly (what it is compared with), Rows (rows in which
-several completions share a prompt, or which end in the same column), masks_for_rows (transformers' own mask functions,
-by position instead of by column), register, then Recorder (what a forward pass asked for, read by architecture.py).
+Reading order: attend (the fast path and when it is left), attend_exactly (what it is compared with), Rows (rows in
+which several completions share a prompt, or which end in the same column), masks_for_rows (transformers' own mask
+functions, by position instead of by column), register, then Recorder (what a forward pass asked for, read by
+architecture.py).
 
 transformers asks for attention by name (config._attn_implementation) and gives the function whatever the layer needs:
 a sliding window (it is in the mask already), soft-capping, sinks, a position bias. What the fast path does not know is
@@ -100,8 +101,8 @@ def attend_exactly(
 ) -> tuple[Tensor, Tensor | None]:
     """The eager function of the model's own file on float32 inputs: what a layer means, without the rounding of scores.
 
-    In bfloat16 the eager functions round every score to 8 bits, kernels do not. The keys of Qwen2.5-Coder-1.5B reach 356
-    and its scores hundreds, where a rounded one is off by one or two: half a nat in the log-probabilities.
+    In bfloat16 the eager functions round every score to 8 bits, kernels do not. The keys of Qwen2.5-Coder-1.5B reach
+    356 and its scores hundreds, where rounding is off by one or two.
     """
     exact = torch.promote_types(query.dtype, torch.float32)
     inputs = (states.to(exact) for states in (query, key, value))
