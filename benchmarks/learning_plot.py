@@ -3,13 +3,14 @@
     python benchmarks/learning_plot.py         docs/images/learning-{light,dark}.svg from benchmarks/learning/
 
 What is drawn are the validations along the runs of learning_bench.py, on held-out tasks. Reading order: VARIANTS,
-curve, draw, then its two halves.
+curve, draw, picture (for other pages' pictures too), then the two halves.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ COLOURS = {  # Okabe and Ito's, told apart by colour-blind readers too; brighter
     },
 }  # fmt: skip
 
+Panel = Callable[[Any, dict[str, str]], None]  # matplotlib's axes, colours
+
 
 def curve(variant: str, name: str) -> dict[int, list[float]]:
     """Step -> a metric's values there, seed by seed."""
@@ -40,7 +43,12 @@ def curve(variant: str, name: str) -> dict[int, list[float]]:
 
 
 def draw(mode: str) -> Path:
-    """One picture for light or dark pages, transparent, the same bytes each time."""
+    """One picture for light or dark pages."""
+    return picture("learning", mode, [_draw_skill, _draw_length])
+
+
+def picture(name: str, mode: str, panels: Sequence[Panel], label: str = "steps of self-play") -> Path:
+    """Panels side by side for light or dark pages, transparent, the same bytes each time."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -54,14 +62,13 @@ def draw(mode: str) -> Path:
         "axes.spines.right": False,
     }  # fmt: skip
     with matplotlib.rc_context(style):
-        figure, (skill, length) = pyplot.subplots(1, 2, figsize=(8.9, 3.2))
-        _draw_skill(skill, colours)
-        _draw_length(length, colours)
-        for axes in (skill, length):
-            axes.set_xlabel("steps of self-play")
+        figure, all_axes = pyplot.subplots(1, len(panels), figsize=(8.9, 3.2))
+        for axes, panel in zip(all_axes, panels, strict=True):
+            axes.set_xlabel(label)
             axes.grid(axis="y", color=colours["faint"], lw=0.7)
+            panel(axes, colours)
         figure.subplots_adjust(left=0.06, right=0.90, top=0.90, bottom=0.16, wspace=0.62)
-        path = IMAGES / f"learning-{mode}.svg"
+        path = IMAGES / f"{name}-{mode}.svg"
         figure.savefig(path, transparent=True, metadata={"Date": None, "Creator": None})
         pyplot.close(figure)
     return path
@@ -72,17 +79,17 @@ def _draw_skill(axes: Any, colours: dict[str, str]) -> None:
         if not (values := curve(variant, "eval/greedy")):
             continue  # not run yet
         shown = {step: [100 * value for value in row] for step, row in values.items()}
-        _draw_curve(axes, shown, colours[variant], words, sign="+.1f")
+        draw_curve(axes, shown, colours[variant], words, sign="+.1f")
     axes.set_title("held-out tasks, % right (greedy)", fontsize=10, loc="left")
 
 
 def _draw_length(axes: Any, colours: dict[str, str]) -> None:
     for kind in TYPES:
-        _draw_curve(axes, curve("default", f"eval/answer_tokens/{kind}"), colours[kind], kind)
+        draw_curve(axes, curve("default", f"eval/answer_tokens/{kind}"), colours[kind], kind)
     axes.set_title("tokens an answer (temperature 1)", fontsize=10, loc="left")
 
 
-def _draw_curve(axes: Any, by_step: dict[int, list[float]], colour: str, words: str, sign: str = "") -> None:
+def draw_curve(axes: Any, by_step: dict[int, list[float]], colour: str, words: str, sign: str = "") -> None:
     """Seeds thin, their mean thick, its name at the end with what it changed by."""
     steps = sorted(by_step)
     for seed in range(min(map(len, by_step.values()))):
