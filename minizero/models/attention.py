@@ -105,8 +105,8 @@ def attend_exactly(
     356 and its scores hundreds, where rounding is off by one or two.
     """
     exact = torch.promote_types(query.dtype, torch.float32)
-    inputs = (states.to(exact) for states in (query, key, value))
-    out, weights = _own_attention(module, *inputs, attention_mask, **asked)
+    states = query.to(exact), key.to(exact), value.to(exact)
+    out, weights = _own_attention(module, *states, attention_mask, **asked)
     return out.to(query.dtype), weights
 
 
