@@ -47,7 +47,7 @@ def draw(mode: str) -> Path:
     return picture("learning", mode, [_draw_skill, _draw_length])
 
 
-def picture(name: str, mode: str, panels: Sequence[Panel], label: str = "steps of self-play") -> Path:
+def picture(name: str, mode: str, panels: Sequence[Panel]) -> Path:
     """Panels side by side for light or dark pages, transparent, the same bytes each time."""
     import matplotlib
 
@@ -64,7 +64,7 @@ def picture(name: str, mode: str, panels: Sequence[Panel], label: str = "steps o
     with matplotlib.rc_context(style):
         figure, all_axes = pyplot.subplots(1, len(panels), figsize=(8.9, 3.2))
         for axes, panel in zip(all_axes, panels, strict=True):
-            axes.set_xlabel(label)
+            axes.set_xlabel("steps of self-play")
             axes.grid(axis="y", color=colours["faint"], lw=0.7)
             panel(axes, colours)
         figure.subplots_adjust(left=0.06, right=0.90, top=0.90, bottom=0.16, wspace=0.62)

@@ -35,7 +35,7 @@ def main() -> None:
     solved: dict[str, dict[str, list[int]]] = {}
     p_values: dict[str, float] = {}
     for suite in suites:
-        tasks = sorted({row.task for row in pairs[0][0].rows if suite in row.verdict})
+        tasks = sorted(pairs[0][0].scores[suite].tasks)
         right = np.array([[side.greedy(suite, tasks) for side in pair] for pair in pairs], dtype=float)  # [S, 2, P]
         solved[suite] = {task: right[:, :, n].astype(int).ravel().tolist() for n, task in enumerate(tasks)}
         print(f"\n{suite}, {len(tasks)} functions\n")

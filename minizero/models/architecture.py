@@ -90,8 +90,7 @@ def choose_attention(model: Any) -> None:
             raise
         except REFUSALS:
             pass  # its own may do
-    # Set so it is that of all parts; not every class lets model.set_... do it.
-    model.config._attn_implementation = EXACT
+    model.config._attn_implementation = EXACT  # of all parts; not every class lets model.set_... do it
     same = ours is not None and seen.attended and agrees(lambda: plain_log_probs(model, ids), ours, model.dtype)
     model.config._attn_implementation = ATTENTION if same else "eager"
 
