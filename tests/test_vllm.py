@@ -356,7 +356,7 @@ def test_the_self_test_passes_and_leaves_policy_and_usage_as_they_were(sampler: 
     found = sampler.self_test()
     assert max(found.gaps.values()) < 1e-4
     assert len(found.gaps) == 9
-    assert found.power > 1e-2
+    assert 5 * found.tolerance <= found.power < 20 * found.tolerance
     assert sampler.take_usage()["completion_tokens"] == 0
     assert all(torch.equal(p, before[name]) for name, p in policy.model.named_parameters())
 
