@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="a file for which functions each model solved")
     options = parser.parse_args()
     pairs = [pair_of(path) for path in options.evaluations]
+    refuse_unlike(options.evaluations, pairs)
     suites = sorted(pairs[0][0].scores)
     solved: dict[str, dict[str, list[int]]] = {}
     p_values: dict[str, float] = {}
@@ -64,6 +65,14 @@ def pair_of(path: Path) -> tuple[Entry, Entry]:
     if [entry.label for entry in entries] != ["base", "trained"]:
         raise SystemExit(f"{path} is no evaluation of a base and what was trained from it")
     return entries[0], entries[1]
+
+
+def refuse_unlike(paths: list[Path], pairs: list[tuple[Entry, Entry]]) -> None:
+    """What was asked must be the same of every seed and of its base."""
+    asked = [{suite: set(entry.scores[suite].tasks) for suite in entry.scores} for pair in pairs for entry in pair]
+    for n, found in enumerate(asked):
+        if found != asked[0]:
+            raise SystemExit(f"{paths[n // 2]} asks other functions than {paths[0]}: their mean would compare neither")
 
 
 def sign_flips(differences: Floats) -> float:

@@ -91,7 +91,7 @@ def _count(asked: dict[str, Any]) -> EngineCount:
     from vllm.lora.model_manager import create_lora_manager
     from vllm.model_executor.model_loader.utils import initialize_model
 
-    settings = EngineArgs(
+    settings: Any = EngineArgs(
         **asked, skip_tokenizer_init=True, dtype="bfloat16", enforce_eager=True, load_format="dummy", enable_lora=True,
         max_loras=1, block_size=32,
     ).create_engine_config()  # fmt: skip
