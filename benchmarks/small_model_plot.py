@@ -60,8 +60,9 @@ def draw_gains(axes: Any, colours: dict[str, str]) -> None:
             ends = [100 * gain.low, 100 * gain.high]
             axes.plot([place + shift] * 2, ends, color=colours[colour], lw=width)
             axes.plot(place + shift, 100 * gain.value, "o", color=colours[colour], ms=4 + width)
+        words = f"{kind} {round(100 * gain.value, 1) + 0.0:+.1f}"  # + 0.0: nothing is +0.0, not -0.0
         axes.annotate(
-            f"{kind} {round(100 * gain.value, 1) + 0.0:+.1f}", (place + shift, 100 * gain.value), xytext=(9, 0), color=colours[colour],
+            words, (place + shift, 100 * gain.value), xytext=(9, 0), color=colours[colour],
             textcoords="offset points", va="center", annotation_clip=False,
         )  # fmt: skip
     axes.axhline(0, color=colours["ink"], lw=0.8)
